@@ -1,0 +1,6 @@
+//! larder: a machine-learning feature store in one binary.
+
+pub mod clock;
+pub mod error;
+pub mod model;
+pub mod registry;

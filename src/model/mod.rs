@@ -1,0 +1,19 @@
+//! The vocabulary that every layer shares: types, values, times, names, keys and table schemas.
+//!
+//! Pure data. Nothing here does I/O, and nothing here knows who uses it.
+
+mod data_type;
+mod duration;
+mod key;
+mod name;
+mod schema;
+mod timestamp;
+mod value;
+
+pub use data_type::{DataType, ParseDataTypeError};
+pub use duration::{Duration, ParseDurationError};
+pub use key::{EntityKey, KeyError, encode_key_part, encode_keys, row_keys};
+pub use name::{NameError, check_name};
+pub use schema::{ACCEPTED_AT, Column, DELETED, EVENT_TIME, SEQ, TableId, TableKind, TableSchema};
+pub use timestamp::{ParseTimestampError, TimeUnit, Timestamp};
+pub use value::Value;

@@ -1,0 +1,120 @@
+//! One value of any type: for defaults, join keys and answers; bulk data is Arrow.
+
+use crate::model::{DataType, Timestamp};
+
+/// A typed value or null.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Int32(i32),
+    Int64(i64),
+    Float32(f32),
+    Float64(f64),
+    String(String),
+    Bytes(Vec<u8>),
+    Timestamp(Timestamp),
+    /// Also holds JSON documents' text under [`DataType::Json`].
+    Json(String),
+    Array(Vec<Value>),
+}
+
+impl Value {
+    pub fn is_null(&self) -> bool {
+        matches!(self, Value::Null)
+    }
+
+    /// Reads a JSON value as `data_type`; the error says what is wrong and what would be right.
+    ///
+    /// Integers are exact: a number with a fraction or beyond the type's range is refused, never rounded.
+    /// `bytes` are base64 text; timestamps RFC 3339 text or integer microseconds.
+    pub fn from_json(json: &serde_json::Value, data_type: &DataType) -> Result<Value, String> {
+        use serde_json::Value as Json;
+        let wrong = || format!("expected {data_type}, got {}", shorten(&json.to_string()));
+        Ok(match (data_type, json) {
+            (_, Json::Null) => Value::Null,
+            (DataType::Bool, Json::Bool(b)) => Value::Bool(*b),
+            (DataType::Int32, Json::Number(n)) => {
+                Value::Int32(n.as_i64().and_then(|n| i32::try_from(n).ok()).ok_or_else(wrong)?)
+            }
+            (DataType::Int64, Json::Number(n)) => Value::Int64(n.as_i64().ok_or_else(wrong)?),
+            (DataType::Float32, Json::Number(n)) => Value::Float32(n.as_f64().ok_or_else(wrong)? as f32),
+            (DataType::Float64, Json::Number(n)) => Value::Float64(n.as_f64().ok_or_else(wrong)?),
+            (DataType::String, Json::String(s)) => Value::String(s.clone()),
+            (DataType::Bytes, Json::String(s)) => Value::Bytes(
+                base64::Engine::decode(&base64::engine::general_purpose::STANDARD, s)
+                    .map_err(|_| format!("expected bytes as base64, got {}", shorten(s)))?,
+            ),
+            (DataType::Timestamp, Json::String(s)) => {
+                Value::Timestamp(Timestamp::parse(s).map_err(|e| e.to_string())?)
+            }
+            (DataType::Timestamp, Json::Number(n)) => Value::Timestamp(
+                Timestamp::from_integer(n.as_i64().ok_or_else(wrong)?, crate::model::TimeUnit::Micros)
+                    .map_err(|e| e.to_string())?,
+            ),
+            (DataType::Json, json) => Value::Json(json.to_string()),
+            (DataType::Array(item), Json::Array(items)) => {
+                Value::Array(items.iter().map(|i| Value::from_json(i, item)).collect::<Result<_, _>>()?)
+            }
+            (DataType::Vector(n), Json::Array(items)) => {
+                if items.len() != *n as usize {
+                    return Err(format!("expected {data_type}, got {} values", items.len()));
+                }
+                Value::Array(
+                    items.iter().map(|i| Value::from_json(i, &DataType::Float32)).collect::<Result<_, _>>()?,
+                )
+            }
+            _ => return Err(wrong()),
+        })
+    }
+
+    /// The JSON form; the inverse of [`Value::from_json`]. NaN and infinities, which JSON lacks, become null.
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value as Json;
+        match self {
+            Value::Null => Json::Null,
+            Value::Bool(b) => Json::Bool(*b),
+            Value::Int32(n) => Json::from(*n),
+            Value::Int64(n) => Json::from(*n),
+            // Through text, so that 0.1f32 is written 0.1 and not as the nearest float64.
+            Value::Float32(x) => serde_json::from_str(&x.to_string()).unwrap_or(Json::Null),
+            Value::Float64(x) => serde_json::Number::from_f64(*x).map_or(Json::Null, Json::Number),
+            Value::String(s) => Json::String(s.clone()),
+            Value::Bytes(b) => {
+                Json::String(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, b))
+            }
+            Value::Timestamp(t) => Json::String(t.to_string()),
+            Value::Json(text) => serde_json::from_str(text).unwrap_or(Json::Null),
+            Value::Array(items) => Json::Array(items.iter().map(Value::to_json).collect()),
+        }
+    }
+}
+
+/// At most 80 characters of `text`, for error messages.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_exact_or_refused() {
+        let big: serde_json::Value = serde_json::from_str("9007199254740993").unwrap();
+        assert_eq!(Value::from_json(&big, &DataType::Int64), Ok(Value::Int64(9_007_199_254_740_993)));
+        for text in ["1.5", "9223372036854775808", "\"1\"", "true"] {
+            let json: serde_json::Value = serde_json::from_str(text).unwrap();
+            assert!(Value::from_json(&json, &DataType::Int64).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn float32_is_written_short() {
+        assert_eq!(Value::Float32(0.1).to_json().to_string(), "0.1");
+        assert_eq!(Value::Float32(f32::NAN).to_json(), serde_json::Value::Null);
+    }
+}

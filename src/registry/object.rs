@@ -1,0 +1,135 @@
+//! The defined objects, as the rest of the node sees them: resolved, checked, immutable.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::model::{Column, DataType, Duration, TableSchema, Value};
+
+/// What every object carries for people.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct About {
+    #[serde(default)]
+    pub description: String,
+    #[serde(default)]
+    pub owner: String,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A name and its typed join keys.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entity {
+    pub name: String,
+    pub version: u32,
+    pub join_keys: Vec<Column>,
+    pub about: About,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    Push,
+    File,
+    Kafka,
+    Postgres,
+}
+
+/// Where events come from. Its events are an offline table of the same name.
+#[derive(Debug)]
+pub struct Source {
+    pub name: String,
+    pub version: u32,
+    pub kind: SourceKind,
+    /// Counts from `event_time + availability_lag` on in training joins.
+    pub availability_lag: Duration,
+    pub retention: Option<Duration>,
+    pub about: About,
+    pub schema: Arc<TableSchema>,
+    /// The schemas of all versions, oldest first: stored rows name theirs by `version`.
+    pub schemas: Vec<Arc<TableSchema>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureStatus {
+    Experimental,
+    #[default]
+    Active,
+    Deprecated,
+}
+
+/// Rules that a value must keep to be accepted. Null passes all of them but `not_null`.
+#[derive(Debug, Clone, Default)]
+pub struct Validation {
+    pub not_null: bool,
+    /// Inclusive; numbers and timestamps (as microseconds).
+    pub min: Option<f64>,
+    /// Inclusive.
+    pub max: Option<f64>,
+    /// The only values allowed.
+    pub allowed: Option<Vec<Value>>,
+    /// The whole string must match.
+    pub regex: Option<regex::Regex>,
+    /// Of a string in bytes, of an array in elements.
+    pub max_length: Option<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Feature {
+    pub name: String,
+    pub data_type: DataType,
+    /// Stands in where there is no value (`DEFAULTED`).
+    pub default: Option<Value>,
+    pub pii: bool,
+    pub status: FeatureStatus,
+    pub validate: Validation,
+    pub about: About,
+}
+
+/// Features written directly, one version per (entity, event time).
+#[derive(Debug)]
+pub struct FeatureView {
+    pub name: String,
+    pub version: u32,
+    /// Join keys are the entities' keys, end to end.
+    pub entities: Vec<String>,
+    pub features: Vec<Feature>,
+    /// None: valid for ever.
+    pub ttl: Option<Duration>,
+    /// Whether the newest values are served.
+    pub online: bool,
+    /// Whether history is kept.
+    pub offline: bool,
+    pub retention: Option<Duration>,
+    pub freshness_slo: Option<Duration>,
+    pub about: About,
+    pub schema: Arc<TableSchema>,
+    /// The schemas of all versions, oldest first.
+    pub schemas: Vec<Arc<TableSchema>>,
+}
+
+/// One line of a feature service, as written.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Selection {
+    pub view: String,
+    /// Pinned version of the view, as in `view@3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    /// Stands for the view's name in references and results.
+    #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// Features' names; empty: all of the view.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+    /// Join key of the view → the request's (or spine's) column that holds it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub join_keys: BTreeMap<String, String>,
+}
+
+/// A named, versioned list of features for one model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureService {
+    pub name: String,
+    pub version: u32,
+    pub selections: Vec<Selection>,
+    pub about: About,
+}
