@@ -1,1 +1,5 @@
-fn main() {}
+//! The `larder` command.
+
+fn main() -> std::process::ExitCode {
+    larder::cli::run()
+}

@@ -1,1 +1,13 @@
+//! Everything that needs a running node, and the rules of the house.
 
+mod bad_input;
+mod crash;
+mod delta_readers;
+mod flights;
+mod formats;
+mod layers;
+mod online;
+mod operations;
+mod registry;
+mod support;
+mod writes;

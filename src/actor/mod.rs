@@ -1,0 +1,9 @@
+//! What every actor shares: how it is addressed across restarts, how its death is noticed, how it is observed.
+//!
+//! This folder, `node/` and the `actor.rs` of each module are the only places that name actix.
+
+mod death;
+mod link;
+
+pub use death::{DeathWatch, Died};
+pub use link::Link;

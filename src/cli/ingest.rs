@@ -1,0 +1,211 @@
+//! `larder ingest FILE… --view V | --source S`: streams files into a node, in order, in bounded memory.
+//!
+//! Each chunk is a batch whose Idempotency-Key is a fingerprint of its bytes and place, so an interrupted run is
+//! resumed by running it again: what was stored is answered from memory and stored once.
+
+use std::{path::PathBuf, sync::mpsc::sync_channel, time::Instant};
+
+use clap::Args;
+use serde_json::Value as Json;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{
+    cli::{
+        CliError, Client, Server,
+        ingest_file::{Chunk, Columns, SourceFile},
+        progress,
+    },
+    format::Format,
+};
+
+#[derive(Args)]
+pub struct Ingest {
+    /// Files or glob patterns: Parquet, Arrow, CSV, NDJSON or JSON; text also with .gz or .zst.
+    #[arg(required = true)]
+    files: Vec<String>,
+    #[command(flatten)]
+    target: Target,
+    /// The files' format, where their names do not tell: parquet, arrow, csv, ndjson, json.
+    #[arg(long)]
+    format: Option<String>,
+    /// Refuse files with columns that the table does not have, instead of leaving those columns out.
+    #[arg(long)]
+    strict: bool,
+    /// Store good rows and keep bad ones in quarantine.
+    #[arg(long)]
+    quarantine: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+#[derive(Args, Clone)]
+#[group(required = true, multiple = false)]
+pub struct Target {
+    /// The feature view whose rows these are.
+    #[arg(long)]
+    view: Option<String>,
+    /// The source whose events these are.
+    #[arg(long)]
+    source: Option<String>,
+}
+
+/// What all chunks together came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Totals {
+    pub rows: u64,
+    pub accepted: u64,
+    pub late: u64,
+    pub deduplicated: u64,
+    pub quarantined: u64,
+    /// Rows of batches that an earlier run had stored.
+    pub resumed: u64,
+}
+
+/// Chunks read ahead of the one that is being sent.
+const READ_AHEAD: usize = 2;
+
+impl Ingest {
+    pub fn run(self) -> Result<(), CliError> {
+        let client = Client::new(&self.server)?;
+        let format = match &self.format {
+            Some(name) => Some(Format::from_name(name).ok_or_else(|| {
+                CliError::Failed(format!("`{name}` is not a format: parquet, arrow, csv, ndjson, json"))
+            })?),
+            None => None,
+        };
+        let files = expand(&self.files)?;
+        let started = Instant::now();
+        let mut totals = Totals::default();
+        for file in files {
+            totals = send_file(&client, &self.target, &file, format, self.strict, self.quarantine, totals)?;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        eprintln!(
+            "{} rows in {seconds:.2} s ({} rows/s): {} stored ({} late), {} duplicates, {} quarantined, {} stored before",
+            progress::count(totals.rows),
+            progress::count((totals.rows as f64 / seconds.max(1e-9)) as u64),
+            progress::count(totals.accepted),
+            progress::count(totals.late),
+            progress::count(totals.deduplicated),
+            progress::count(totals.quarantined),
+            progress::count(totals.resumed),
+        );
+        Ok(())
+    }
+}
+
+impl Target {
+    pub fn view(name: &str) -> Target {
+        Target { view: Some(name.to_owned()), source: None }
+    }
+
+    pub fn source(name: &str) -> Target {
+        Target { view: None, source: Some(name.to_owned()) }
+    }
+
+    fn name(&self) -> &str {
+        self.view.as_deref().or(self.source.as_deref()).unwrap_or_default()
+    }
+
+    /// (where its definition is, where its rows go).
+    fn paths(&self) -> (String, String) {
+        match &self.view {
+            Some(view) => (format!("/v1/feature-views/{view}"), format!("/v1/feature-views/{view}/rows")),
+            None => {
+                let source = self.name();
+                (format!("/v1/sources/{source}"), format!("/v1/sources/{source}/events"))
+            }
+        }
+    }
+}
+
+fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    for pattern in patterns {
+        let matches = glob::glob(pattern).map_err(CliError::failed)?;
+        let mut found: Vec<PathBuf> = matches.filter_map(Result::ok).filter(|p| p.is_file()).collect();
+        if found.is_empty() {
+            return Err(CliError::Failed(format!("no file matches `{pattern}`")));
+        }
+        found.sort();
+        files.append(&mut found);
+    }
+    Ok(files)
+}
+
+/// Sends one file; `totals` goes on counting.
+pub fn send_file(
+    client: &Client,
+    target: &Target,
+    path: &std::path::Path,
+    format: Option<Format>,
+    strict: bool,
+    quarantine: bool,
+    mut totals: Totals,
+) -> Result<Totals, CliError> {
+    let (definition, rows_path) = target.paths();
+    let columns = Columns::of(&client.get(&definition)?)?;
+    let file = SourceFile::open(path, format, &columns, strict)?;
+    if !file.ignored.is_empty() {
+        let name = path.display();
+        eprintln!("{name}: leaving out columns that `{}` does not have: {}", target.name(), file.ignored.join(", "));
+    }
+    let bar = progress::bar(file.size, &format!("{} → {}", file_name(path), target.name()));
+    let on_error = if quarantine { "quarantine" } else { "reject" };
+    let url = format!("{rows_path}?on_error={on_error}");
+
+    // Reading and decoding go on while the node stores: two chunks ahead, no more.
+    let (sender, receiver) = sync_channel::<Result<Chunk, CliError>>(READ_AHEAD);
+    let reader = std::thread::spawn(move || {
+        for chunk in file.chunks {
+            if sender.send(chunk).is_err() {
+                break;
+            }
+        }
+    });
+    for (index, chunk) in receiver.iter().enumerate() {
+        let chunk = chunk?;
+        let key = chunk_key(target.name(), index, &chunk);
+        let body = bytes::Bytes::from(chunk.body);
+        let response = client
+            .send(|| {
+                client
+                    .post(&url)
+                    .header("Content-Type", chunk.format.media_type())
+                    .header("Idempotency-Key", &key)
+                    .body(body.clone())
+            })
+            .map_err(|error| {
+                let last = chunk.first_row + chunk.rows;
+                CliError::Refused(format!("{}, rows {} to {last}: {error}", path.display(), chunk.first_row))
+            })?;
+        let replayed = response.headers().contains_key("idempotency-replayed");
+        let answer: Json = response.json().map_err(CliError::failed)?;
+        let number = |name: &str| answer[name].as_u64().unwrap_or(0);
+        totals.rows += chunk.rows;
+        if replayed {
+            totals.resumed += chunk.rows;
+        } else {
+            totals.accepted += number("accepted");
+            totals.late += number("late");
+            totals.deduplicated += number("deduplicated");
+            totals.quarantined += number("quarantined");
+        }
+        bar.inc(chunk.progress);
+    }
+    let _ = reader.join();
+    bar.finish();
+    Ok(totals)
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn chunk_key(table: &str, index: usize, chunk: &Chunk) -> String {
+    let mut hash = Xxh3::new();
+    hash.update(table.as_bytes());
+    hash.update(&index.to_le_bytes());
+    hash.update(&chunk.body);
+    format!("larder-ingest-{:032x}", hash.digest128())
+}

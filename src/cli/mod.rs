@@ -1,0 +1,116 @@
+//! The command line: wording, progress, exit codes. Human output goes to stderr, results to stdout.
+
+mod client;
+mod definitions;
+mod demo;
+mod get;
+mod ingest;
+mod ingest_file;
+mod operations;
+mod progress;
+mod training_set;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+pub use client::Client;
+
+/// A machine-learning feature store in one binary.
+#[derive(Parser)]
+#[command(name = "larder", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the node.
+    Serve(operations::Serve),
+    /// See it work: a node, real data, an online lookup, a training set.
+    Demo(demo::Demo),
+    /// Show what `apply` would change.
+    Plan(definitions::Plan),
+    /// Make a directory of definition files the node's definitions.
+    Apply(definitions::Apply),
+    /// Stream files into the node.
+    Ingest(ingest::Ingest),
+    /// Read online features.
+    Get(get::Get),
+    /// Join a spine with its features as they were at each row's time.
+    TrainingSet(training_set::TrainingSet),
+    /// Check a configuration file and the environment.
+    CheckConfig(operations::ConfigFile),
+    /// Print the configuration in effect.
+    DumpConfig(operations::ConfigFile),
+    /// Print the version.
+    Version,
+}
+
+/// Which node to talk to.
+#[derive(Args, Clone)]
+pub struct Server {
+    /// The node's address.
+    #[arg(long, env = "LARDER_SERVER", default_value = "http://127.0.0.1:6566")]
+    server: String,
+    /// Sent as a bearer token.
+    #[arg(long, env = "LARDER_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+}
+
+/// What to read: a service or a list of features.
+#[derive(Args, Clone)]
+#[group(required = true, multiple = false)]
+pub struct WantedArgs {
+    /// A feature service, `name` or `name@version`.
+    #[arg(long)]
+    service: Option<String>,
+    /// Feature references, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    features: Option<Vec<String>>,
+}
+
+/// Why a command did not do what it was asked; printed after `error: `.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The node said no.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Failed(String),
+    #[error("{path}: {source}", path = .path.display())]
+    File { path: PathBuf, source: std::io::Error },
+}
+
+impl CliError {
+    fn failed(error: impl std::fmt::Display) -> CliError {
+        CliError::Failed(error.to_string())
+    }
+}
+
+/// Exit codes: 0 done, 1 refused or failed, 2 wrong usage (clap's own).
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Plan(plan) => plan.run(),
+        Command::Apply(apply) => apply.run(),
+        Command::Ingest(ingest) => ingest.run(),
+        Command::Get(get) => get.run(),
+        Command::TrainingSet(training_set) => training_set.run(),
+        Command::CheckConfig(file) => file.check(),
+        Command::DumpConfig(file) => file.dump(),
+        Command::Version => {
+            println!("larder {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

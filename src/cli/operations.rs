@@ -1,0 +1,60 @@
+//! `larder serve`, `check-config`, `dump-config`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{cli::CliError, clock::Clock, config::Config, node, telemetry};
+
+#[derive(Args)]
+pub struct ConfigFile {
+    /// A configuration file over the embedded defaults.
+    #[arg(long, env = "LARDER_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The data directory (`data.dir`).
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// The address to listen on (`server.listen`).
+    #[arg(long)]
+    listen: Option<String>,
+}
+
+impl ConfigFile {
+    fn load(&self, flags: &[(String, String)]) -> Result<Config, CliError> {
+        Config::load(self.config.as_deref(), std::env::vars(), flags).map_err(CliError::failed)
+    }
+
+    pub fn check(self) -> Result<(), CliError> {
+        self.load(&[])?;
+        eprintln!("the configuration is fine");
+        Ok(())
+    }
+
+    pub fn dump(self) -> Result<(), CliError> {
+        print!("{}", self.load(&[])?.dump());
+        Ok(())
+    }
+}
+
+impl Serve {
+    pub fn run(self) -> Result<(), CliError> {
+        let mut flags = Vec::new();
+        if let Some(data) = &self.data {
+            flags.push(("data.dir".to_owned(), data.display().to_string()));
+        }
+        if let Some(listen) = &self.listen {
+            flags.push(("server.listen".to_owned(), listen.clone()));
+        }
+        let config = self.file.load(&flags)?;
+        let telemetry = telemetry::init(&config.log, &config.tracing).map_err(CliError::failed)?;
+        let result = node::run(config, Clock::system()).map_err(CliError::failed);
+        telemetry.shutdown();
+        result
+    }
+}

@@ -1,0 +1,63 @@
+//! An online answer as one Arrow record batch: a column per feature, then what was asked to be included.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    datatypes::{Field, Schema},
+    ipc::writer::StreamWriter,
+};
+
+use crate::{
+    http::online::Include,
+    serve::{Answer, ServeError, Served},
+    shard::ColumnBuilder,
+};
+
+/// Columns are named as in `feature_names`; included ones `name:status`, `name:event_time`, `name:age_ms`. The
+/// schema's metadata holds `registry_version`.
+pub fn encode(answer: &Answer, include: &[Include]) -> Result<Vec<u8>, ServeError> {
+    let (mut fields, mut arrays) = (Vec::new(), Vec::<ArrayRef>::new());
+    for (column, name) in answer.plan.names.iter().enumerate() {
+        let mut builder = ColumnBuilder::new(&answer.plan.columns[column].data_type);
+        for entity in 0..answer.entities {
+            match answer.value(entity, column).0 {
+                Served::Cell(cell) => builder.push(cell),
+                Served::Default(value) => builder.push_value(value),
+            }
+        }
+        let array = builder.finish();
+        fields.push(Field::new(name, array.data_type().clone(), true));
+        arrays.push(array);
+    }
+    for included in include {
+        for (column, name) in answer.plan.names.iter().enumerate() {
+            let entities = 0..answer.entities;
+            let (suffix, array): (&str, ArrayRef) = match included {
+                Include::Status => {
+                    let values = entities.map(|e| Some(answer.value(e, column).1.as_str()));
+                    ("status", Arc::new(values.collect::<StringArray>()))
+                }
+                Include::EventTime => {
+                    let values = entities.map(|e| answer.event_time(e, column).map(|t| t.micros()));
+                    let times = values.collect::<TimestampMicrosecondArray>().with_timezone("UTC");
+                    ("event_time", Arc::new(times))
+                }
+                Include::AgeMs => {
+                    let values = entities.map(|e| answer.age(e, column).map(|micros| micros / 1000));
+                    ("age_ms", Arc::new(values.collect::<Int64Array>()))
+                }
+            };
+            fields.push(Field::new(format!("{name}:{suffix}"), array.data_type().clone(), true));
+            arrays.push(array);
+        }
+    }
+    let version = [("registry_version".to_owned(), answer.plan.registry_version.to_string())];
+    let schema = Arc::new(Schema::new(fields).with_metadata(version.into()));
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(answer.entities));
+    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?;
+    let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+    writer.write(&batch)?;
+    writer.finish()?;
+    Ok(writer.into_inner()?)
+}

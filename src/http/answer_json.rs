@@ -1,0 +1,120 @@
+//! An online answer as JSON, written straight from the rows' bytes.
+
+use crate::{
+    http::online::Include,
+    model::{DataType, Timestamp, Value},
+    serve::{Answer, Served},
+    shard::{Cell, array_items},
+};
+
+pub fn encode(answer: &Answer, include: &[Include]) -> Vec<u8> {
+    let columns = answer.plan.columns.len();
+    let mut out = Vec::with_capacity(128 + answer.entities * columns * 12);
+    out.extend_from_slice(b"{\"feature_names\":[");
+    for (i, name) in answer.plan.names.iter().enumerate() {
+        comma(i, &mut out);
+        string(name, &mut out);
+    }
+    out.extend_from_slice(b"],\"values\":");
+    matrix(answer, &mut out, |entity, column, out| match answer.value(entity, column).0 {
+        Served::Cell(value) => cell(value, &answer.plan.columns[column].data_type, out),
+        Served::Default(default) => json(default, out),
+    });
+    if include.contains(&Include::Status) {
+        out.extend_from_slice(b",\"status\":");
+        matrix(answer, &mut out, |entity, column, out| {
+            out.push(b'"');
+            out.extend_from_slice(answer.value(entity, column).1.as_str().as_bytes());
+            out.push(b'"');
+        });
+    }
+    if include.contains(&Include::EventTime) {
+        out.extend_from_slice(b",\"event_time\":");
+        matrix(answer, &mut out, |entity, column, out| match answer.event_time(entity, column) {
+            Some(time) => timestamp(time, out),
+            None => out.extend_from_slice(b"null"),
+        });
+    }
+    if include.contains(&Include::AgeMs) {
+        out.extend_from_slice(b",\"age_ms\":");
+        matrix(answer, &mut out, |entity, column, out| match answer.age(entity, column) {
+            Some(micros) => integer(micros / 1000, out),
+            None => out.extend_from_slice(b"null"),
+        });
+    }
+    out.extend_from_slice(b",\"registry_version\":");
+    integer(answer.plan.registry_version.cast_signed(), &mut out);
+    out.push(b'}');
+    out
+}
+
+/// `[[…],…]`: one inner list per entity.
+fn matrix(answer: &Answer, out: &mut Vec<u8>, write: impl Fn(usize, usize, &mut Vec<u8>)) {
+    out.push(b'[');
+    for entity in 0..answer.entities {
+        comma(entity, out);
+        out.push(b'[');
+        for column in 0..answer.plan.columns.len() {
+            comma(column, out);
+            write(entity, column, out);
+        }
+        out.push(b']');
+    }
+    out.push(b']');
+}
+
+fn comma(i: usize, out: &mut Vec<u8>) {
+    if i > 0 {
+        out.push(b',');
+    }
+}
+
+fn cell(cell: Cell<'_>, data_type: &DataType, out: &mut Vec<u8>) {
+    match cell {
+        Cell::Null => out.extend_from_slice(b"null"),
+        Cell::Bool(b) => out.extend_from_slice(if b { b"true" } else { b"false" }),
+        Cell::Int32(n) => integer(i64::from(n), out),
+        Cell::Int64(n) => integer(n, out),
+        // JSON has no NaN and no infinity.
+        Cell::Float32(x) if !x.is_finite() => out.extend_from_slice(b"null"),
+        Cell::Float64(x) if !x.is_finite() => out.extend_from_slice(b"null"),
+        Cell::Float32(x) => out.extend_from_slice(ryu::Buffer::new().format_finite(x).as_bytes()),
+        Cell::Float64(x) => out.extend_from_slice(ryu::Buffer::new().format_finite(x).as_bytes()),
+        Cell::Timestamp(t) => timestamp(t, out),
+        Cell::String(s) => string(s, out),
+        // Checked to be one JSON value when it was accepted.
+        Cell::Json(s) => out.extend_from_slice(s.as_bytes()),
+        Cell::Bytes(b) => json(&Value::Bytes(b.to_owned()), out),
+        Cell::Array(bytes) => {
+            let item = match data_type {
+                DataType::Array(item) => item.as_ref(),
+                _ => &DataType::Float32,
+            };
+            out.push(b'[');
+            for (i, value) in array_items(bytes, item).enumerate() {
+                comma(i, out);
+                self::cell(value, item, out);
+            }
+            out.push(b']');
+        }
+    }
+}
+
+fn integer(n: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+}
+
+fn timestamp(time: Timestamp, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(time.to_string().as_bytes());
+    out.push(b'"');
+}
+
+fn string(text: &str, out: &mut Vec<u8>) {
+    // Writing to memory cannot fail.
+    let _ = serde_json::to_writer(out, text);
+}
+
+fn json(value: &Value, out: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(out, &value.to_json());
+}

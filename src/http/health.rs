@@ -1,0 +1,86 @@
+//! Is it alive, is it ready, what is it doing.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{http::App, metrics};
+
+/// Alive: the process answers.
+#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "alive")))]
+pub async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Whether to send it traffic.
+#[derive(Serialize, ToSchema)]
+pub struct Ready {
+    pub ready: bool,
+    /// Why not: starting, draining, a store that refuses writes, an invariant that does not hold.
+    pub reasons: Vec<String>,
+}
+
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+    (status = 200, body = Ready, description = "ready"),
+    (status = 503, body = Ready, description = "not ready, with reasons")))]
+pub async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let mut reasons = app.readiness.reasons();
+    for shard in 0..app.shards.count() {
+        if let Err(error) = app.shards.status(shard).check() {
+            reasons.push(format!("shard {shard}: {error}"));
+        }
+    }
+    let ready = reasons.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Ready { ready, reasons })).into_response()
+}
+
+/// Prometheus text.
+#[utoipa::path(get, path = "/metrics", tag = "operations",
+    responses((status = 200, description = "Prometheus text exposition", body = String, content_type = "text/plain")))]
+pub async fn prometheus(State(app): State<Arc<App>>) -> Response {
+    metrics::observe_process();
+    metrics::record_free_bytes(app.shards.free_bytes());
+    let catalog = app.catalog.current();
+    metrics::record_registry_version(catalog.version);
+    let now = app.clock.now();
+    for view in catalog.feature_views.values() {
+        let newest = app.shards.committed().of(view.schema.table).newest_event();
+        if let Some(newest) = newest {
+            metrics::record_staleness(&view.name, now.micros().saturating_sub(newest.micros()));
+        }
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Info {
+    pub version: &'static str,
+    pub registry_version: u64,
+    pub uptime_seconds: f64,
+    /// What an acknowledged write survives: `fsync`, `interval` or `buffer`.
+    pub durability: &'static str,
+    pub shards: usize,
+    /// The node's clock.
+    #[schema(value_type = String)]
+    pub now: crate::model::Timestamp,
+}
+
+#[utoipa::path(get, path = "/v1/info", tag = "operations", responses((status = 200, body = Info)))]
+pub async fn info(State(app): State<Arc<App>>) -> Json<Info> {
+    Json(Info {
+        version: env!("CARGO_PKG_VERSION"),
+        registry_version: app.catalog.current().version,
+        uptime_seconds: app.started.elapsed().as_secs_f64(),
+        durability: app.config.durability.mode.as_str(),
+        shards: app.shards.count(),
+        now: app.clock.now(),
+    })
+}

@@ -1,0 +1,152 @@
+//! Writes: rows of feature views, events of sources, deletes.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderName, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    http::{App, Problem, body::parse_json, media},
+    ingest::{DeleteRequest, IngestRequest, OnError},
+    model::{TableKind, Timestamp},
+    shard::Applied,
+};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct IngestQuery {
+    /// `reject` (the default): any bad row and nothing is stored. `quarantine`: good rows are stored.
+    #[serde(default)]
+    pub on_error: OnError,
+}
+
+/// A stored batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Acknowledged {
+    #[schema(value_type = String)]
+    pub batch_id: uuid::Uuid,
+    /// Rows stored.
+    pub accepted: u64,
+    /// Of these, rows older than their entity's newest: they are history only.
+    pub late: u64,
+    /// Events that were there before.
+    pub deduplicated: u64,
+    pub quarantined: u64,
+    /// What the acknowledgement survives: `fsync`, `interval` or `buffer`.
+    pub durability: &'static str,
+}
+
+#[utoipa::path(post, path = "/v1/feature-views/{view}/rows", tag = "ingestion",
+    params(("view" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header)),
+    request_body(content = Object, content_type = "application/json",
+        description = "`{\"rows\":[{…}]}`; also application/x-ndjson, text/csv, \
+            application/vnd.apache.arrow.stream, application/vnd.apache.parquet; gzip or zstd"),
+    responses((status = 200, body = Acknowledged), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 413, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem), (status = 503, body = Problem), (status = 507, body = Problem)))]
+pub async fn rows(
+    State(app): State<Arc<App>>,
+    Path(view): Path<String>,
+    Query(query): Query<IngestQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    ingest(&app, view, TableKind::FeatureView, &query, &headers, body).await
+}
+
+#[utoipa::path(post, path = "/v1/sources/{source}/events", tag = "ingestion",
+    params(("source" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header)),
+    request_body(content = Object, content_type = "application/json", description = "as for rows"),
+    responses((status = 200, body = Acknowledged), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 413, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem), (status = 503, body = Problem), (status = 507, body = Problem)))]
+pub async fn events(
+    State(app): State<Arc<App>>,
+    Path(source): Path<String>,
+    Query(query): Query<IngestQuery>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    ingest(&app, source, TableKind::Source, &query, &headers, body).await
+}
+
+async fn ingest(
+    app: &App,
+    table: String,
+    kind: TableKind,
+    query: &IngestQuery,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let request = IngestRequest {
+        table,
+        kind,
+        format: media::content_type(headers)?,
+        encoding: media::text(headers, header::CONTENT_ENCODING.as_str())?,
+        body,
+        on_error: query.on_error,
+        idempotency_key: media::text(headers, IDEMPOTENCY_KEY)?,
+    };
+    Ok(acknowledge(app, app.ingest.ingest(request).await?))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteBody {
+    /// The join keys of each entity.
+    #[schema(value_type = Vec<Object>)]
+    pub entities: Vec<Map<String, Value>>,
+    /// From when on there is no value; now, where not given (RFC 3339).
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub event_time: Option<Timestamp>,
+}
+
+#[utoipa::path(post, path = "/v1/feature-views/{view}/delete", tag = "ingestion",
+    params(("view" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body = DeleteBody,
+    responses((status = 200, body = Acknowledged), (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub async fn delete(
+    State(app): State<Arc<App>>,
+    Path(view): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let given: DeleteBody = parse_json(&body, &app.config.limits)?;
+    let request = DeleteRequest {
+        view,
+        entities: given.entities,
+        event_time: given.event_time,
+        idempotency_key: media::text(&headers, IDEMPOTENCY_KEY)?,
+    };
+    Ok(acknowledge(&app, app.ingest.delete(request).await?))
+}
+
+pub(super) fn acknowledge(app: &App, applied: Applied) -> Response {
+    let replayed = applied.replayed;
+    let mut response = Json(Acknowledged {
+        batch_id: applied.batch_id,
+        accepted: applied.accepted,
+        late: applied.late,
+        deduplicated: applied.deduplicated,
+        quarantined: applied.quarantined,
+        durability: app.config.durability.mode.as_str(),
+    })
+    .into_response();
+    if replayed {
+        response.headers_mut().insert(REPLAYED, axum::http::HeaderValue::from_static("true"));
+    }
+    response
+}

@@ -1,0 +1,115 @@
+//! `POST /v1/online-features`: the newest values, or those as of a moment.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+use utoipa::ToSchema;
+
+use crate::{
+    error::Detail,
+    format::Format,
+    http::{App, Problem, answer_arrow, answer_json, body::parse_json, media},
+    metrics,
+    model::Timestamp,
+    serve::{AsOf, Entities, Plan, ServeError, Wanted},
+};
+
+/// What of each value to include beside the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Include {
+    Status,
+    EventTime,
+    AgeMs,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnlineRequest {
+    /// A feature service, `name` or `name@version`. Either this or `features`.
+    #[serde(default)]
+    pub feature_service: Option<String>,
+    /// Feature references: `view`, `view:feature`, `view@3:feature`.
+    #[serde(default)]
+    pub features: Option<Vec<String>>,
+    /// Rows `[{"origin":"JFK"}, …]` or columns `{"origin":["JFK", …]}`.
+    #[schema(value_type = Object)]
+    pub entities: Json,
+    /// Values at this time instead of now (RFC 3339).
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub as_of: Option<Timestamp>,
+    /// Ignore what was accepted after this time (RFC 3339).
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub known_at: Option<Timestamp>,
+    #[serde(default)]
+    pub include: Vec<Include>,
+}
+
+#[utoipa::path(post, path = "/v1/online-features", tag = "serving",
+    request_body(content = OnlineRequest, content_type = "application/json"),
+    responses(
+        (status = 200, description = "one row of values per entity, in the request's order; \
+            `feature_names`, `values`, and what `include` asked for: `status`, `event_time`, `age_ms`; \
+            as one record batch with `Accept: application/vnd.apache.arrow.stream`"),
+        (status = 404, body = Problem, description = "unknown feature service, view or feature"),
+        (status = 422, body = Problem, description = "an entity lacks a join key, or has one of the wrong type")))]
+pub async fn online_features(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let started = std::time::Instant::now();
+    let format = media::accepted(&headers, Format::Json, &[Format::Json, Format::ArrowStream])?;
+    let request: OnlineRequest = parse_json(&body, &app.config.limits)?;
+    let wanted = Wanted::from_parts(request.feature_service, request.features)?;
+    let plan = app.reads.plan(&wanted)?;
+    let entities = entities(&plan, request.entities)?;
+    let as_of = AsOf { at: request.as_of, known_at: request.known_at };
+    let answer = if as_of.is_now() {
+        app.reads.online(&plan, &entities, as_of)?
+    } else {
+        let reads = Arc::clone(&app.reads);
+        let plan = Arc::clone(&plan);
+        tokio::task::spawn_blocking(move || reads.online(&plan, &entities, as_of))
+            .await
+            .map_err(|_| Problem::internal("the read did not finish"))??
+    };
+    metrics::record_online(wanted.label(), started.elapsed());
+    for (view, status, count) in answer.tally() {
+        metrics::record_values(view, status.as_str(), count);
+    }
+    let bytes = match format {
+        Format::ArrowStream => answer_arrow::encode(&answer, &request.include)?,
+        _ => answer_json::encode(&answer, &request.include),
+    };
+    Ok(([(header::CONTENT_TYPE, format.media_type())], bytes).into_response())
+}
+
+fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {
+    let wrong = |row: Option<u64>, reason: &str| {
+        ServeError::Request(vec![Detail { row, field: Some("entities".to_owned()), reason: reason.to_owned() }])
+    };
+    match given {
+        Json::Array(items) => {
+            let mut rows: Vec<Map<String, Json>> = Vec::with_capacity(items.len());
+            for (row, item) in items.into_iter().enumerate() {
+                match item {
+                    Json::Object(object) => rows.push(object),
+                    _ => return Err(wrong(Some(row as u64), "each entity is an object of its join keys")),
+                }
+            }
+            Entities::from_rows(plan, &rows)
+        }
+        Json::Object(columns) => Entities::from_columns(plan, &columns),
+        _ => Err(wrong(None, "a list of objects, or an object of lists")),
+    }
+}

@@ -1,0 +1,74 @@
+//! Rejected rows: look at them, try them again.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::{App, Problem};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct QuarantineQuery {
+    /// The feature view or source.
+    pub view: String,
+    /// At most so many, the oldest first; 100 where not given.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Quarantined {
+    pub view: String,
+    #[schema(value_type = Vec<Object>)]
+    pub rows: Vec<crate::shard::QuarantinedRow>,
+}
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 10_000;
+
+#[utoipa::path(get, path = "/v1/quarantine", tag = "ingestion", params(QuarantineQuery),
+    responses((status = 200, body = Quarantined), (status = 404, body = Problem)))]
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Query(query): Query<QuarantineQuery>,
+) -> Result<Json<Quarantined>, Problem> {
+    let catalog = app.catalog.current();
+    let Some(schema) = catalog.table(&query.view) else {
+        return Err(Problem::not_found(format!("there is no feature view or source `{}`", query.view)));
+    };
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    let rows = app.quarantine.list(schema.table, limit)?;
+    Ok(Json(Quarantined { view: query.view, rows: rows.into_iter().map(|(_, row)| row).collect() }))
+}
+
+/// What became of the quarantined rows.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Retried {
+    pub accepted: u64,
+    pub late: u64,
+    /// Rows that are still not acceptable.
+    pub remaining: usize,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RetryQuery {
+    pub view: String,
+}
+
+#[utoipa::path(post, path = "/v1/quarantine/retry", tag = "ingestion", params(RetryQuery),
+    responses((status = 200, body = Retried), (status = 404, body = Problem)))]
+pub async fn retry(
+    State(app): State<Arc<App>>,
+    Query(query): Query<RetryQuery>,
+) -> Result<Json<Retried>, Problem> {
+    let (applied, remaining) = app.ingest.retry(&app.quarantine, &query.view).await?;
+    Ok(Json(Retried { accepted: applied.accepted, late: applied.late, remaining }))
+}

@@ -1,0 +1,61 @@
+//! What the handlers share.
+
+use std::{
+    sync::{Arc, RwLock},
+    time::Instant,
+};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::{
+    actor::Link,
+    clock::Clock,
+    config::Config,
+    ingest::Ingest,
+    registry::{CatalogHandle, actor::RegistryActor},
+    serve::Reads,
+    shard::{Quarantine, Shards},
+};
+
+/// One node, seen from a request. Handlers hold an `Arc` of it.
+pub struct App {
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub catalog: CatalogHandle,
+    pub registry: Link<RegistryActor>,
+    pub shards: Shards,
+    pub ingest: Ingest,
+    pub reads: Arc<Reads>,
+    pub quarantine: Quarantine,
+    pub readiness: Readiness,
+    pub metrics: PrometheusHandle,
+    pub started: Instant,
+    /// Training sets that may be built at the same time; more wait.
+    pub training_slots: tokio::sync::Semaphore,
+}
+
+/// Why the node should not be sent traffic; empty when it should.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<RwLock<Vec<String>>>);
+
+impl Readiness {
+    pub const STARTING: &str = "starting";
+
+    pub fn starting() -> Readiness {
+        let readiness = Readiness::default();
+        readiness.add(Self::STARTING.to_owned());
+        readiness
+    }
+
+    pub fn add(&self, reason: String) {
+        self.0.write().unwrap_or_else(|e| e.into_inner()).push(reason);
+    }
+
+    pub fn remove(&self, reason: &str) {
+        self.0.write().unwrap_or_else(|e| e.into_inner()).retain(|r| r != reason);
+    }
+
+    pub fn reasons(&self) -> Vec<String> {
+        self.0.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+}

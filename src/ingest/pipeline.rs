@@ -1,0 +1,196 @@
+//! The write path, as a sentence: look up the table, reserve memory, decode, validate, prepare, apply.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{
+    clock::Clock,
+    format::Format,
+    ingest::{DecodeLimits, Decoded, IngestError, Rejected, decode, decompress, retain, validate},
+    metrics,
+    model::{TableKind, TableSchema},
+    registry::{Catalog, CatalogHandle, FeatureView},
+    shard::{Applied, PreparedBatch, QuarantinedRow, Shards, Write},
+};
+
+/// What becomes of a batch with bad rows in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// Nothing of it is stored.
+    #[default]
+    Reject,
+    /// The good rows are stored, the bad ones kept in quarantine with their reasons.
+    Quarantine,
+}
+
+/// One request: one batch.
+#[derive(Debug)]
+pub struct IngestRequest {
+    pub table: String,
+    pub kind: TableKind,
+    pub format: Format,
+    /// `Content-Encoding`.
+    pub encoding: Option<String>,
+    pub body: Bytes,
+    pub on_error: OnError,
+    pub idempotency_key: Option<String>,
+}
+
+/// The write side of a node; cheap to clone.
+#[derive(Clone)]
+pub struct Ingest {
+    pub catalog: CatalogHandle,
+    pub shards: Shards,
+    pub clock: Clock,
+    pub limits: DecodeLimits,
+    pub max_body: usize,
+    pub max_ratio: u32,
+    /// One retry of quarantined rows at a time, so that none is stored twice.
+    pub retrying: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Bodies from this size on are decoded on a thread of their own, so that they do not hold up small requests.
+const INLINE_BYTES: usize = 32 * 1024;
+/// A decoded and encoded batch takes about this many times its body while it is in flight.
+const MEMORY_FACTOR: usize = 3;
+const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// The table that a batch is for, with the view whose rules its rows must keep.
+struct Target {
+    schema: Arc<TableSchema>,
+    view: Option<Arc<FeatureView>>,
+}
+
+impl Ingest {
+    pub async fn ingest(&self, request: IngestRequest) -> Result<Applied, IngestError> {
+        let started = Instant::now();
+        check_idempotency_key(request.idempotency_key.as_deref())?;
+        let target = target(&self.catalog.current(), &request.table, request.kind)?;
+        self.shards.check(target.schema.table)?;
+        let permit = self.shards.reserve(request.body.len() * MEMORY_FACTOR)?;
+
+        let blocking = request.body.len() > INLINE_BYTES
+            || request.encoding.is_some()
+            || matches!(request.format, Format::ArrowStream | Format::Parquet);
+        let write = if blocking {
+            let this = self.clone();
+            tokio::task::spawn_blocking(move || this.prepare(request, &target))
+                .await
+                .map_err(|_| IngestError::Invalid("the body cannot be decoded".to_owned()))??
+        } else {
+            self.prepare(request, &target)?
+        };
+        let (schema, nulls) = (Arc::clone(&write.batch.schema), write.batch.nulls.clone());
+        let applied = self.shards.apply(write, permit).await?;
+        if !applied.replayed {
+            metrics::record_ingest(&schema.name, &applied.counts(), started.elapsed());
+            let columns = schema.columns.iter().map(|c| c.name.as_str());
+            metrics::record_nulls(&schema.name, columns.zip(nulls), applied.accepted);
+        }
+        Ok(applied)
+    }
+
+    /// Everything that needs no shard: from bytes to a batch that only has to be numbered and committed.
+    fn prepare(&self, request: IngestRequest, target: &Target) -> Result<Write, IngestError> {
+        let fingerprint = fingerprint(&request);
+        let body = decompress(request.encoding.as_deref(), request.body, self.max_body, self.max_ratio)?;
+        let decoded = decode(request.format, body, &target.schema, &self.limits)?;
+        let (decoded, rejected) = check_rows(decoded, target.view.as_deref());
+        if !rejected.is_empty() && request.on_error == OnError::Reject {
+            return Err(IngestError::Rows { rejected, total: decoded.rows });
+        }
+        let batch_id = uuid::Uuid::now_v7();
+        Ok(Write {
+            batch: PreparedBatch::rows(Arc::clone(&target.schema), &decoded.batch),
+            batch_id,
+            idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
+            online: target.view.as_ref().is_some_and(|v| v.online),
+            offline: target.view.as_ref().is_none_or(|v| v.offline),
+            quarantine: self.quarantined(batch_id, rejected),
+            release: Vec::new(),
+        })
+    }
+
+    fn quarantined(&self, batch_id: uuid::Uuid, rejected: Vec<Rejected>) -> Vec<Vec<u8>> {
+        let rejected_at = self.clock.now();
+        rejected
+            .into_iter()
+            .map(|r| {
+                let row = QuarantinedRow {
+                    batch_id,
+                    rejected_at,
+                    row: r.row,
+                    field: r.field,
+                    reason: r.reason,
+                    raw: r.raw,
+                };
+                serde_json::to_vec(&row).unwrap_or_default()
+            })
+            .collect()
+    }
+}
+
+/// Takes out the rows that break the view's rules.
+pub(super) fn check_rows(decoded: Decoded, view: Option<&FeatureView>) -> (Decoded, Vec<Rejected>) {
+    let Decoded { batch, rows, mut rejected, row_numbers } = decoded;
+    let broken = view.map_or_else(Vec::new, |view| validate(view, &batch, row_numbers.as_deref()));
+    let batch = if broken.is_empty() { batch } else { retain(&batch, &broken, row_numbers.as_deref()) };
+    rejected.extend(broken);
+    rejected.sort_by_key(|r| r.row);
+    (Decoded { batch, rows, rejected: Vec::new(), row_numbers: None }, rejected)
+}
+
+fn target(catalog: &Catalog, name: &str, kind: TableKind) -> Result<Target, IngestError> {
+    let view = catalog.feature_views.get(name);
+    let source = catalog.sources.get(name);
+    match (kind, view, source) {
+        (TableKind::FeatureView, Some(view), _) => {
+            Ok(Target { schema: Arc::clone(&view.schema), view: Some(Arc::clone(view)) })
+        }
+        (TableKind::Source, _, Some(source)) => Ok(Target { schema: Arc::clone(&source.schema), view: None }),
+        (TableKind::FeatureView, None, Some(_)) => Err(unknown("feature view", name, "; it is a source: send events")),
+        (TableKind::Source, Some(_), None) => Err(unknown("source", name, "; it is a feature view: send rows")),
+        (TableKind::FeatureView, None, None) => {
+            Err(unknown("feature view", name, &known(catalog.feature_views.keys())))
+        }
+        (TableKind::Source, None, None) => Err(unknown("source", name, &known(catalog.sources.keys()))),
+    }
+}
+
+/// The view whose rows are to be changed by other means than ingestion.
+pub(super) fn view(catalog: &Catalog, name: &str) -> Result<Arc<FeatureView>, IngestError> {
+    target(catalog, name, TableKind::FeatureView)?.view.ok_or_else(|| unknown("feature view", name, ""))
+}
+
+fn unknown(kind: &'static str, name: &str, hint: &str) -> IngestError {
+    IngestError::UnknownTable { kind, name: name.to_owned(), hint: hint.to_owned() }
+}
+
+fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).take(20).collect();
+    if names.is_empty() { "; none is defined yet".to_owned() } else { format!("; known: {}", names.join(", ")) }
+}
+
+pub(super) fn check_idempotency_key(key: Option<&str>) -> Result<(), IngestError> {
+    match key {
+        Some(key) if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY => Err(IngestError::Invalid(format!(
+            "an Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY} characters, this one has {}",
+            key.len()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What makes two requests under one key the same request.
+fn fingerprint(request: &IngestRequest) -> u128 {
+    let mut hash = Xxh3::new();
+    hash.update(request.table.as_bytes());
+    hash.update(&[0, request.kind as u8, request.format as u8, request.on_error as u8]);
+    hash.update(request.encoding.as_deref().unwrap_or_default().as_bytes());
+    hash.update(&[0]);
+    hash.update(&request.body);
+    hash.digest128()
+}

@@ -1,0 +1,25 @@
+//! Why a node does not start.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use crate::{offline::OfflineError, registry::RegistryError, shard::ShardError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("server.listen: `{0}` is not an address such as 127.0.0.1:6566")]
+    Address(String),
+    #[error("cannot listen on {address}: {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error("the data directory {path}: {source}", path = .path.display())]
+    DataDir { path: PathBuf, source: std::io::Error },
+    #[error("cannot start the runtime: {0}")]
+    Runtime(std::io::Error),
+    #[error("the online store: {0}")]
+    Shard(#[from] ShardError),
+    #[error("the offline store: {0}")]
+    Offline(#[from] OfflineError),
+    #[error("the registry: {0}")]
+    Registry(#[from] RegistryError),
+    #[error("{0}")]
+    Start(String),
+}

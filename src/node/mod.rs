@@ -1,0 +1,15 @@
+//! The process: start order, threads, supervision, drain order.
+//!
+//! One actix `System` on a multi-thread tokio runtime; axum runs on its workers. Arbiters, one thread each: shards,
+//! segment writer, control (registry, supervisor). Built bottom-up, so that every actor is born with its downstream
+//! handle; drained top-down, so that nothing accepted is left behind.
+
+mod error;
+mod process;
+mod start;
+mod stop;
+mod supervisor;
+mod ticks;
+
+pub use error::NodeError;
+pub use process::{Running, run, spawn};

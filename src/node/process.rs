@@ -1,0 +1,149 @@
+//! A node in this process: in the foreground until a signal, or on a thread of its own.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use actix::System;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    http::App,
+    node::{
+        NodeError,
+        start::{Node, start},
+    },
+};
+
+/// The exit code after a second SIGTERM or SIGINT: the drain was cut short (128 + SIGTERM).
+const CUT_SHORT: i32 = 143;
+
+/// Runs a node until SIGTERM or SIGINT, then drains it. A second signal ends the process at once.
+pub fn run(config: Config, clock: Clock) -> Result<(), NodeError> {
+    in_system(config.server.workers, async move {
+        let deadline = config.server.drain_deadline.std();
+        let node = start(config, clock).await?;
+        wait_for_signal().await;
+        tracing::info!("draining; a second signal ends the process at once");
+        tokio::spawn(async {
+            wait_for_signal().await;
+            std::process::exit(CUT_SHORT);
+        });
+        node.drain(deadline).await;
+        Ok(())
+    })
+}
+
+/// A node on a thread of its own: for the demo and for tests.
+pub struct Running {
+    address: SocketAddr,
+    app: Arc<App>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), NodeError>>>,
+}
+
+/// Returns when the node is ready.
+pub fn spawn(config: Config, clock: Clock) -> Result<Running, NodeError> {
+    let (ready, started) = mpsc::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new().name("larder-node".to_owned()).spawn(move || {
+        in_system(config.server.workers, async move {
+            let deadline = config.server.drain_deadline.std();
+            let node: Node = match start(config, clock).await {
+                Ok(node) => node,
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                    return Ok(());
+                }
+            };
+            let _ = ready.send(Ok((node.address, Arc::clone(&node.app))));
+            // Also when the handle is dropped.
+            let _ = stopped.await;
+            node.drain(deadline).await;
+            Ok(())
+        })
+    });
+    let thread = thread.map_err(NodeError::Runtime)?;
+    let (address, app) =
+        started.recv().map_err(|_| NodeError::Start("the node's thread ended before it was ready".to_owned()))??;
+    Ok(Running { address, app, stop: Some(stop), thread: Some(thread) })
+}
+
+impl Running {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the handlers see: for tests that look inside.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Blocks until SIGINT or SIGTERM.
+    pub fn wait_for_signal(&self) {
+        if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            runtime.block_on(wait_for_signal());
+        }
+    }
+
+    /// Drains the node and waits for its end.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Runs a future in an actix system on a multi-thread runtime, on which axum runs too.
+fn in_system<T>(
+    workers: usize,
+    future: impl Future<Output = Result<T, NodeError>>,
+) -> Result<T, NodeError> {
+    let workers = if workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { workers };
+    // Built here first, so that a failure is an error and not a panic inside actix.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("larder-worker")
+        .enable_all()
+        .build()
+        .map_err(NodeError::Runtime)?;
+    let runtime = std::sync::Mutex::new(Some(runtime));
+    let system = System::with_tokio_rt(move || {
+        let runtime = runtime.lock().unwrap_or_else(|e| e.into_inner()).take();
+        #[allow(clippy::expect_used)]
+        runtime.expect("actix asks for its runtime once")
+    });
+    system.block_on(future)
+}
+
+async fn wait_for_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        // Without signal handlers the default action ends the process.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,306 @@
+//! Building a node, bottom-up.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
+
+use actix::{Actor, Addr, Arbiter};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::{
+    actor::{DeathWatch, Died, Link},
+    clock::Clock,
+    config::{Config, DurabilityMode},
+    http::{self, App, Readiness},
+    ingest::{DecodeLimits, Ingest},
+    metrics,
+    node::{
+        NodeError,
+        supervisor::{NodeSupervisor, Start, Watch},
+        ticks,
+    },
+    offline::{OfflineOptions, OfflineStore, actor::SegmentWriterActor},
+    registry::{CatalogHandle, Registry, actor::RegistryActor},
+    serve::{Plans, ReadLimits, Reads},
+    shard::{
+        CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, Shard, ShardOptions,
+        ShardReader, Shards, Store, StoreOptions, WriteLimits,
+        actor::{ActorState, SealPolicy, ShardActor},
+        recover,
+    },
+};
+
+/// A node that serves. Dropping it stops nothing: see [`super::stop`].
+pub struct Node {
+    pub address: SocketAddr,
+    pub app: Arc<App>,
+    pub writer: Link<SegmentWriterActor>,
+    pub(super) arbiters: Vec<(&'static str, Arbiter)>,
+    pub(super) http: JoinHandle<()>,
+    pub(super) stop_http: watch::Sender<bool>,
+    pub(super) ticks: Vec<JoinHandle<()>>,
+}
+
+/// Row and block caches, journals and segments are in here.
+const ONLINE: &str = "online";
+const OFFLINE: &str = "offline";
+/// A table whose outbox holds this many times the rows of a seal takes no more writes until sealing caught up.
+const BACKLOG_FACTOR: u64 = 16;
+/// Training sets built at the same time: each may use all cores and much memory.
+const TRAINING_SLOTS: usize = 2;
+
+pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
+    let config = Arc::new(config);
+    let metrics_handle = metrics::install();
+    // First of all, so that a wrong address or a second node is noticed before any work.
+    let listener = bind(&config.server.listen).await?;
+    let address = listener.local_addr().map_err(NodeError::Runtime)?;
+
+    let data = config.data.dir.clone();
+    create_dir(&data.join(ONLINE))?;
+    create_dir(&data.join(OFFLINE))?;
+    let options = StoreOptions {
+        memtable: config.online.memtable_bytes,
+        block_cache: config.online.block_cache_bytes,
+        max_journal: config.online.max_journal_bytes,
+    };
+    let (store, shard_count) = Store::open(&data.join(ONLINE), options, config.online.shards)?;
+    let catalog = CatalogHandle::default();
+    let registry = Registry::open(Box::new(FjallRegistryLog::new(store.clone())), clock.clone(), catalog.clone())?;
+
+    let offline = OfflineStore::open(
+        &data.join(OFFLINE),
+        OfflineOptions {
+            compact_segments: config.offline.compact_segments,
+            segment_rows: config.offline.segment_rows,
+            ..OfflineOptions::default()
+        },
+    )?;
+    let committed = CommittedTables::default();
+    let mut sealed = std::collections::BTreeMap::new();
+    for (table, schemas) in &catalog.current().tables {
+        if let Some(schema) = schemas.last() {
+            sealed.insert(*table, offline.table(schema)?.sealed_seq());
+        }
+    }
+    let violations = recover(&store, &committed, &clock, |table| sealed.get(&table).copied().unwrap_or(0))?;
+
+    let readiness = Readiness::starting();
+    for violation in violations {
+        tracing::error!(%violation, "an invariant does not hold");
+        readiness.add(violation);
+    }
+
+    let control = Arbiter::new();
+    let supervisor = NodeSupervisor::start_in_arbiter(&control.handle(), |_| NodeSupervisor::default());
+    let registry_link = start_registry(registry, &store, &catalog, &clock, &control, &supervisor);
+
+    let outbox = Arc::new(Outbox::new(store.clone(), committed.clone(), catalog.clone()));
+    let segments = Arbiter::new();
+    let writer = start_writer(&config, &offline, &outbox, &catalog, &clock, &segments, &supervisor)?;
+
+    let cache = RowCache::new(config.online.cache_bytes);
+    let limits = WriteLimits {
+        in_flight: config.ingest.max_in_flight_bytes,
+        backlog: config.offline.seal_rows.saturating_mul(BACKLOG_FACTOR),
+        min_free: config.ingest.min_free_bytes,
+        data_dir: data.clone(),
+    };
+    let shards = Shards::new(shard_count, committed.clone(), limits);
+    let mut arbiters = vec![("segment writer", segments), ("control", control)];
+    for index in 0..shard_count {
+        let arbiter = Arbiter::new();
+        let parts = ShardParts {
+            index,
+            config: Arc::clone(&config),
+            store: store.clone(),
+            cache: cache.clone(),
+            committed: committed.clone(),
+            catalog: catalog.clone(),
+            clock: clock.clone(),
+            shards: shards.clone(),
+            writer: writer.clone(),
+            supervisor: supervisor.clone(),
+        };
+        parts.start(&arbiter)?;
+        arbiters.push(("shard", arbiter));
+    }
+
+    let warm = shards.clone();
+    let reader = ShardReader::new(store.clone(), cache, Arc::new(move |table, key| warm.warm(table, key)));
+    let tail: Arc<Outbox> = Arc::clone(&outbox);
+    let app = Arc::new(App {
+        ingest: Ingest {
+            catalog: catalog.clone(),
+            shards: shards.clone(),
+            clock: clock.clone(),
+            limits: DecodeLimits::from(&config.limits),
+            max_body: config.limits.body_bytes,
+            max_ratio: config.limits.decompression_ratio,
+            retrying: Arc::default(),
+        },
+        reads: Arc::new(Reads {
+            catalog: catalog.clone(),
+            reader,
+            offline,
+            tail,
+            clock: clock.clone(),
+            limits: ReadLimits {
+                entities: config.limits.entities_per_read,
+                features: config.limits.features_per_read,
+            },
+            plans: Plans::default(),
+        }),
+        quarantine: Quarantine::new(store),
+        config: Arc::clone(&config),
+        clock,
+        catalog,
+        registry: registry_link,
+        shards: shards.clone(),
+        readiness: readiness.clone(),
+        metrics: metrics_handle,
+        started: Instant::now(),
+        training_slots: tokio::sync::Semaphore::new(TRAINING_SLOTS),
+    });
+    let (stop_http, stopped) = watch::channel(false);
+    let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
+    let ticks = ticks::start(&shards, &writer);
+    readiness.remove(Readiness::STARTING);
+    tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");
+    Ok(Node { address, app, writer, arbiters, http, stop_http, ticks })
+}
+
+async fn bind(listen: &str) -> Result<TcpListener, NodeError> {
+    let address: SocketAddr = listen.parse().map_err(|_| NodeError::Address(listen.to_owned()))?;
+    TcpListener::bind(address).await.map_err(|source| NodeError::Bind { address, source })
+}
+
+fn create_dir(path: &Path) -> Result<(), NodeError> {
+    std::fs::create_dir_all(path).map_err(|source| NodeError::DataDir { path: path.to_owned(), source })
+}
+
+/// Starts an actor now and, through the supervisor, whenever it died.
+fn supervised(supervisor: &Addr<NodeSupervisor>, actor: &str, start: Start) -> Result<(), NodeError> {
+    start().map_err(NodeError::Start)?;
+    supervisor.do_send(Watch { actor: actor.to_owned(), start });
+    Ok(())
+}
+
+fn death_watch(actor: &str, supervisor: &Addr<NodeSupervisor>) -> DeathWatch {
+    DeathWatch::new(actor, supervisor.clone().recipient::<Died>())
+}
+
+fn start_registry(
+    registry: Registry,
+    store: &Store,
+    catalog: &CatalogHandle,
+    clock: &Clock,
+    control: &Arbiter,
+    supervisor: &Addr<NodeSupervisor>,
+) -> Link<RegistryActor> {
+    const NAME: &str = "registry";
+    let link = Link::unset();
+    let watch = death_watch(NAME, supervisor);
+    link.set(RegistryActor::start_in_arbiter(&control.handle(), move |_| RegistryActor { registry, watch }));
+    let (handle, again) = (control.handle(), link.clone());
+    let (store, catalog, clock, boss) = (store.clone(), catalog.clone(), clock.clone(), supervisor.clone());
+    let start: Start = Box::new(move || {
+        let log = Box::new(FjallRegistryLog::new(store.clone()));
+        let registry = Registry::open(log, clock.clone(), catalog.clone()).map_err(|e| e.to_string())?;
+        let watch = death_watch(NAME, &boss);
+        again.set(RegistryActor::start_in_arbiter(&handle, move |_| RegistryActor { registry, watch }));
+        Ok(())
+    });
+    supervisor.do_send(Watch { actor: NAME.to_owned(), start });
+    link
+}
+
+fn start_writer(
+    config: &Arc<Config>,
+    store: &Arc<OfflineStore>,
+    outbox: &Arc<Outbox>,
+    catalog: &CatalogHandle,
+    clock: &Clock,
+    arbiter: &Arbiter,
+    supervisor: &Addr<NodeSupervisor>,
+) -> Result<Link<SegmentWriterActor>, NodeError> {
+    const NAME: &str = "segment writer";
+    let link = Link::unset();
+    let (handle, again, config) = (arbiter.handle(), link.clone(), Arc::clone(config));
+    let (store, outbox, catalog) = (Arc::clone(store), Arc::clone(outbox), catalog.clone());
+    let (clock, boss) = (clock.clone(), supervisor.clone());
+    let start: Start = Box::new(move || {
+        let actor = SegmentWriterActor {
+            store: Arc::clone(&store),
+            unsealed: outbox.clone(),
+            catalog: catalog.clone(),
+            clock: clock.clone(),
+            chunk_rows: usize::try_from(config.offline.seal_rows).unwrap_or(usize::MAX),
+            vacuum_after: config.offline.vacuum_after.std(),
+            watch: death_watch(NAME, &boss),
+        };
+        again.set(SegmentWriterActor::start_in_arbiter(&handle, move |_| actor));
+        Ok(())
+    });
+    supervised(supervisor, NAME, start)?;
+    Ok(link)
+}
+
+/// Everything that an instance of a shard is made of.
+struct ShardParts {
+    index: usize,
+    config: Arc<Config>,
+    store: Store,
+    cache: RowCache,
+    committed: CommittedTables,
+    catalog: CatalogHandle,
+    clock: Clock,
+    shards: Shards,
+    writer: Link<SegmentWriterActor>,
+    supervisor: Addr<NodeSupervisor>,
+}
+
+impl ShardParts {
+    fn start(self, arbiter: &Arbiter) -> Result<(), NodeError> {
+        let (handle, supervisor) = (arbiter.handle(), self.supervisor.clone());
+        let name = format!("shard {}", self.index);
+        let link = self.shards.link(self.index).clone();
+        let start: Start = Box::new(move || {
+            let actor = self.build();
+            link.set(ShardActor::start_in_arbiter(&handle, move |_| actor));
+            Ok(())
+        });
+        supervised(&supervisor, &name, start)
+    }
+
+    fn build(&self) -> ShardActor {
+        let name = format!("shard {}", self.index);
+        let durability = match self.config.durability.mode {
+            DurabilityMode::Fsync => Durability::Fsync,
+            DurabilityMode::Interval => Durability::Interval,
+            DurabilityMode::Buffer => Durability::Buffer,
+        };
+        let options = ShardOptions { durability, quarantine_rows: self.config.ingest.quarantine_rows };
+        ShardActor {
+            shard: Shard::new(
+                self.index.to_string(),
+                self.store.clone(),
+                self.cache.clone(),
+                self.committed.clone(),
+                self.clock.clone(),
+                options,
+            ),
+            index: self.index,
+            shards: self.shards.count(),
+            status: Arc::clone(self.shards.status(self.index)),
+            committed: self.committed.clone(),
+            catalog: self.catalog.clone(),
+            clock: self.clock.clone(),
+            writer: self.writer.clone(),
+            seal: SealPolicy { rows: self.config.offline.seal_rows, after: self.config.offline.seal_after.std() },
+            durability,
+            sync_interval: self.config.durability.interval.std(),
+            answers_kept: self.config.ingest.idempotency_window.std(),
+            watch: death_watch(&name, &self.supervisor),
+            state: ActorState::default(),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Draining a node, in order, within one deadline: not ready → HTTP → shards → segment writer → registry.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    node::start::Node,
+    offline::actor::Drain as DrainWriter,
+    registry::actor::Drain as DrainRegistry,
+    shard::actor::Drain as DrainShard,
+};
+
+impl Node {
+    /// Everything acknowledged is stored when this returns; names what did not finish in time.
+    pub async fn drain(self, deadline: Duration) {
+        let deadline = Instant::now() + deadline;
+        self.app.readiness.add("draining".to_owned());
+        for tick in &self.ticks {
+            tick.abort();
+        }
+        let _ = self.stop_http.send(true);
+        if timeout_at(deadline, self.http).await.is_err() {
+            tracing::warn!("requests were still going on at the drain deadline");
+        }
+        for shard in 0..self.app.shards.count() {
+            let Some(addr) = self.app.shards.link(shard).get() else { continue };
+            match timeout_at(deadline, addr.send(DrainShard)).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(Err(error))) => tracing::error!(shard, %error, "could not be drained"),
+                Ok(Err(_)) => tracing::error!(shard, "died while it was drained"),
+                Err(_) => tracing::error!(shard, "still pending at the drain deadline"),
+            }
+        }
+        if let Some(addr) = self.writer.get()
+            && timeout_at(deadline, addr.send(DrainWriter)).await.is_err()
+        {
+            // What it had not committed is in the outbox.
+            tracing::warn!("the segment writer was still pending at the drain deadline");
+        }
+        if let Some(addr) = self.app.registry.get()
+            && timeout_at(deadline, addr.send(DrainRegistry)).await.is_err()
+        {
+            tracing::warn!("the registry was still pending at the drain deadline");
+        }
+        for (name, arbiter) in self.arbiters {
+            arbiter.stop();
+            if arbiter.join().is_err() {
+                tracing::warn!(name, "its thread ended with a panic");
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Owns:      the writing side of every offline table: segments and Delta commits.
+//! Receives:  `Seal`, `Compact`, `Maintain`, `Drain`.
+//! Sends:     `Sealed` back to the shard that asked.
+//! When full: a shard has at most one seal per table under way; more rows wait in the outbox.
+//! When it dies: the supervisor starts another; what was not committed is still in the outbox.
+//! At drain:  FIFO behind every accepted seal; syncs nothing, each commit already is on disk.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+
+use crate::{
+    actor::DeathWatch,
+    clock::Clock,
+    metrics,
+    model::{SEQ, TableId, TableSchema, Timestamp},
+    offline::{OfflineError, OfflineStore, Table, Unsealed},
+    registry::CatalogHandle,
+};
+
+pub struct SegmentWriterActor {
+    pub store: Arc<OfflineStore>,
+    pub unsealed: Arc<dyn Unsealed>,
+    pub catalog: CatalogHandle,
+    pub clock: Clock,
+    /// Rows that one seal takes from the outbox at a time: bounds the memory of a seal.
+    pub chunk_rows: usize,
+    /// Files that no snapshot names are kept this long for other readers of the table.
+    pub vacuum_after: Duration,
+    pub watch: DeathWatch,
+}
+
+/// Put the table's unsealed rows into a segment.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Seal {
+    pub schema: Arc<TableSchema>,
+    pub reply: Recipient<Sealed>,
+}
+
+/// The table's log names all rows below `up_to`; `None` where sealing failed and is to be tried again.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Sealed {
+    pub table: TableId,
+    pub up_to: Option<u64>,
+}
+
+/// Merge the table's small segments, where there are enough of them.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Compact {
+    pub schema: Arc<TableSchema>,
+}
+
+/// Once in a while: drop what is past its retention, remove files that nothing names.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Maintain;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+impl Actor for SegmentWriterActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Seal> for SegmentWriterActor {
+    type Result = ();
+
+    fn handle(&mut self, seal: Seal, ctx: &mut Self::Context) {
+        let table = seal.schema.table;
+        let up_to = match self.seal(&seal.schema) {
+            Ok(up_to) => Some(up_to),
+            Err(error) => {
+                tracing::error!(table = %seal.schema.name, %error, "cannot seal; the rows stay in the outbox");
+                None
+            }
+        };
+        seal.reply.do_send(Sealed { table, up_to });
+        if up_to.is_some() {
+            // Behind the seals that are already queued.
+            ctx.address().do_send(Compact { schema: seal.schema });
+        }
+    }
+}
+
+impl Handler<Compact> for SegmentWriterActor {
+    type Result = ();
+
+    fn handle(&mut self, compact: Compact, _: &mut Self::Context) {
+        let result = self.store.table(&compact.schema).and_then(|table| table.compact());
+        match result {
+            Ok(outcome) if outcome.merged > 0 => {
+                metrics::record_compaction();
+                tracing::info!(table = %compact.schema.name, merged = outcome.merged, "segments merged");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(table = %compact.schema.name, %error, "cannot compact"),
+        }
+    }
+}
+
+impl Handler<Maintain> for SegmentWriterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Maintain, _: &mut Self::Context) {
+        let catalog = self.catalog.current();
+        let mut retentions = BTreeMap::new();
+        for view in catalog.feature_views.values() {
+            retentions.insert(view.schema.table, (Arc::clone(&view.schema), view.retention));
+        }
+        for source in catalog.sources.values() {
+            retentions.insert(source.schema.table, (Arc::clone(&source.schema), source.retention));
+        }
+        let now = self.clock.now();
+        for (schema, retention) in retentions.into_values() {
+            let result = self.store.table(&schema).and_then(|table| {
+                if let Some(retention) = retention {
+                    table.expire(Timestamp::from_micros(now.micros().saturating_sub(retention.micros())))?;
+                }
+                table.vacuum(self.vacuum_after)
+            });
+            if let Err(error) = result {
+                tracing::error!(table = %schema.name, %error, "cannot maintain");
+            }
+        }
+    }
+}
+
+impl Handler<Drain> for SegmentWriterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) {
+        self.watch.disarm();
+    }
+}
+
+impl SegmentWriterActor {
+    /// Moves rows from the outbox into segments until there are none; returns the number of sealed rows.
+    fn seal(&self, schema: &TableSchema) -> Result<u64, OfflineError> {
+        let started = std::time::Instant::now();
+        let table: Arc<Table> = self.store.table(schema)?;
+        loop {
+            let from = table.sealed_seq();
+            let Some(batch) = self.unsealed.read(schema.table, from, self.chunk_rows)? else { break };
+            let Some(up_to) = end_seq(&batch) else { break };
+            table.append(schema, vec![batch], up_to)?;
+            if up_to <= from {
+                break;
+            }
+        }
+        let snapshot = table.snapshot();
+        metrics::record_seal(&schema.name, started.elapsed(), snapshot.segments.len(), snapshot.sealed_seq);
+        Ok(table.sealed_seq())
+    }
+}
+
+/// One past the last row's seq.
+fn end_seq(batch: &RecordBatch) -> Option<u64> {
+    let seq = batch.column_by_name(SEQ)?.as_primitive_opt::<Int64Type>()?;
+    seq.values().last().map(|seq| seq.unsigned_abs() + 1)
+}

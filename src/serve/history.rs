@@ -1,0 +1,97 @@
+//! Online reads answered from history: `as_of`, `known_at`, and entities whose newest version is yet to come.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use bytes::Bytes;
+
+use crate::{
+    compute::Validity,
+    model::Timestamp,
+    offline::{AsOf, History, as_of_join},
+    serve::{Answer, Entities, Found, Plan, PlanGroup, Reads, ServeError},
+    shard::PreparedBatch,
+};
+
+/// Every group of `plan` for every entity at `at`, through the point-in-time kernel.
+pub fn read(
+    reads: &Reads,
+    plan: &Arc<Plan>,
+    entities: &Entities,
+    at: Timestamp,
+    known_at: Option<Timestamp>,
+) -> Result<Answer, ServeError> {
+    let mut by_group = Vec::with_capacity(plan.groups.len());
+    for group in &plan.groups {
+        by_group.push(read_group(reads, plan, group, entities, at, known_at)?);
+    }
+    let mut found = Vec::with_capacity(entities.len() * plan.groups.len());
+    for entity in 0..entities.len() {
+        for group in &mut by_group {
+            found.push(std::mem::replace(&mut group[entity], Found { row: None, validity: Validity::NotFound }));
+        }
+    }
+    Ok(Answer { plan: Arc::clone(plan), now: at, entities: entities.len(), found })
+}
+
+fn read_group(
+    reads: &Reads,
+    plan: &Plan,
+    group: &PlanGroup,
+    entities: &Entities,
+    at: Timestamp,
+    known_at: Option<Timestamp>,
+) -> Result<Vec<Found>, ServeError> {
+    let (mut keys, mut offsets, mut key) = (Vec::new(), vec![0u32], Vec::new());
+    for entity in 0..entities.len() {
+        if entities.encode_key(plan, group, entity, &mut key)? {
+            keys.extend_from_slice(&key);
+        }
+        offsets.push(keys.len() as u32);
+    }
+    let view = &group.view;
+    let table = reads.offline.table(&view.schema)?;
+    let history = History::open(&table, reads.tail.as_ref(), &view.schema)?;
+    let columns: Vec<&str> = view.features.iter().map(|f| f.name.as_str()).collect();
+    let result = as_of_join(&AsOf {
+        history: &history,
+        spine_keys: &keys,
+        spine_offsets: &offsets,
+        spine_times: &vec![at.micros(); entities.len()],
+        ttl: group.ttl,
+        lag: 0,
+        known_at: known_at.map(Timestamp::micros),
+        columns: &columns,
+    })?;
+    // Into the form that the online store answers in, so that everything after this is the same.
+    let mut found = Vec::with_capacity(entities.len());
+    for (entity, validity) in result.validity.iter().copied().enumerate() {
+        let row = if validity == Validity::NotFound || result.event_times.is_null(entity) {
+            None
+        } else {
+            Some(encode(view, &result.features, result.event_times.value(entity), entity)?)
+        };
+        found.push(Found { row, validity });
+    }
+    Ok(found)
+}
+
+fn encode(
+    view: &crate::registry::FeatureView,
+    features: &RecordBatch,
+    event_time: i64,
+    row: usize,
+) -> Result<Bytes, ServeError> {
+    let keyless = crate::model::TableSchema::feature_view(
+        view.schema.table,
+        &view.schema.name,
+        view.schema.version,
+        Vec::new(),
+        view.schema.columns.clone(),
+    );
+    let time = arrow::array::TimestampMicrosecondArray::from(vec![event_time]).with_timezone("UTC");
+    let mut arrays: Vec<arrow::array::ArrayRef> = vec![Arc::new(time)];
+    arrays.extend(features.columns().iter().map(|column| column.slice(row, 1)));
+    let batch = RecordBatch::try_new(Arc::clone(keyless.arrow()), arrays)?;
+    Ok(Bytes::copy_from_slice(PreparedBatch::rows(Arc::new(keyless), &batch).row(0)))
+}

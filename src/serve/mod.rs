@@ -1,0 +1,22 @@
+//! Answers: online reads and training sets.
+//!
+//! A request is resolved against the catalog and compiled into a [`Plan`]; online it becomes one lookup per
+//! (view, entity), offline one point-in-time join per view. Validity is decided by the same function in both.
+
+mod answer;
+mod entities;
+mod error;
+mod history;
+mod online;
+mod plan;
+mod plans;
+mod reads;
+mod training;
+
+pub use answer::{Answer, Found, Served, Status};
+pub use entities::Entities;
+pub use error::ServeError;
+pub use plan::{KeyColumn, Plan, PlanColumn, PlanGroup};
+pub use plans::{Plans, Wanted};
+pub use reads::{AsOf, ReadLimits, Reads};
+pub use training::TrainingRequest;

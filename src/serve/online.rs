@@ -1,0 +1,50 @@
+//! The online read: one lookup per (view, entity), then the kernel's ttl rule.
+
+use std::sync::Arc;
+
+use crate::{
+    compute::{self, Validity},
+    model::Timestamp,
+    serve::{Answer, Entities, Found, Plan, ServeError},
+    shard::{Row, ShardReader},
+};
+
+/// Reads every group of `plan` for every entity, at `now`.
+///
+/// Also returns the (entity, group) pairs whose newest version lies in the future of `now`: the online store holds
+/// only the newest, so their value at `now` has to come from history.
+pub fn lookup(
+    plan: &Arc<Plan>,
+    entities: &Entities,
+    reader: &ShardReader,
+    now: Timestamp,
+) -> Result<(Answer, Vec<(usize, usize)>), ServeError> {
+    let mut found = Vec::with_capacity(entities.len() * plan.groups.len());
+    let mut ahead = Vec::new();
+    let (mut entity_key, mut scratch) = (Vec::with_capacity(64), Vec::with_capacity(64));
+    let (mut hits, mut misses) = (0u64, 0u64);
+    for entity in 0..entities.len() {
+        for (g, group) in plan.groups.iter().enumerate() {
+            if !entities.encode_key(plan, group, entity, &mut entity_key)? {
+                found.push(Found { row: None, validity: Validity::NotFound });
+                continue;
+            }
+            let (row, hit) = reader.get(group.table, &entity_key, &mut scratch)?;
+            if hit { hits += 1 } else { misses += 1 }
+            let validity = match &row {
+                None => Validity::NotFound,
+                Some(bytes) => {
+                    let row = Row(bytes);
+                    if row.event_time() > now {
+                        ahead.push((entity, g));
+                    }
+                    compute::validity(now.micros(), row.event_time().micros(), row.is_tombstone(), group.ttl)
+                }
+            };
+            let row = if validity == Validity::NotFound { None } else { row };
+            found.push(Found { row, validity });
+        }
+    }
+    crate::metrics::record_cache(hits, misses);
+    Ok((Answer { plan: Arc::clone(plan), now, entities: entities.len(), found }, ahead))
+}

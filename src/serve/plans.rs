@@ -1,0 +1,85 @@
+//! Compiled plans, kept per catalog version: a request names what it wants in a few words, again and again.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+use crate::{
+    registry::{Catalog, Resolved},
+    serve::{Plan, ServeError},
+};
+
+/// What a read asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// A feature service, as `name` or `name@version`.
+    Service(String),
+    /// Feature references.
+    Features(Vec<String>),
+}
+
+impl Wanted {
+    /// Exactly one of the two must be given.
+    pub fn from_parts(service: Option<String>, features: Option<Vec<String>>) -> Result<Wanted, ServeError> {
+        match (service, features) {
+            (Some(service), None) => Ok(Wanted::Service(service)),
+            (None, Some(features)) if !features.is_empty() => Ok(Wanted::Features(features)),
+            _ => Err(ServeError::Invalid(
+                "give either `feature_service` or a list of `features`, and not both".to_owned(),
+            )),
+        }
+    }
+
+    pub fn resolve(&self, catalog: &Catalog) -> Result<Resolved, ServeError> {
+        Ok(match self {
+            Wanted::Service(text) => {
+                let (name, version) = match text.split_once('@') {
+                    None => (text.as_str(), None),
+                    Some((name, version)) => {
+                        let version = version.parse().map_err(|_| {
+                            ServeError::Invalid(format!("`{text}` is not `name` or `name@version`"))
+                        })?;
+                        (name, Some(version))
+                    }
+                };
+                catalog.resolve_service(name, version)?
+            }
+            Wanted::Features(references) => catalog.resolve_features(references)?,
+        })
+    }
+
+    /// For metrics: the service's name, or a dash.
+    pub fn label(&self) -> &str {
+        match self {
+            Wanted::Service(name) => name,
+            Wanted::Features(_) => "-",
+        }
+    }
+}
+
+/// Different requests that are remembered; more than a node's models ever ask for.
+const CAPACITY: usize = 1024;
+
+#[derive(Default)]
+pub struct Plans(RwLock<(u64, HashMap<Wanted, Arc<Plan>>)>);
+
+impl Plans {
+    pub fn get(&self, catalog: &Catalog, wanted: &Wanted) -> Result<Arc<Plan>, ServeError> {
+        {
+            let known = self.0.read().unwrap_or_else(|e| e.into_inner());
+            if known.0 == catalog.version
+                && let Some(plan) = known.1.get(wanted)
+            {
+                return Ok(Arc::clone(plan));
+            }
+        }
+        let plan = Arc::new(Plan::compile(catalog, &wanted.resolve(catalog)?)?);
+        let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
+        if known.0 != catalog.version || known.1.len() >= CAPACITY {
+            *known = (catalog.version, HashMap::new());
+        }
+        known.1.insert(wanted.clone(), Arc::clone(&plan));
+        Ok(plan)
+    }
+}

@@ -1,0 +1,96 @@
+//! The serving side of a node: online reads and training sets, over the same definitions and the same kernel.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use crate::{
+    clock::Clock,
+    model::Timestamp,
+    offline::{OfflineStore, Tail},
+    registry::CatalogHandle,
+    serve::{
+        Answer, Entities, Plan, Plans, ServeError, TrainingRequest, Wanted, history, online, training,
+    },
+    shard::ShardReader,
+};
+
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimits {
+    pub entities: usize,
+    pub features: usize,
+}
+
+/// Shared by all requests.
+pub struct Reads {
+    pub catalog: CatalogHandle,
+    pub reader: ShardReader,
+    pub offline: Arc<OfflineStore>,
+    pub tail: Arc<dyn Tail>,
+    pub clock: Clock,
+    pub limits: ReadLimits,
+    pub plans: Plans,
+}
+
+/// The moments of an online read; both default to now.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AsOf {
+    /// The value at this time, from history.
+    pub at: Option<Timestamp>,
+    /// Ignoring versions that were accepted after this time.
+    pub known_at: Option<Timestamp>,
+}
+
+impl AsOf {
+    /// Whether the newest rows can answer.
+    pub fn is_now(&self) -> bool {
+        self.at.is_none() && self.known_at.is_none()
+    }
+}
+
+impl Reads {
+    pub fn plan(&self, wanted: &Wanted) -> Result<Arc<Plan>, ServeError> {
+        let plan = self.plans.get(&self.catalog.current(), wanted)?;
+        if plan.columns.len() > self.limits.features {
+            return Err(ServeError::TooMany {
+                what: "features",
+                given: plan.columns.len(),
+                limit: self.limits.features,
+            });
+        }
+        if let Some(group) = plan.groups.iter().find(|g| !g.view.online) {
+            let name = &group.view.name;
+            return Err(ServeError::Invalid(format!("the view `{name}` is not served online (online = false)")));
+        }
+        Ok(plan)
+    }
+
+    /// Reads at now, or as of a moment; the latter, and entities whose newest row lies in the future, from history.
+    pub fn online(&self, plan: &Arc<Plan>, entities: &Entities, as_of: AsOf) -> Result<Answer, ServeError> {
+        if entities.len() > self.limits.entities {
+            return Err(ServeError::TooMany {
+                what: "entities",
+                given: entities.len(),
+                limit: self.limits.entities,
+            });
+        }
+        let now = as_of.at.unwrap_or_else(|| self.clock.now());
+        if !as_of.is_now() {
+            return history::read(self, plan, entities, now, as_of.known_at);
+        }
+        let (mut answer, ahead) = online::lookup(plan, entities, &self.reader, now)?;
+        if !ahead.is_empty() {
+            let past = history::read(self, plan, entities, now, None)?;
+            for (entity, group) in ahead {
+                let at = entity * plan.groups.len() + group;
+                answer.found[at] = past.found[at].clone();
+            }
+        }
+        Ok(answer)
+    }
+
+    /// The spine with each row's features at its own time; its rows in its order.
+    pub fn training_set(&self, request: &TrainingRequest) -> Result<RecordBatch, ServeError> {
+        training::training_set(self, request)
+    }
+}

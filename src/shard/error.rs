@@ -1,0 +1,58 @@
+//! What can go wrong in the online store.
+
+use crate::error::{Code, Coded, Detail};
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ShardError {
+    #[error("too many writes are in flight ({0}); try again in a moment")]
+    Overloaded(&'static str),
+    #[error(
+        "the shard stopped while it had this batch, so it may or may not be stored; \
+         retry with the same Idempotency-Key"
+    )]
+    Stopped,
+    #[error("the node is shutting down and takes no more writes")]
+    Draining,
+    #[error("the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node")]
+    Poisoned(String),
+    #[error("only {free} bytes are free on the data directory's disk, writes need {needed}; reads go on")]
+    StorageFull { free: u64, needed: u64 },
+    #[error("the Idempotency-Key `{0}` was used before with another body")]
+    IdempotencyMismatch(String),
+    #[error("the online store: {0}")]
+    Store(String),
+    #[error("the data directory is damaged: {0}")]
+    Damaged(String),
+}
+
+impl Coded for ShardError {
+    fn code(&self) -> Code {
+        match self {
+            ShardError::Overloaded(_) => Code::Overloaded,
+            ShardError::Stopped | ShardError::Draining | ShardError::Poisoned(_) => Code::Unavailable,
+            ShardError::StorageFull { .. } => Code::StorageFull,
+            ShardError::IdempotencyMismatch(_) => Code::Invalid,
+            ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,
+        }
+    }
+
+    fn details(&self) -> Vec<Detail> {
+        match self {
+            ShardError::IdempotencyMismatch(_) => vec![Detail {
+                row: None,
+                field: Some("Idempotency-Key".to_owned()),
+                reason: "use a new key for a new body".to_owned(),
+            }],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl From<fjall::Error> for ShardError {
+    fn from(error: fjall::Error) -> Self {
+        match error {
+            fjall::Error::Poisoned => ShardError::Poisoned("the journal is poisoned".to_owned()),
+            other => ShardError::Store(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The online store: single writers over fjall, readers beside them, a coherent cache between.
+//!
+//! This module alone knows fjall, foyer, key bytes and the row codec. A table (a view's or a source's rows) belongs
+//! to one shard for ever; a request is one atomic fjall batch of rows, outbox, batch id and table state. Reads go
+//! through [`ShardReader`] and never wait in a mailbox.
+
+pub mod actor;
+mod blob;
+mod builder;
+mod cache;
+mod error;
+mod key_columns;
+mod outbox;
+mod prepare;
+mod quarantine;
+mod reader;
+mod recovery;
+mod registry_log;
+mod row;
+#[allow(clippy::module_inception)]
+mod shard;
+mod shards;
+mod store;
+mod table_state;
+mod write;
+
+pub use builder::ColumnBuilder;
+pub use cache::RowCache;
+pub use error::ShardError;
+pub use outbox::{Outbox, slots};
+pub use prepare::PreparedBatch;
+pub use quarantine::{Quarantine, QuarantinedRow};
+pub use reader::ShardReader;
+pub use recovery::recover;
+pub use registry_log::FjallRegistryLog;
+pub use row::{Cell, Row, RowLayout, Slot, array_items};
+pub use shard::{Durability, Shard, ShardOptions};
+pub use shards::{ShardStatus, Shards, WriteLimits};
+pub use store::{Store, StoreOptions};
+pub use table_state::{Committed, CommittedTables, TableState};
+pub use write::{Applied, PendingWrite, StoredAnswer, Write};

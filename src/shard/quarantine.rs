@@ -1,0 +1,46 @@
+//! Rejected rows that a client asked to have kept.
+
+use crate::{
+    model::{TableId, Timestamp},
+    shard::{
+        ShardError,
+        store::{Store, key_number},
+    },
+};
+
+/// One rejected row and why.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct QuarantinedRow {
+    pub batch_id: uuid::Uuid,
+    pub rejected_at: Timestamp,
+    /// Row of the request's body, from 0.
+    pub row: u64,
+    pub field: Option<String>,
+    pub reason: String,
+    /// The row as it was sent, as far as it could be read.
+    pub raw: serde_json::Value,
+}
+
+/// Reads quarantined rows; any thread. They are written with the batch that rejected them.
+#[derive(Clone)]
+pub struct Quarantine(Store);
+
+impl Quarantine {
+    pub fn new(store: Store) -> Quarantine {
+        Quarantine(store)
+    }
+
+    /// The oldest `limit` rows of a table with their numbers.
+    pub fn list(&self, table: TableId, limit: usize) -> Result<Vec<(u64, QuarantinedRow)>, ShardError> {
+        let mut rows = Vec::new();
+        for guard in self.0.quarantine.prefix(table.0.to_be_bytes()).take(limit) {
+            let (key, value) = guard.into_inner()?;
+            let row = serde_json::from_slice(&value)
+                .map_err(|e| ShardError::Damaged(format!("a quarantined row cannot be read: {e}")))?;
+            if let Some(number) = key_number(&key) {
+                rows.push((number, row));
+            }
+        }
+        Ok(rows)
+    }
+}

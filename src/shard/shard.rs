@@ -1,0 +1,391 @@
+//! The single writer of its tables: turns a group of writes into one atomic fjall batch.
+//!
+//! Plain and synchronous; the actor around it only unpacks messages.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use fjall::{PersistMode, WriteBatch};
+use hashbrown::HashMap;
+
+use crate::{
+    clock::Clock,
+    metrics,
+    model::{TableId, Timestamp},
+    shard::{
+        Applied, CommittedTables, ShardError, StoredAnswer, TableState, Write,
+        blob::{self, BlobHeader},
+        cache::RowCache,
+        row::Row,
+        store::{Store, event_id_key, key_number, numbered_key, push_table_key, table_key},
+    },
+};
+
+/// What an acknowledgement promises (durability.md: the three promises).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The batch is in the journal and fdatasync returned.
+    Fsync,
+    /// The journal is with the operating system; [`Shard::sync`] is called at an interval.
+    Interval,
+    /// The journal is with the operating system.
+    Buffer,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct ShardOptions {
+    pub durability: Durability,
+    /// Quarantined rows kept per table; older ones go first.
+    pub quarantine_rows: u64,
+}
+
+pub struct Shard {
+    store: Store,
+    cache: RowCache,
+    committed: CommittedTables,
+    clock: Clock,
+    options: ShardOptions,
+    tables: BTreeMap<TableId, TableState>,
+    name: String,
+}
+
+/// The newest row of each key that this group writes: where to find it, and its event time.
+type Winners = HashMap<Vec<u8>, (usize, usize, i64)>;
+
+/// The state of a group that is being put together; nothing of it counts before the commit.
+struct Group {
+    batch: WriteBatch,
+    tables: BTreeMap<TableId, TableState>,
+    winners: Winners,
+    answers: HashMap<Vec<u8>, StoredAnswer>,
+    event_ids: hashbrown::HashSet<[u8; 28]>,
+}
+
+impl Shard {
+    pub fn new(
+        name: String,
+        store: Store,
+        cache: RowCache,
+        committed: CommittedTables,
+        clock: Clock,
+        options: ShardOptions,
+    ) -> Shard {
+        // After a panic the cache may lack what was committed last.
+        cache.clear();
+        Shard { store, cache, committed, clock, options, tables: BTreeMap::new(), name }
+    }
+
+    /// Commits `writes` in one atomic batch with one sync, in their order. Each is answered on its own; an error
+    /// of the store answers all of them and stores none.
+    pub fn commit(&mut self, writes: &mut [Write]) -> Vec<Result<Applied, ShardError>> {
+        let started = Instant::now();
+        let durability = (self.options.durability == Durability::Fsync).then_some(PersistMode::SyncData);
+        let mut group = Group {
+            batch: self.store.db.batch().durability(durability),
+            tables: BTreeMap::new(),
+            winners: HashMap::new(),
+            answers: HashMap::new(),
+            event_ids: hashbrown::HashSet::new(),
+        };
+        let mut results = Vec::with_capacity(writes.len());
+        for (index, write) in writes.iter_mut().enumerate() {
+            match self.gather(index, write, &mut group) {
+                Ok(result) => results.push(result),
+                // Reading the store failed halfway through this write: nothing of the group is stored.
+                Err(error) => return std::iter::repeat_n(Err(error), writes.len()).collect(),
+            }
+        }
+        for (key, (write, row, _)) in &group.winners {
+            group.batch.insert(&self.store.rows, key.as_slice(), writes[*write].batch.row(*row));
+        }
+        for (table, state) in &group.tables {
+            let bytes = serde_json::to_vec(state).unwrap_or_default();
+            group.batch.insert(&self.store.tables, table.0.to_be_bytes(), bytes);
+        }
+        let committing = Instant::now();
+        if let Err(error) = group.batch.commit() {
+            let error = ShardError::from(error);
+            return std::iter::repeat_n(Err(error), writes.len()).collect();
+        }
+        // From here on the group is stored: nothing below can fail.
+        if durability.is_some() {
+            metrics::record_fsync(committing.elapsed());
+        }
+        for (key, (write, row, _)) in &group.winners {
+            self.cache.insert(key, writes[*write].batch.row(*row));
+        }
+        for (table, state) in group.tables {
+            self.committed.of(table).publish(&state);
+            self.tables.insert(table, state);
+        }
+        metrics::record_commit(&self.name, started.elapsed(), writes.len());
+        results
+    }
+
+    /// Adds one write to the group. The inner error is the write's own and leaves the group as it was.
+    fn gather(
+        &self,
+        index: usize,
+        write: &mut Write,
+        group: &mut Group,
+    ) -> Result<Result<Applied, ShardError>, ShardError> {
+        let table = write.batch.schema.table;
+        let answer_key = write.idempotency.as_ref().map(|(key, _)| table_key(table, key.as_bytes()));
+        if let (Some(key), Some((name, fingerprint))) = (&answer_key, &write.idempotency)
+            && let Some(stored) = self.stored_answer(key, group)?
+        {
+            return Ok(if stored.fingerprint == *fingerprint {
+                Ok(Applied { replayed: true, ..stored.answer })
+            } else {
+                Err(ShardError::IdempotencyMismatch(name.clone()))
+            });
+        }
+        let mut state = match group.tables.get(&table) {
+            Some(state) => *state,
+            None => self.state(table)?,
+        };
+        state.accepted_at = state.accepted_at.max(self.clock.now().micros());
+
+        let (kept, deduplicated) = self.drop_repeats(table, write, group)?;
+        let mut late = 0;
+        for (offset, &row) in kept.iter().enumerate() {
+            write.batch.set_seq(row, state.next_seq + offset as u64);
+            let event_time = write.batch.event_time(row);
+            state.newest_event = state.newest_event.max(Some(event_time));
+            if write.batch.is_keyed() && write.online && !self.is_newest(index, row, write, &mut group.winners)? {
+                late += 1;
+            }
+        }
+        if write.offline {
+            self.push_blobs(table, write, &kept, &mut state, &mut group.batch);
+        }
+        state.next_seq += kept.len() as u64;
+        if !write.offline && self.committed.of(table).unsealed() == 0 {
+            state.online_only_below = state.next_seq;
+        }
+        self.push_quarantine(table, write, &mut state, &mut group.batch);
+
+        let answer = Applied {
+            batch_id: write.batch_id,
+            table,
+            accepted: kept.len() as u64,
+            late,
+            deduplicated,
+            quarantined: write.quarantine.len() as u64,
+            next_seq: state.next_seq,
+            replayed: false,
+        };
+        if let (Some(key), Some((_, fingerprint))) = (answer_key, &write.idempotency) {
+            let accepted_at = Timestamp::from_micros(state.accepted_at);
+            let stored = StoredAnswer { fingerprint: *fingerprint, accepted_at, answer: answer.clone() };
+            let bytes = serde_json::to_vec(&stored).unwrap_or_default();
+            group.batch.insert(&self.store.batches, key.as_slice(), bytes);
+            group.answers.insert(key, stored);
+        }
+        group.tables.insert(table, state);
+        Ok(Ok(answer))
+    }
+
+    fn stored_answer(&self, key: &[u8], group: &Group) -> Result<Option<StoredAnswer>, ShardError> {
+        if let Some(stored) = group.answers.get(key) {
+            return Ok(Some(stored.clone()));
+        }
+        match self.store.batches.get(key)? {
+            Some(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|e| ShardError::Damaged(format!("a stored answer cannot be read: {e}"))),
+            None => Ok(None),
+        }
+    }
+
+    fn state(&self, table: TableId) -> Result<TableState, ShardError> {
+        if let Some(state) = self.tables.get(&table) {
+            return Ok(*state);
+        }
+        load_state(&self.store, table)
+    }
+
+    /// The rows that count, by position; events that their source has seen before do not.
+    fn drop_repeats(
+        &self,
+        table: TableId,
+        write: &Write,
+        group: &mut Group,
+    ) -> Result<(Vec<usize>, u64), ShardError> {
+        let mut kept = Vec::with_capacity(write.batch.len());
+        for row in 0..write.batch.len() {
+            if let Some(fingerprint) = write.batch.event_id(row) {
+                let key = event_id_key(table, write.batch.event_time(row), fingerprint);
+                if group.event_ids.contains(&key) || self.store.event_ids.contains_key(key)? {
+                    continue;
+                }
+                group.event_ids.insert(key);
+                group.batch.insert(&self.store.event_ids, key, []);
+            }
+            kept.push(row);
+        }
+        let repeats = write.batch.len() - kept.len();
+        Ok((kept, repeats as u64))
+    }
+
+    /// Whether the row is the newest of its entity; notes it as such. At equal event times the later one wins.
+    fn is_newest(
+        &self,
+        index: usize,
+        row: usize,
+        write: &Write,
+        winners: &mut Winners,
+    ) -> Result<bool, ShardError> {
+        let event_time = write.batch.event_time(row);
+        let mut key = Vec::with_capacity(4 + write.batch.key(row).len());
+        push_table_key(write.batch.schema.table, write.batch.key(row), &mut key);
+        if let Some(winner) = winners.get_mut(&key) {
+            if event_time < winner.2 {
+                return Ok(false);
+            }
+            *winner = (index, row, event_time);
+            return Ok(true);
+        }
+        let stored = match self.cache.get(&key) {
+            Some(bytes) => Some(Row(&bytes).event_time()),
+            None => self.store.rows.get(&key)?.map(|bytes| Row(&bytes).event_time()),
+        };
+        if stored.is_some_and(|stored| event_time < stored.micros()) {
+            return Ok(false);
+        }
+        winners.insert(key, (index, row, event_time));
+        Ok(true)
+    }
+
+    /// Adds the rows to the outbox in blobs of about 64 KiB, chained by their checksums.
+    fn push_blobs(
+        &self,
+        table: TableId,
+        write: &Write,
+        kept: &[usize],
+        state: &mut TableState,
+        batch: &mut WriteBatch,
+    ) {
+        let mut entries = Vec::with_capacity(blob::TARGET);
+        let mut first = 0;
+        for (position, &row) in kept.iter().enumerate() {
+            let entry = write.batch.entry(row);
+            if !entries.is_empty() && entries.len() + entry.len() > blob::TARGET {
+                self.push_blob(table, write, first..position, &entries, state, batch);
+                entries.clear();
+                first = position;
+            }
+            entries.extend_from_slice(entry);
+        }
+        if !entries.is_empty() {
+            self.push_blob(table, write, first..kept.len(), &entries, state, batch);
+        }
+    }
+
+    fn push_blob(
+        &self,
+        table: TableId,
+        write: &Write,
+        rows: std::ops::Range<usize>,
+        entries: &[u8],
+        state: &mut TableState,
+        batch: &mut WriteBatch,
+    ) {
+        let header = BlobHeader {
+            prev_crc: state.last_crc,
+            first_seq: state.next_seq + rows.start as u64,
+            rows: rows.len() as u32,
+            accepted_at: Timestamp::from_micros(state.accepted_at),
+            batch_id: *write.batch_id.as_bytes(),
+        };
+        let (blob, crc) = blob::encode(&header, entries);
+        state.last_crc = crc;
+        batch.insert(&self.store.outbox, numbered_key(table, header.first_seq), blob);
+    }
+
+    fn push_quarantine(&self, table: TableId, write: &Write, state: &mut TableState, batch: &mut WriteBatch) {
+        for number in &write.release {
+            batch.remove(&self.store.quarantine, numbered_key(table, *number));
+        }
+        for row in &write.quarantine {
+            let number = state.next_quarantine;
+            batch.insert(&self.store.quarantine, numbered_key(table, number), row.as_slice());
+            if let Some(oldest) = number.checked_sub(self.options.quarantine_rows) {
+                batch.remove(&self.store.quarantine, numbered_key(table, oldest));
+            }
+            state.next_quarantine += 1;
+        }
+    }
+
+    /// Reads a row that a reader missed into the cache.
+    pub fn warm(&self, key: &[u8]) {
+        if self.cache.get(key).is_none()
+            && let Ok(Some(row)) = self.store.rows.get(key)
+        {
+            self.cache.insert(key, &row);
+        }
+    }
+
+    /// Forgets the outbox's rows below `up_to`: they are in a segment that the table's log names. Losing this at a
+    /// crash is harmless, it is done again at the next start.
+    pub fn truncate(&mut self, table: TableId, up_to: u64) -> Result<(), ShardError> {
+        let mut batch = self.store.db.batch();
+        for guard in self.store.outbox.range(numbered_key(table, 0)..numbered_key(table, up_to)) {
+            batch.remove(&self.store.outbox, guard.key()?);
+        }
+        batch.commit()?;
+        self.committed.of(table).seal(up_to, self.clock.now());
+        Ok(())
+    }
+
+    /// Forgets answers to idempotency keys that are older than `cutoff`; returns how many.
+    pub fn forget_answers(&self, cutoff: Timestamp) -> Result<usize, ShardError> {
+        let mut batch = self.store.db.batch();
+        for guard in self.store.batches.iter() {
+            let (key, value) = guard.into_inner()?;
+            let old = serde_json::from_slice::<StoredAnswer>(&value).is_ok_and(|a| a.accepted_at < cutoff);
+            if old {
+                batch.remove(&self.store.batches, key);
+            }
+        }
+        let forgotten = batch.len();
+        batch.commit()?;
+        Ok(forgotten)
+    }
+
+    /// Syncs the journal: the interval mode's promise.
+    pub fn sync(&self) -> Result<(), ShardError> {
+        let started = Instant::now();
+        self.store.db.persist(PersistMode::SyncData)?;
+        metrics::record_fsync(started.elapsed());
+        Ok(())
+    }
+}
+
+/// The stored state of a table; all zero for one that never had a row.
+pub(super) fn load_state(store: &Store, table: TableId) -> Result<TableState, ShardError> {
+    match store.tables.get(table.0.to_be_bytes())? {
+        Some(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|e| ShardError::Damaged(format!("the state of table {} cannot be read: {e}", table.0))),
+        None => Ok(TableState::default()),
+    }
+}
+
+/// All tables that have a stored state.
+pub(super) fn stored_tables(store: &Store) -> Result<Vec<TableId>, ShardError> {
+    let mut tables = Vec::new();
+    for guard in store.tables.iter() {
+        let key = guard.key()?;
+        if let Ok(bytes) = <[u8; 4]>::try_from(key.as_ref()) {
+            tables.push(TableId(u32::from_be_bytes(bytes)));
+        }
+    }
+    Ok(tables)
+}
+
+/// The first seq that is in the outbox, `None` where it is empty.
+pub(super) fn first_in_outbox(store: &Store, table: TableId) -> Result<Option<u64>, ShardError> {
+    match store.outbox.prefix(table.0.to_be_bytes()).next() {
+        Some(guard) => Ok(key_number(&guard.key()?)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,167 @@
+//! All shards of the node, as the write path sees them: route, bound, send, wait.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::{
+    actor::Link,
+    metrics,
+    model::TableId,
+    shard::{
+        Applied, CommittedTables, PendingWrite, ShardError, Write,
+        actor::{Apply, ShardActor, Warm},
+    },
+};
+
+/// Whether a shard takes writes; read by the write path and by `/readyz`.
+#[derive(Debug, Default)]
+pub struct ShardStatus {
+    draining: AtomicBool,
+    poisoned: OnceLock<String>,
+}
+
+impl ShardStatus {
+    /// Remembers an error after which the store takes no more writes.
+    pub fn note(&self, error: &ShardError) {
+        if let ShardError::Poisoned(why) = error {
+            let _ = self.poisoned.set(why.clone());
+        }
+    }
+
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub fn check(&self) -> Result<(), ShardError> {
+        if let Some(why) = self.poisoned.get() {
+            return Err(ShardError::Poisoned(why.clone()));
+        }
+        if self.draining.load(Ordering::Acquire) { Err(ShardError::Draining) } else { Ok(()) }
+    }
+}
+
+/// Bounds of the write path.
+#[derive(Debug, Clone)]
+pub struct WriteLimits {
+    /// Bytes of writes between acceptance and acknowledgement.
+    pub in_flight: usize,
+    /// Rows of one table that may wait for the segment writer.
+    pub backlog: u64,
+    /// Free bytes on the data directory's disk below which writes are refused.
+    pub min_free: u64,
+    pub data_dir: PathBuf,
+}
+
+/// Cloneable handle.
+#[derive(Clone)]
+pub struct Shards {
+    links: Arc<[Link<ShardActor>]>,
+    statuses: Arc<[Arc<ShardStatus>]>,
+    committed: CommittedTables,
+    /// One permit a KiB.
+    permits: Arc<Semaphore>,
+    limits: Arc<WriteLimits>,
+    warming: Arc<AtomicUsize>,
+}
+
+const PERMIT_BYTES: usize = 1024;
+/// Cache fills that may be queued; more are dropped, the next read asks again.
+const MAX_WARMING: usize = 1024;
+
+impl Shards {
+    pub fn new(count: usize, committed: CommittedTables, limits: WriteLimits) -> Shards {
+        Shards {
+            links: (0..count).map(|_| Link::unset()).collect(),
+            statuses: (0..count).map(|_| Arc::default()).collect(),
+            committed,
+            permits: Arc::new(Semaphore::new((limits.in_flight / PERMIT_BYTES).max(1))),
+            limits: Arc::new(limits),
+            warming: Arc::default(),
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.links.len()
+    }
+
+    pub fn link(&self, shard: usize) -> &Link<ShardActor> {
+        &self.links[shard]
+    }
+
+    pub fn status(&self, shard: usize) -> &Arc<ShardStatus> {
+        &self.statuses[shard]
+    }
+
+    pub fn committed(&self) -> &CommittedTables {
+        &self.committed
+    }
+
+    /// A share of the memory for writes in flight, taken before a body is decoded and held until the answer.
+    pub fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ShardError> {
+        let total = self.limits.in_flight / PERMIT_BYTES;
+        let permits = u32::try_from((bytes / PERMIT_BYTES + 1).min(total.max(1))).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_many_owned(permits)
+            .map_err(|_| ShardError::Overloaded("the memory for writes in flight is used up"))?;
+        metrics::record_in_flight(total.saturating_sub(self.permits.available_permits()) * PERMIT_BYTES);
+        Ok(permit)
+    }
+
+    /// Whether a write to the table would be taken now; asked before the work of decoding it.
+    pub fn check(&self, table: TableId) -> Result<(), ShardError> {
+        self.statuses[self.shard_of(table)].check()?;
+        self.check_space()?;
+        if self.committed.of(table).unsealed() > self.limits.backlog {
+            return Err(ShardError::Overloaded("the offline store is behind"));
+        }
+        Ok(())
+    }
+
+    /// Stores a batch as a whole, or says why not. Returns after the durability that the node is configured for.
+    pub async fn apply(&self, write: Write, permit: OwnedSemaphorePermit) -> Result<Applied, ShardError> {
+        let shard = self.shard_of(write.batch.schema.table);
+        let (reply, answer) = oneshot::channel();
+        if !self.links[shard].send(Apply(PendingWrite { write, permit, reply })) {
+            return Err(ShardError::Stopped);
+        }
+        answer.await.map_err(|_| ShardError::Stopped)?
+    }
+
+    /// Asks the owner of `key` to bring the row into the cache; dropped when many are asked for.
+    pub fn warm(&self, table: TableId, key: &[u8]) {
+        if self.warming.fetch_add(1, Ordering::Relaxed) >= MAX_WARMING {
+            self.warming.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let warm = Warm { key: key.into(), queued: Arc::clone(&self.warming) };
+        if !self.links[self.shard_of(table)].send(warm) {
+            self.warming.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Free bytes on the disk of the data directory.
+    pub fn free_bytes(&self) -> u64 {
+        // Where the file system cannot be asked, writes are let through: the store itself reports a full disk.
+        rustix::fs::statvfs(&self.limits.data_dir).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize))
+    }
+
+    fn check_space(&self) -> Result<(), ShardError> {
+        let free = self.free_bytes();
+        if free < self.limits.min_free {
+            return Err(ShardError::StorageFull { free, needed: self.limits.min_free });
+        }
+        Ok(())
+    }
+
+    /// A table belongs to one shard for ever, so that a request is one atomic batch.
+    fn shard_of(&self, table: TableId) -> usize {
+        table.0 as usize % self.links.len()
+    }
+}

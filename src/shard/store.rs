@@ -1,0 +1,134 @@
+//! The fjall database of the data directory: its keyspaces and their key bytes.
+//!
+//! | keyspace | key | value |
+//! |---|---|---|
+//! | rows | table, entity key | the newest row |
+//! | outbox | table, first seq | a blob of rows that are not in a segment yet |
+//! | batches | table, `Idempotency-Key` | [`StoredAnswer`](crate::shard::StoredAnswer) |
+//! | event_ids | table, event time, fingerprint | – |
+//! | quarantine | table, number | a rejected row, JSON |
+//! | tables | table | [`TableState`](crate::shard::TableState), JSON |
+//! | registry | version | a log entry, JSON |
+//! | meta | name | the directory's own facts |
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+
+use crate::{model::TableId, shard::ShardError};
+
+/// Sizes of the database, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    pub memtable: u64,
+    pub block_cache: u64,
+    pub max_journal: u64,
+}
+
+/// The open database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pub db: Database,
+    pub rows: Keyspace,
+    pub outbox: Keyspace,
+    pub batches: Keyspace,
+    pub event_ids: Keyspace,
+    pub quarantine: Keyspace,
+    pub tables: Keyspace,
+    pub registry: Keyspace,
+    pub meta: Keyspace,
+}
+
+/// The format that this version writes; a directory with a newer one is refused.
+const FORMAT: u32 = 1;
+
+impl Store {
+    /// Opens or creates `dir`. `shards` is fixed when the directory is created: the stored number is returned.
+    pub fn open(dir: &Path, options: StoreOptions, shards: usize) -> Result<(Store, usize), ShardError> {
+        let db = Database::builder(dir)
+            .cache_size(options.block_cache)
+            .max_journaling_size(options.max_journal)
+            .max_cached_files(Some(256))
+            .worker_threads(2)
+            .open()
+            .map_err(|error| match error {
+                fjall::Error::Locked => {
+                    ShardError::Store(format!("{} is in use by another process", dir.display()))
+                }
+                other => ShardError::Store(format!("cannot open {}: {other}", dir.display())),
+            })?;
+        let keyspace = |name: &str, hits: bool| {
+            db.keyspace(name, || {
+                KeyspaceCreateOptions::default().max_memtable_size(options.memtable).expect_point_read_hits(hits)
+            })
+        };
+        let store = Store {
+            rows: keyspace("rows", false)?,
+            outbox: keyspace("outbox", false)?,
+            batches: keyspace("batches", false)?,
+            event_ids: keyspace("event_ids", false)?,
+            quarantine: keyspace("quarantine", false)?,
+            tables: keyspace("tables", true)?,
+            registry: keyspace("registry", true)?,
+            meta: keyspace("meta", true)?,
+            db,
+        };
+        let format = store.fact("format", FORMAT)?;
+        if format > FORMAT {
+            return Err(ShardError::Store(format!(
+                "{} has format {format}, this version of larder reads up to {FORMAT}; use a newer larder",
+                dir.display()
+            )));
+        }
+        let shards = store.fact("shards", u32::try_from(shards).unwrap_or(1))?;
+        Ok((store, shards as usize))
+    }
+
+    /// A number that is fixed at the directory's creation.
+    fn fact(&self, name: &str, initial: u32) -> Result<u32, ShardError> {
+        if let Some(bytes) = self.meta.get(name)? {
+            let bytes: [u8; 4] = bytes
+                .as_ref()
+                .try_into()
+                .map_err(|_| ShardError::Damaged(format!("the stored `{name}` is not a number")))?;
+            return Ok(u32::from_le_bytes(bytes));
+        }
+        self.meta.insert(name, initial.to_le_bytes())?;
+        self.db.persist(fjall::PersistMode::SyncAll)?;
+        Ok(initial)
+    }
+}
+
+/// `table` then `rest`: the key of a row or of a batch id.
+pub fn table_key(table: TableId, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(4 + rest.len());
+    push_table_key(table, rest, &mut key);
+    key
+}
+
+pub fn push_table_key(table: TableId, rest: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&table.0.to_be_bytes());
+    out.extend_from_slice(rest);
+}
+
+/// `table` then a number: the key of an outbox blob or a quarantined row, in the number's order.
+pub fn numbered_key(table: TableId, number: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&table.0.to_be_bytes());
+    key[4..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The number in a [`numbered_key`].
+pub fn key_number(key: &[u8]) -> Option<u64> {
+    key.get(4..12)?.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The key of an event id: by time first, so that ids can be forgotten in ranges as their windows pass.
+pub fn event_id_key(table: TableId, event_time: i64, fingerprint: u128) -> [u8; 28] {
+    let mut key = [0; 28];
+    key[..4].copy_from_slice(&table.0.to_be_bytes());
+    key[4..12].copy_from_slice(&(event_time.cast_unsigned() ^ (1 << 63)).to_be_bytes());
+    key[12..].copy_from_slice(&fingerprint.to_be_bytes());
+    key
+}

@@ -1,0 +1,112 @@
+//! The offline tables are Delta tables: other software reads the same rows. Needs a Python with `deltalake` and
+//! `polars`, named by LARDER_TEST_PYTHON; skipped where there is none (CI has one).
+
+use std::process::Command;
+
+use serde_json::{Value as Json, json};
+
+use crate::support::{PARQUET, TestNode, flights_data};
+
+const SCRIPT: &str = r#"
+import json, sys
+import deltalake, polars as pl
+path = sys.argv[1]
+by_deltalake = pl.from_arrow(deltalake.QueryBuilder().register("t", deltalake.DeltaTable(path)).execute("select * from t").read_all())
+by_polars = pl.read_delta(path)
+order = ["_seq"]
+columns = sorted(by_polars.columns)
+a, b = by_deltalake.select(columns).sort(order), by_polars.select(columns).sort(order)
+assert a.equals(b), "deltalake and polars disagree"
+for row in b.iter_rows(named=True):
+    print(json.dumps(row, default=lambda v: int(v.timestamp()) * 1_000_000 + v.microsecond))
+"#;
+
+fn read_with_python(node: &TestNode, table: &str) -> Option<Vec<Json>> {
+    let Ok(python) = std::env::var("LARDER_TEST_PYTHON") else {
+        eprintln!("skipped: LARDER_TEST_PYTHON is not set");
+        return None;
+    };
+    let path = node.dir().join("offline").join(table);
+    let output = Command::new(python).args(["-c", SCRIPT]).arg(path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+const DEFINITIONS: &str = r#"
+[[entity]]
+name = "user"
+join_keys = [{ name = "user_id", type = "int64" }]
+
+[[feature_view]]
+name = "profile"
+entities = ["user"]
+feature = [{ name = "score", type = "float32" }, { name = "tags", type = "array<string>" }]
+"#;
+
+/// Small segments, deletes, a new column, a wider type, compaction: the table stays one that others can read.
+#[test]
+fn a_table_with_a_history_reads_the_same_elsewhere() {
+    let mut node = TestNode::with("2024-05-01T12:00:00Z", &[("offline.seal_rows", "1"), ("offline.compact_segments", "4")]);
+    node.apply(DEFINITIONS);
+    for i in 0..6 {
+        node.write(
+            "profile",
+            json!([{ "user_id": i, "event_time": "2024-05-01T11:00:00Z", "score": 0.5, "tags": ["a", null] }]),
+        );
+        node.wait_until_sealed("profile");
+    }
+    node.post_json("/v1/feature-views/profile/delete", &json!({ "entities": [{ "user_id": 0 }] }));
+    node.apply(&DEFINITIONS.replace("\"float32\" }", "\"float64\" }, { name = \"city\", type = \"string\" }"));
+    node.write("profile", json!([{ "user_id": 9, "event_time": "2024-05-01T11:00:00Z", "score": 0.1, "city": "Bern" }]));
+    node.wait_until_sealed("profile");
+    node.restart();
+    let Some(rows) = read_with_python(&node, "profile") else { return };
+    assert_eq!(rows.len(), 8);
+    let time = 1_714_561_200_000_000_i64;
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!(row["_seq"], i);
+        let (user, score, tags, city, deleted) = match i {
+            6 => (0, Json::Null, Json::Null, Json::Null, true),
+            7 => (9, json!(0.1), Json::Null, json!("Bern"), false),
+            i => (i, json!(0.5), json!(["a", null]), Json::Null, false),
+        };
+        assert_eq!(row["user_id"], user, "{row}");
+        assert_eq!((&row["score"], &row["tags"], &row["city"]), (&score, &tags, &city), "{row}");
+        assert_eq!(row["_deleted"], deleted, "{row}");
+        let accepted = 1_714_564_800_000_000_i64;
+        assert_eq!(row["_accepted_at"], accepted, "{row}");
+        assert_eq!(row["event_time"], if deleted { accepted } else { time }, "{row}");
+    }
+}
+
+#[test]
+fn the_weather_reads_the_same_elsewhere() {
+    let node = TestNode::with("2014-01-01T00:00:00Z", &[("offline.seal_rows", "1")]);
+    node.apply_flights();
+    let (status, _) =
+        node.post_bytes("/v1/feature-views/airport_weather/rows", PARQUET, flights_data("weather.parquet"));
+    assert_eq!(status, 200);
+    node.wait_until_sealed("airport_weather");
+    let Some(rows) = read_with_python(&node, "airport_weather") else { return };
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(
+        flights_data("weather.parquet"),
+    ))
+    .unwrap()
+    .build()
+    .unwrap();
+    let mut text = Vec::new();
+    let mut writer = arrow::json::LineDelimitedWriter::new(&mut text);
+    for batch in reader {
+        writer.write(&batch.unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+    let sent: Vec<Json> =
+        std::str::from_utf8(&text).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!((rows.len(), sent.len()), (26_115, 26_115));
+    for (row, sent) in rows.iter().zip(&sent) {
+        for column in ["origin", "temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"] {
+            assert_eq!(row[column], *sent.get(column).unwrap_or(&Json::Null), "{column} of {row}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What an operator sees: health, metrics, the API description, refusal of a second node, draining.
+
+use serde_json::json;
+
+use crate::support::TestNode;
+
+const DEFINITIONS: &str = r#"
+[[entity]]
+name = "user"
+join_keys = [{ name = "user_id", type = "string" }]
+
+[[feature_view]]
+name = "profile"
+entities = ["user"]
+feature = [{ name = "n", type = "int64" }]
+"#;
+
+#[test]
+fn metrics_count_what_happened() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    node.apply(&DEFINITIONS.replace("profile", "counted"));
+    node.write(
+        "counted",
+        json!([
+            { "user_id": "a", "event_time": "2024-05-01T11:59:00Z", "n": 1 },
+            { "user_id": "a", "event_time": "2024-05-01T11:00:00Z", "n": null },
+        ]),
+    );
+    node.read(&["counted:n"], json!([{ "user_id": "a" }, { "user_id": "b" }]));
+    let text = node.request(reqwest::Method::GET, "/metrics").send().unwrap().text().unwrap();
+    let value = |name: &str, labels: &[&str]| -> f64 {
+        let line = text
+            .lines()
+            .find(|l| l.starts_with(name) && labels.iter().all(|label| l.contains(label)))
+            .unwrap_or_else(|| panic!("no {name} {labels:?} in\n{text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(value("larder_ingest_rows_total", &["table=\"counted\"", "result=\"accepted\""]), 1.0);
+    assert_eq!(value("larder_ingest_rows_total", &["table=\"counted\"", "result=\"late\""]), 1.0);
+    assert_eq!(value("larder_online_values_total", &["view=\"counted\"", "PRESENT"]), 1.0);
+    assert_eq!(value("larder_online_values_total", &["view=\"counted\"", "NOT_FOUND"]), 1.0);
+    assert_eq!(value("larder_view_staleness_seconds", &["view=\"counted\""]), 60.0);
+    assert!(value("larder_commit_seconds_count", &[]) >= 1.0);
+    assert!(value("larder_fsync_seconds_count", &[]) >= 1.0);
+    assert!(text.contains("larder_online_seconds_bucket"), "histograms have buckets");
+    assert!(text.contains("le=\"0.0001\""), "with sub-millisecond bounds");
+    assert_eq!(value("larder_invariant_violations_total", &[]), 0.0);
+}
+
+#[test]
+fn openapi_describes_every_route() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    let (status, api) = node.get("/openapi.json");
+    assert_eq!(status, 200);
+    for (path, method) in [
+        ("/livez", "get"),
+        ("/readyz", "get"),
+        ("/metrics", "get"),
+        ("/v1/info", "get"),
+        ("/v1/registry", "get"),
+        ("/v1/registry/apply", "post"),
+        ("/v1/entities/{name}", "get"),
+        ("/v1/features", "get"),
+        ("/v1/lineage/{kind}/{name}", "get"),
+        ("/v1/feature-views/{view}/rows", "post"),
+        ("/v1/feature-views/{view}/delete", "post"),
+        ("/v1/sources/{source}/events", "post"),
+        ("/v1/quarantine", "get"),
+        ("/v1/quarantine/retry", "post"),
+        ("/v1/online-features", "post"),
+        ("/v1/training-sets", "post"),
+    ] {
+        assert!(api["paths"][path][method].is_object(), "{method} {path} is not described");
+    }
+}
+
+#[test]
+fn info_and_health() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    assert_eq!(node.get("/livez").0, 200);
+    assert_eq!(node.get("/readyz"), (200, json!({ "ready": true, "reasons": [] })));
+    let (_, info) = node.get("/v1/info");
+    assert_eq!(info["durability"], "fsync");
+    assert_eq!(info["now"], "2024-05-01T12:00:00Z");
+}
+
+#[test]
+fn one_directory_has_one_node() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    let settings = [
+        ("data.dir".to_owned(), node.dir().display().to_string()),
+        ("server.listen".to_owned(), "127.0.0.1:0".to_owned()),
+    ];
+    let config = larder::config::Config::load(None, std::iter::empty(), &settings).unwrap();
+    let error = larder::node::spawn(config, node.clock.clone()).err().unwrap().to_string();
+    assert!(error.contains("in use"), "{error}");
+}
+
+#[test]
+fn a_shard_that_panics_is_started_again_while_reads_go_on() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    node.apply(DEFINITIONS);
+    let row = |n: i64| json!([{ "user_id": "a", "event_time": "2024-05-01T11:00:00Z", "n": n }]);
+    node.write("profile", row(1));
+    let shards = &node.running().app().shards;
+    for shard in 0..shards.count() {
+        shards.link(shard).get().unwrap().do_send(larder::shard::actor::Panic);
+    }
+    assert_eq!(node.read(&["profile:n"], json!([{ "user_id": "a" }]))["values"], json!([[1]]));
+    // Writes answer 503 for a moment at the most; then they are taken again.
+    let stored = (0..200).any(|_| {
+        let rows = json!({ "rows": row(2) });
+        let status = node.post_json("/v1/feature-views/profile/rows", &rows).0;
+        assert!(matches!(status, 200 | 503), "{status}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        status == 200
+    });
+    assert!(stored, "the shard did not come back");
+    assert_eq!(node.read(&["profile:n"], json!([{ "user_id": "a" }]))["values"], json!([[2]]));
+    let text = node.request(reqwest::Method::GET, "/metrics").send().unwrap().text().unwrap();
+    assert!(text.lines().any(|l| l.starts_with("larder_actor_restarts_total") && l.contains("shard")), "{text}");
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_not_reads() {
+    let mut node = TestNode::at("2024-05-01T12:00:00Z");
+    node.apply(DEFINITIONS);
+    node.write("profile", json!([{ "user_id": "a", "event_time": "2024-05-01T11:00:00Z", "n": 1 }]));
+    node.set("ingest.min_free_bytes", "1048576GiB");
+    node.restart();
+    let rows = json!({ "rows": [{ "user_id": "a", "event_time": "2024-05-01T11:30:00Z", "n": 2 }] });
+    let (status, problem) = node.post_json("/v1/feature-views/profile/rows", &rows);
+    assert_eq!(status, 507, "{problem:#}");
+    assert_eq!(node.read(&["profile:n"], json!([{ "user_id": "a" }]))["values"], json!([[1]]));
+}
+
+#[test]
+fn too_much_in_flight_is_429_with_a_time_to_come_back() {
+    let node = TestNode::with("2024-05-01T12:00:00Z", &[("ingest.max_in_flight_bytes", "1MiB")]);
+    node.apply(DEFINITIONS);
+    let app = node.running().app();
+    let held = app.shards.reserve(1 << 20).unwrap();
+    let rows = json!({ "rows": [{ "user_id": "a", "event_time": "2024-05-01T11:30:00Z", "n": 2 }] });
+    let response = node.post("/v1/feature-views/profile/rows").json(&rows).send().unwrap();
+    assert_eq!(response.status(), 429);
+    assert!(response.headers().contains_key("retry-after"));
+    drop(held);
+    assert_eq!(node.post_json("/v1/feature-views/profile/rows", &rows).0, 200);
+}

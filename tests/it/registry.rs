@@ -1,0 +1,131 @@
+//! The registry over HTTP: versions, refusals, search, lineage.
+
+use serde_json::{Value as Json, json};
+
+use crate::support::TestNode;
+
+const BASE: &str = r#"
+[[entity]]
+name = "user"
+join_keys = [{ name = "user_id", type = "int64" }]
+
+[[feature_view]]
+name = "profile"
+entities = ["user"]
+description = "What we know of a user"
+owner = "team@example.com"
+tags = { tier = "gold" }
+feature = [{ name = "score", type = "float32", description = "How much they like us" }, { name = "city", type = "string" }]
+
+[[feature_service]]
+name = "model"
+features = ["profile:score"]
+"#;
+
+fn toml(node: &TestNode, body: &str) -> (u16, Json) {
+    node.post_bytes("/v1/registry/apply", "application/toml", body)
+}
+
+#[test]
+fn versions_move_with_changes_and_only_with_them() {
+    let mut node = TestNode::at("2024-05-01T12:00:00Z");
+    assert_eq!(node.apply(BASE)["version"], 1);
+    assert_eq!(node.apply(BASE)["version"], 1);
+    let wider = BASE.replace("float32", "float64").replace("\"string\" }]", "\"string\" }, { name = \"n\", type = \"int64\" }]");
+    let (status, planned) = node.post_bytes("/v1/registry/apply?dry_run=true", "application/toml", wider.clone());
+    assert_eq!(status, 200, "{planned:#}");
+    assert_eq!(node.get("/v1/registry").1["version"], 1, "a dry run changes nothing");
+    let applied = node.apply(&wider);
+    assert_eq!(applied["version"], 2, "{applied:#}");
+    assert_eq!(node.get("/v1/feature-views/profile").1["version"], 2);
+    assert_eq!(node.get("/v1/feature-views/profile?version=1").1["version"], 1);
+    assert_eq!(node.get("/v1/feature-views/profile?version=3").0, 404);
+    node.restart();
+    assert_eq!(node.get("/v1/registry").1["version"], 2);
+    assert_eq!(node.get("/v1/feature-views/profile?version=1").1["version"], 1);
+}
+
+#[test]
+fn old_rows_are_read_under_a_new_definition() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    node.apply(BASE);
+    let t = "2024-05-01T11:00:00Z";
+    node.write("profile", json!([{ "user_id": 1, "event_time": t, "score": 0.5, "city": "Bern" }]));
+    node.apply(&BASE.replace("float32", "float64").replace("{ name = \"city\", type = \"string\" }", "{ name = \"n\", type = \"int64\", default = 7 }"));
+    node.write("profile", json!([{ "user_id": 2, "event_time": t, "score": 0.1, "n": 1 }]));
+    let answer = node.read(&["profile"], json!([{ "user_id": 1 }, { "user_id": 2 }]));
+    assert_eq!(answer["feature_names"], json!(["profile:score", "profile:n"]));
+    assert_eq!(answer["values"], json!([[0.5, 7], [0.1, 1]]));
+    // A pinned version keeps its own features.
+    let pinned = node.read(&["profile@1"], json!([{ "user_id": 1 }]));
+    assert_eq!(pinned["values"], json!([[0.5, "Bern"]]));
+}
+
+#[test]
+fn what_would_break_is_refused_and_listed() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    node.apply(BASE);
+    for broken in [
+        BASE.replace("float32", "string"),
+        BASE.replace("user_id\", type = \"int64\"", "user_id\", type = \"string\""),
+    ] {
+        let (status, problem) = toml(&node, &broken);
+        assert_eq!(status, 409, "{problem:#}");
+        assert!(!problem["breaking"].as_array().unwrap().is_empty(), "{problem:#}");
+    }
+    assert_eq!(node.get("/v1/registry").1["version"], 1);
+    let stale = node
+        .post("/v1/registry/apply")
+        .header("Content-Type", "application/toml")
+        .header("If-Match", "7")
+        .body(BASE)
+        .send()
+        .unwrap();
+    assert_eq!(stale.status(), 412);
+    let current = node
+        .post("/v1/registry/apply")
+        .header("Content-Type", "application/toml")
+        .header("If-Match", "\"1\"")
+        .body(BASE)
+        .send()
+        .unwrap();
+    assert_eq!(current.status(), 200);
+}
+
+#[test]
+fn errors_name_file_and_line_and_what_would_be_right() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    let files = json!({ "files": {
+        "entities.toml": "[[entity]]\nname = \"user\"\njoin_keys = [{ name = \"user_id\", type = \"int65\" }]\n",
+        "views.toml": "\n[[feature_view]]\nname = \"profile\"\nentities = [\"usr\"]\nttll = \"1h\"\nfeature = []\n",
+    }});
+    let (status, problem) = node.post_json("/v1/registry/apply", &files);
+    assert_eq!(status, 422, "{problem:#}");
+    let text = problem["errors"].to_string();
+    for expected in ["entities.toml:3", "int65", "views.toml:5", "ttll", "ttl"] {
+        assert!(text.contains(expected), "`{expected}` is not in {problem:#}");
+    }
+    let (status, problem) = toml(&node, "[[feature_view]\n");
+    assert_eq!(status / 100, 4, "{problem:#}");
+    let (status, problem) = toml(&node, "[[stream_feature_view]]\nname = \"x\"\n");
+    assert_eq!(status, 422, "{problem:#}");
+    assert!(problem.to_string().contains("not yet supported"), "{problem:#}");
+}
+
+#[test]
+fn features_are_found_and_traced() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    node.apply(BASE);
+    for query in ["query=score", "query=like", "owner=team@example.com", "tag=tier%3Dgold", "entity=user"] {
+        let (status, hits) = node.get(&format!("/v1/features?{query}"));
+        assert_eq!(status, 200);
+        assert!(hits.to_string().contains("score"), "{query}: {hits:#}");
+    }
+    assert_eq!(node.get("/v1/features?query=nothing_like_it").1, json!([]));
+    let (status, lineage) = node.get("/v1/lineage/feature_view/profile");
+    assert_eq!(status, 200, "{lineage:#}");
+    assert!(lineage["upstream"].to_string().contains("user"), "{lineage:#}");
+    assert!(lineage["downstream"].to_string().contains("model"), "{lineage:#}");
+    assert_eq!(node.get("/v1/lineage/feature_view/nothing").0, 404);
+    assert_eq!(node.get("/v1/entities").1.as_array().unwrap().len(), 1);
+}
