@@ -1,6 +1,10 @@
 //! What a new definition of an object changes, and what of it would break what is there.
 
-use std::{fmt::Display, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+    sync::Arc,
+};
 
 use crate::{
     model::{Column, DataType, TableSchema},
@@ -93,6 +97,7 @@ pub(super) fn source(old: &SourceDefinition, history: &[Arc<TableSchema>], new: 
             ),
         );
     }
+    let widest = widest(history);
     for column in &new.columns {
         let before = old.columns.iter().find(|c| c.name == column.name);
         match before {
@@ -108,7 +113,7 @@ pub(super) fn source(old: &SourceDefinition, history: &[Arc<TableSchema>], new: 
                 column.name.clone(),
                 format!("the type of the event id changed from {} to {}", before.data_type, column.data_type),
             )),
-            _ => check_type(&mut diff, history, column, "source"),
+            _ => check_type(&mut diff, &widest, &column.name, &column.data_type, "source"),
         }
     }
     for column in &old.columns {
@@ -142,13 +147,13 @@ pub(super) fn feature_view(
             format!("entities changed from ({old}) to ({new}); rows are stored by them: give the new view a new name"),
         );
     }
+    let widest = widest(history);
     for feature in &new.features {
         match old.features.iter().find(|f| f.name == feature.name) {
             None => diff.changes.push(format!("feature `{}` added", feature.name)),
             Some(before) => compare_feature(&mut diff, before, feature),
         }
-        let column = Column { name: feature.name.clone(), data_type: feature.data_type.clone() };
-        check_type(&mut diff, history, &column, "view");
+        check_type(&mut diff, &widest, &feature.name, &feature.data_type, "view");
     }
     for feature in &old.features {
         if !new.features.iter().any(|f| f.name == feature.name) {
@@ -198,21 +203,26 @@ fn compare_feature(diff: &mut Diff, old: &Feature, new: &Feature) {
     diff.compare_about(&of, &old.about, &new.about);
 }
 
-/// A column may only take the widest type that it ever had, or one that is wider still: rows are kept.
-fn check_type(diff: &mut Diff, history: &[Arc<TableSchema>], column: &Column, of: &str) {
-    let types = history.iter().flat_map(|schema| &schema.columns).filter(|c| c.name == column.name);
+/// For each column that a table ever had, the widest type that it was stored as.
+type Widest<'a> = HashMap<&'a str, &'a DataType>;
+
+fn widest(history: &[Arc<TableSchema>]) -> Widest<'_> {
     // Versions only ever widen, so the last one's type is the widest.
-    let Some(widest) = types.map(|c| &c.data_type).last() else { return };
-    if *widest == column.data_type || widest.widens_to(&column.data_type) {
+    let columns = history.iter().flat_map(|schema| &schema.columns);
+    columns.map(|column| (column.name.as_str(), &column.data_type)).collect()
+}
+
+/// A column may only take the widest type that it ever had, or one that is wider still: rows are kept.
+fn check_type(diff: &mut Diff, widest: &Widest<'_>, name: &str, data_type: &DataType, of: &str) {
+    let Some(stored) = widest.get(name) else { return };
+    if *stored == data_type || stored.widens_to(data_type) {
         return;
     }
     diff.breaking.push((
-        column.name.clone(),
+        name.to_owned(),
         format!(
-            "`{}` is or was stored as {widest} and cannot become {}; {}, or give it or the {of} a new name",
-            column.name,
-            column.data_type,
-            may_become(widest)
+            "`{name}` is or was stored as {stored} and cannot become {data_type}; {}, or give it or the {of} a new name",
+            may_become(stored)
         ),
     ));
 }
@@ -227,7 +237,10 @@ fn may_become(data_type: &DataType) -> &'static str {
 
 /// Tells of a new order of those that both have; what came and went is told of elsewhere.
 fn compare_order(diff: &mut Diff, what: &str, old: &[String], new: &[String]) {
-    let common = |a: &[String], b: &[String]| a.iter().filter(|x| b.contains(x)).cloned().collect::<Vec<_>>();
+    let common = |a: &[String], b: &[String]| {
+        let b: HashSet<&String> = b.iter().collect();
+        a.iter().filter(|x| b.contains(x)).cloned().collect::<Vec<_>>()
+    };
     if common(old, new) != common(new, old) {
         diff.changes.push(format!("order of {what} changed"));
     }

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use crate::{
     model::{Column, Duration},
     registry::{
+        catalog::Catalog,
+        error::{DefinitionError, ReferenceProblem},
         object::{About, Entity, Feature, FeatureService, FeatureView, Selection, Source, SourceKind},
-        parse::Place,
+        place::Place,
+        resolve::resolve,
     },
 };
 
@@ -80,6 +83,22 @@ pub struct Definitions {
     pub(super) feature_services: Vec<FeatureServiceDefinition>,
     /// By service: where each of its selections is written.
     pub(super) selection_places: BTreeMap<String, Vec<Place>>,
+}
+
+impl Definitions {
+    /// What of the services does not hold in `catalog`, each problem with where it is written.
+    pub(super) fn reference_errors(&self, catalog: &Catalog) -> Vec<(ReferenceProblem, DefinitionError)> {
+        let mut errors = Vec::new();
+        for service in &self.feature_services {
+            let Err(found) = resolve(catalog, &service.selections) else { continue };
+            let Some(places) = self.selection_places.get(&service.name) else { continue };
+            for error in found {
+                let message = format!("feature service `{}`: {}", service.name, error.problem);
+                errors.push((error.problem, places[error.index].error(message)));
+            }
+        }
+        errors
+    }
 }
 
 impl From<&Entity> for EntityDefinition {

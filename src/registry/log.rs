@@ -58,9 +58,12 @@ pub enum Record {
     FeatureService { version: u32, definition: FeatureServiceDefinition },
 }
 
+/// A version's number and its entry.
+type Appended = (u64, Vec<u8>);
+
 /// A log in memory, for tests; clones share their entries.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryLog(Arc<Mutex<Vec<(u64, Vec<u8>)>>>);
+pub struct MemoryLog(Arc<Mutex<Vec<Appended>>>);
 
 impl RegistryLog for MemoryLog {
     fn append(&self, version: u64, entry: &[u8]) -> Result<(), String> {

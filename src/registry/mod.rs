@@ -17,6 +17,7 @@ mod log;
 mod lookup;
 mod object;
 mod parse;
+mod place;
 mod plan;
 mod reference;
 #[allow(clippy::module_inception)]

@@ -9,11 +9,10 @@ use crate::{
         changes::{Breaking, Changes, ObjectVersion, Updated},
         compat::{self, Diff},
         definition::{Definitions, FeatureServiceDefinition},
-        error::{DefinitionError, ReferenceProblem, RegistryError},
+        error::{ReferenceProblem, RegistryError},
         log::{Record, Revision},
         lookup::history,
         object::{ObjectKind, ObjectRef},
-        resolve::resolve,
     },
 };
 
@@ -49,7 +48,7 @@ pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, Regist
             .revised(&revision)
             .map_err(|reason| RegistryError::Corrupt { version: current.version + 1, reason })?
     };
-    let mut errors = reference_errors(&next, definitions);
+    let mut errors = definitions.reference_errors(&next);
     // These are told of as breaking.
     errors.retain(|(problem, _)| match problem {
         ReferenceProblem::Feature { view, feature, .. } => {
@@ -61,27 +60,6 @@ pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, Regist
         return Err(RegistryError::Invalid(errors.into_iter().map(|(_, error)| error).collect()));
     }
     Ok(Plan { changes, next, revision })
-}
-
-/// What of the services does not hold in `catalog`, each problem at its place.
-pub(super) fn reference_errors(
-    catalog: &Catalog,
-    definitions: &Definitions,
-) -> Vec<(ReferenceProblem, DefinitionError)> {
-    let mut errors = Vec::new();
-    for service in &definitions.feature_services {
-        let Err(found) = resolve(catalog, &service.selections) else { continue };
-        let places = definitions.selection_places.get(&service.name);
-        for error in found {
-            let message = format!("feature service `{}`: {}", service.name, error.problem);
-            let error_at = match places.and_then(|places| places.get(error.index)) {
-                Some(place) => place.error(message),
-                None => DefinitionError { file: String::new(), line: None, path: None, message },
-            };
-            errors.push((error.problem, error_at));
-        }
-    }
-    errors
 }
 
 struct Planner<'a> {

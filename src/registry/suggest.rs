@@ -26,7 +26,7 @@ fn nearest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).max(1);
     candidates
         .iter()
-        .filter(|candidate| candidate.len() <= COMPARED)
+        .filter(|candidate| candidate.len() <= COMPARED && candidate.len().abs_diff(name.len()) <= 4 * limit)
         .map(|candidate| (distance(name, candidate), *candidate))
         .filter(|(edits, _)| *edits <= limit)
         .min_by_key(|(edits, _)| *edits)

@@ -12,10 +12,10 @@ use crate::{
         parse::{
             objects,
             service::feature_service,
-            tree::{Node, Place, Tree},
+            tree::{Node, Tree},
             walk::{Fields, Report},
         },
-        plan::reference_errors,
+        place::Place,
     },
 };
 
@@ -184,7 +184,7 @@ fn services(definitions: &Definitions, declared: &Declared, report: &Report) {
     for source in &definitions.sources {
         unsound.remove(source.name.as_str());
     }
-    for (problem, error) in reference_errors(&catalog, definitions) {
+    for (problem, error) in definitions.reference_errors(&catalog) {
         let told = match &problem {
             ReferenceProblem::View { view, .. } => unsound.contains(view.as_str()),
             ReferenceProblem::Version { .. } => true,

@@ -5,9 +5,12 @@ use std::{collections::HashSet, fmt, sync::Arc};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
-use crate::registry::parse::{
-    tree::{Member, Node, Place, Tree},
-    walk::Report,
+use crate::registry::{
+    parse::{
+        tree::{Member, Node, Tree},
+        walk::Report,
+    },
+    place::Place,
 };
 
 /// None, and the error reported, where the text is not JSON.

@@ -14,10 +14,8 @@ mod walk;
 
 use crate::registry::{definition::Definitions, error::RegistryError};
 
-pub(super) use tree::Place;
-
 /// A file of a definition directory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct DefinitionFile {
     /// As it shall be named in errors.
     pub name: String,

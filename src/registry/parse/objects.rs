@@ -9,9 +9,10 @@ use crate::{
         object::{Feature, SourceKind},
         parse::{
             feature::feature,
-            tree::{Node, Place, Tree},
+            tree::{Node, Tree},
             walk::{Fields, Report},
         },
+        place::Place,
         suggest::hint,
     },
 };

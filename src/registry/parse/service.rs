@@ -6,9 +6,10 @@ use crate::{
         definition::FeatureServiceDefinition,
         object::Selection,
         parse::{
-            tree::{Node, Place, Tree},
+            tree::{Node, Tree},
             walk::{Fields, Report},
         },
+        place::Place,
         reference::parse_reference,
     },
 };

@@ -1,6 +1,6 @@
 //! A document as a tree whose every part knows where it was written.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::{Number, Value as Json};
 use toml::{
@@ -9,34 +9,9 @@ use toml::{
 };
 
 use crate::registry::{
-    error::DefinitionError,
     parse::{DefinitionFile, walk::Report},
+    place::Place,
 };
-
-/// Where something is written: a line of a TOML file, or a path within a JSON document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::registry) struct Place {
-    pub file: Arc<str>,
-    pub line: Option<usize>,
-    pub path: Option<String>,
-}
-
-impl Place {
-    pub fn error(&self, message: impl Into<String>) -> DefinitionError {
-        DefinitionError {
-            file: self.file.to_string(),
-            line: self.line,
-            path: self.path.clone(),
-            message: message.into(),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.error("").location())
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Tree {

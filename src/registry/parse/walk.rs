@@ -7,7 +7,8 @@ use crate::{
     registry::{
         error::{DefinitionError, RegistryError},
         object::About,
-        parse::tree::{Member, Node, Place, Tree},
+        parse::tree::{Member, Node, Tree},
+        place::Place,
         suggest::hint,
     },
 };

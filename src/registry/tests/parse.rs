@@ -55,6 +55,14 @@ fn syntax_errors_name_their_lines_in_every_file() {
 }
 
 #[test]
+fn files_of_other_systems_are_read() {
+    let text = AIRPORT.replace('\n', "\r\n");
+    read(&text);
+    read(&format!("\u{feff}{AIRPORT}"));
+    assert_one(&wrong(&format!("{text}x = 1\r\n")), &["4: ", "unknown key `x`"]);
+}
+
+#[test]
 fn tables_that_are_not_lists_and_unknown_tables_are_refused() {
     assert_one(&wrong("[entity]\nname = \"a\"\n"), &["1: ", "write [[entity]]"]);
     assert_one(
@@ -349,6 +357,15 @@ fn json_says_the_same_with_paths_for_lines() {
 
 #[test]
 fn deep_nesting_in_toml_is_refused_and_not_overflown() {
-    let text = format!("entity = {}", "[".repeat(100_000));
-    assert!(matches!(parse_toml(&[file("f.toml", &text)]), Err(RegistryError::Invalid(_))));
+    let n = 100_000;
+    for text in [
+        format!("entity = {}", "[".repeat(n)),
+        format!("entity = {}", "{a=".repeat(n)),
+        format!("entity = {}1{}", "[".repeat(n), "]".repeat(n)),
+        format!("{}a = 1", "a.".repeat(n)),
+        format!("[{}a]", "a.".repeat(n)),
+        format!("entity = {{ {}a = 1 }}", "a.".repeat(n)),
+    ] {
+        assert!(matches!(parse_toml(&[file("f.toml", &text)]), Err(RegistryError::Invalid(_))));
+    }
 }
