@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// All definitions at one registry version. Readers hold an `Arc` and never see a change half made.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Catalog {
     /// 0 before the first apply.
     pub version: u64,

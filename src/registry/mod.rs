@@ -1,11 +1,51 @@
 //! Definitions, versions, compatibility, search, lineage.
+//!
+//! Text becomes [`Definitions`] (`parse`), these are compared with the current [`Catalog`] ([`plan`]), and a
+//! [`Registry`] writes what follows to its log and publishes the next catalog. A catalog is the replay of the log.
+//! Nothing here does I/O or knows of actors; the log is a trait.
 
+mod build;
 mod catalog;
+mod changes;
+mod compat;
+mod definition;
+mod describe;
+mod error;
+mod feature_form;
+mod lineage;
+mod log;
+mod lookup;
 mod object;
+mod parse;
+mod place;
+mod plan;
 mod reference;
+#[allow(clippy::module_inception)]
+mod registry;
+mod resolve;
+mod search;
+mod suggest;
 
 pub use catalog::{Catalog, CatalogHandle};
-pub use object::{
-    About, Entity, Feature, FeatureService, FeatureStatus, FeatureView, Selection, Source, SourceKind, Validation,
+pub use changes::{ApplyOutcome, Breaking, Changes, ObjectVersion, Updated};
+pub use definition::{
+    Definitions, EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, Note, SourceDefinition,
 };
+pub use describe::{
+    describe_catalog, describe_entity, describe_feature_service, describe_feature_view, describe_source,
+};
+pub use error::{DefinitionError, ReferenceError, ReferenceProblem, RegistryError};
+pub use lineage::{Edge, Lineage, lineage};
+pub use log::{LogEntry, MemoryLog, Record, RegistryLog, Revision};
+pub use object::{
+    About, Entity, Feature, FeatureService, FeatureStatus, FeatureView, ObjectKind, ObjectRef,
+    ParseObjectKindError, Selection, Source, SourceKind, Validation,
+};
+pub use parse::{DefinitionFile, parse_json, parse_toml};
+pub use plan::{Plan, plan};
 pub use reference::{Group, Resolved, ResolvedFeature};
+pub use registry::Registry;
+pub use search::{FeatureHit, Query, search};
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,58 @@
 //! The defined objects, as the rest of the node sees them: resolved, checked, immutable.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
-use crate::model::{Column, DataType, Duration, TableSchema, Value};
+use crate::{
+    model::{Column, DataType, Duration, TableSchema, Value},
+    registry::feature_form::FeatureForm,
+};
+
+/// The kinds of objects that are defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectKind {
+    Entity,
+    Source,
+    FeatureView,
+    FeatureService,
+}
+
+impl fmt::Display for ObjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ObjectKind::Entity => "entity",
+            ObjectKind::Source => "source",
+            ObjectKind::FeatureView => "feature view",
+            ObjectKind::FeatureService => "feature service",
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown kind of object `{0}`; known: entity, source, feature_view, feature_service")]
+pub struct ParseObjectKindError(pub String);
+
+impl FromStr for ObjectKind {
+    type Err = ParseObjectKindError;
+
+    /// As in definitions (`feature_view`) or as in paths (`feature-views`).
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.replace('-', "_").as_str() {
+            "entity" | "entities" => ObjectKind::Entity,
+            "source" | "sources" => ObjectKind::Source,
+            "feature_view" | "feature_views" => ObjectKind::FeatureView,
+            "feature_service" | "feature_services" => ObjectKind::FeatureService,
+            _ => return Err(ParseObjectKindError(text.to_owned())),
+        })
+    }
+}
+
+/// An object by its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct ObjectRef {
+    pub kind: ObjectKind,
+    pub name: String,
+}
 
 /// What every object carries for people.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -33,6 +83,17 @@ pub enum SourceKind {
     Postgres,
 }
 
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SourceKind::Push => "push",
+            SourceKind::File => "file",
+            SourceKind::Kafka => "kafka",
+            SourceKind::Postgres => "postgres",
+        })
+    }
+}
+
 /// Where events come from. Its events are an offline table of the same name.
 #[derive(Debug)]
 pub struct Source {
@@ -57,6 +118,16 @@ pub enum FeatureStatus {
     Deprecated,
 }
 
+impl fmt::Display for FeatureStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FeatureStatus::Experimental => "experimental",
+            FeatureStatus::Active => "active",
+            FeatureStatus::Deprecated => "deprecated",
+        })
+    }
+}
+
 /// Rules that a value must keep to be accepted. Null passes all of them but `not_null`.
 #[derive(Debug, Clone, Default)]
 pub struct Validation {
@@ -67,13 +138,29 @@ pub struct Validation {
     pub max: Option<f64>,
     /// The only values allowed.
     pub allowed: Option<Vec<Value>>,
-    /// The whole string must match.
+    /// The whole string must match: it is anchored at both ends.
     pub regex: Option<regex::Regex>,
     /// Of a string in bytes, of an array in elements.
     pub max_length: Option<usize>,
 }
 
-#[derive(Debug, Clone)]
+impl Validation {
+    pub fn is_empty(&self) -> bool {
+        *self == Validation::default()
+    }
+}
+
+impl PartialEq for Validation {
+    fn eq(&self, other: &Self) -> bool {
+        let patterns = |v: &Validation| v.regex.as_ref().map(|regex| regex.as_str().to_owned());
+        (self.not_null, self.min, self.max, &self.allowed, self.max_length)
+            == (other.not_null, other.min, other.max, &other.allowed, other.max_length)
+            && patterns(self) == patterns(other)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "FeatureForm", into = "FeatureForm")]
 pub struct Feature {
     pub name: String,
     pub data_type: DataType,

@@ -1,8 +1,18 @@
 //! Feature references (`view:feature`, `alias:feature`, `view@3:feature`) resolved against a catalog.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    fmt,
+    sync::Arc,
+};
 
-use crate::registry::object::{Feature, FeatureView};
+use crate::{
+    model::Column,
+    registry::{
+        error::RegistryError,
+        object::{Feature, FeatureView, Selection},
+    },
+};
 
 /// One feature of an answer: where its value comes from and what it is called.
 #[derive(Debug, Clone)]
@@ -35,5 +45,131 @@ pub struct Resolved {
 impl Resolved {
     pub fn definition(&self, feature: &ResolvedFeature) -> &Feature {
         &self.groups[feature.group].view.features[feature.feature]
+    }
+
+    /// The columns that a request or a spine must have, with their types; each once, in the order of first use.
+    pub fn join_keys(&self) -> Vec<Column> {
+        let mut columns: Vec<Column> = Vec::new();
+        for group in &self.groups {
+            for (name, key) in group.key_columns.iter().zip(&group.view.schema.keys) {
+                if !columns.iter().any(|column| column.name == *name) {
+                    columns.push(Column { name: name.clone(), data_type: key.data_type.clone() });
+                }
+            }
+        }
+        columns
+    }
+
+    /// The features' names as columns of a training set: `view__feature`, or only `feature` when not `full`.
+    pub fn column_names(&self, full: bool) -> Result<Vec<String>, RegistryError> {
+        let mut taken: HashMap<String, &str> = HashMap::new();
+        let mut columns = Vec::with_capacity(self.features.len());
+        for feature in &self.features {
+            let short = &self.definition(feature).name;
+            let column =
+                if full { format!("{}__{short}", self.groups[feature.group].alias) } else { short.clone() };
+            match taken.entry(column.clone()) {
+                Entry::Vacant(free) => free.insert(&feature.name),
+                Entry::Occupied(other) => {
+                    return Err(RegistryError::ColumnNames {
+                        first: (*other.get()).to_owned(),
+                        second: feature.name.clone(),
+                        column,
+                        remedy: if full {
+                            "give one of the views another name with `as`"
+                        } else {
+                            "ask for full feature names"
+                        },
+                    });
+                }
+            };
+            columns.push(column);
+        }
+        Ok(columns)
+    }
+}
+
+impl fmt::Display for Selection {
+    /// As a reference where it is one; else `view@3:a,b as alias (key = column)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.view)?;
+        if let Some(version) = self.version {
+            write!(f, "@{version}")?;
+        }
+        if !self.features.is_empty() {
+            write!(f, ":{}", self.features.join(","))?;
+        }
+        if let Some(alias) = &self.alias {
+            write!(f, " as {alias}")?;
+        }
+        if !self.join_keys.is_empty() {
+            let mapping: Vec<String> =
+                self.join_keys.iter().map(|(key, column)| format!("{key} = {column}")).collect();
+            write!(f, " ({})", mapping.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads `view`, `view:feature`, `view@3` or `view@3:feature`.
+pub(super) fn parse_reference(text: &str) -> Result<Selection, String> {
+    let malformed =
+        || format!("`{text}` is not a reference; write `view`, `view:feature`, `view@3` or `view@3:feature`");
+    let (view, feature) = match text.split_once(':') {
+        Some((view, feature)) => (view, Some(feature)),
+        None => (text, None),
+    };
+    let (view, version) = match view.split_once('@') {
+        Some((view, digits)) => {
+            // `parse` alone would take `+3`.
+            let plain = digits.bytes().all(|b| b.is_ascii_digit());
+            (view, Some(digits.parse::<u32>().ok().filter(|n| plain && *n > 0).ok_or_else(malformed)?))
+        }
+        None => (view, None),
+    };
+    let plain = |name: &str| !name.is_empty() && !name.contains([':', '@', ' ']);
+    if !plain(view) || !feature.is_none_or(plain) {
+        return Err(malformed());
+    }
+    Ok(Selection {
+        view: view.to_owned(),
+        version,
+        alias: None,
+        features: feature.map(str::to_owned).into_iter().collect(),
+        join_keys: BTreeMap::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_in_their_four_forms() {
+        let parsed = |text| parse_reference(text).map(|s| (s.view, s.version, s.features)).unwrap();
+        assert_eq!(parsed("plane"), ("plane".to_owned(), None, vec![]));
+        assert_eq!(parsed("plane:seats"), ("plane".to_owned(), None, vec!["seats".to_owned()]));
+        assert_eq!(parsed("plane@3"), ("plane".to_owned(), Some(3), vec![]));
+        assert_eq!(parsed("plane@3:seats"), ("plane".to_owned(), Some(3), vec!["seats".to_owned()]));
+    }
+
+    #[test]
+    fn malformed_references_are_refused() {
+        for text in [
+            "",
+            ":",
+            "plane:",
+            ":seats",
+            "plane@",
+            "plane@0",
+            "plane@+1",
+            "plane@x:a",
+            "a:b:c",
+            "a@1@2",
+            "a b",
+            "plane@99999999999",
+        ] {
+            assert!(parse_reference(text).is_err(), "{text}");
+        }
     }
 }

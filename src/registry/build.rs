@@ -1,0 +1,144 @@
+//! From one catalog to the next: the one way in which objects come to be, for a new revision and for the replay.
+
+use std::sync::Arc;
+
+use crate::{
+    model::{Column, TableId, TableSchema},
+    registry::{
+        catalog::Catalog,
+        definition::{FeatureViewDefinition, SourceDefinition},
+        log::{Record, Revision},
+        object::{Entity, FeatureService, FeatureView, ObjectKind, ObjectRef, Source},
+    },
+};
+
+impl Catalog {
+    /// This catalog with `revision` applied and its version advanced by one.
+    pub(super) fn revised(&self, revision: &Revision) -> Result<Catalog, String> {
+        let mut next = self.clone();
+        next.version += 1;
+        for record in &revision.objects {
+            next.add(record)?;
+        }
+        for object in &revision.retired {
+            next.retire(object)?;
+        }
+        Ok(next)
+    }
+
+    /// Adds one version of one object and makes it the current one.
+    pub(super) fn add(&mut self, record: &Record) -> Result<(), String> {
+        match record {
+            Record::Entity { version, definition } => {
+                let entity = Arc::new(Entity {
+                    name: definition.name.clone(),
+                    version: *version,
+                    join_keys: definition.join_keys.clone(),
+                    about: definition.about.clone(),
+                });
+                self.entity_versions.insert((entity.name.clone(), *version), Arc::clone(&entity));
+                self.entities.insert(entity.name.clone(), entity);
+            }
+            Record::Source { version, table, definition } => {
+                let source = Arc::new(self.build_source(definition, *version, *table));
+                self.source_versions.insert((source.name.clone(), *version), Arc::clone(&source));
+                self.sources.insert(source.name.clone(), source);
+            }
+            Record::FeatureView { version, table, definition } => {
+                let view = Arc::new(self.build_feature_view(definition, *version, *table)?);
+                self.feature_view_versions.insert((view.name.clone(), *version), Arc::clone(&view));
+                self.feature_views.insert(view.name.clone(), view);
+            }
+            Record::FeatureService { version, definition } => {
+                let service = Arc::new(FeatureService {
+                    name: definition.name.clone(),
+                    version: *version,
+                    selections: definition.selections.clone(),
+                    about: definition.about.clone(),
+                });
+                self.feature_service_versions.insert((service.name.clone(), *version), Arc::clone(&service));
+                self.feature_services.insert(service.name.clone(), service);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an object out of the current ones; its versions and its table stay.
+    fn retire(&mut self, object: &ObjectRef) -> Result<(), String> {
+        let known = match object.kind {
+            ObjectKind::Entity => self.entities.remove(&object.name).is_some(),
+            ObjectKind::Source => self.sources.remove(&object.name).is_some(),
+            ObjectKind::FeatureView => self.feature_views.remove(&object.name).is_some(),
+            ObjectKind::FeatureService => self.feature_services.remove(&object.name).is_some(),
+        };
+        if known {
+            Ok(())
+        } else {
+            Err(format!("{} `{}` is retired but was not there", object.kind, object.name))
+        }
+    }
+
+    fn build_source(&mut self, definition: &SourceDefinition, version: u32, table: TableId) -> Source {
+        let schema = TableSchema::source(
+            table,
+            &definition.name,
+            version,
+            &definition.event_time,
+            definition.columns.clone(),
+            definition.event_id.clone(),
+        );
+        let (schema, schemas) = self.add_schema(schema);
+        Source {
+            name: definition.name.clone(),
+            version,
+            kind: definition.kind,
+            availability_lag: definition.availability_lag,
+            retention: definition.retention,
+            about: definition.about.clone(),
+            schema,
+            schemas,
+        }
+    }
+
+    fn build_feature_view(
+        &mut self,
+        definition: &FeatureViewDefinition,
+        version: u32,
+        table: TableId,
+    ) -> Result<FeatureView, String> {
+        let mut keys = Vec::new();
+        for name in &definition.entities {
+            let entity = self.entities.get(name).ok_or_else(|| {
+                format!("feature view `{}` needs the unknown entity `{name}`", definition.name)
+            })?;
+            keys.extend(entity.join_keys.iter().cloned());
+        }
+        let columns = definition
+            .features
+            .iter()
+            .map(|f| Column { name: f.name.clone(), data_type: f.data_type.clone() });
+        let schema = TableSchema::feature_view(table, &definition.name, version, keys, columns.collect());
+        let (schema, schemas) = self.add_schema(schema);
+        Ok(FeatureView {
+            name: definition.name.clone(),
+            version,
+            entities: definition.entities.clone(),
+            features: definition.features.clone(),
+            ttl: definition.ttl,
+            online: definition.online,
+            offline: definition.offline,
+            retention: definition.retention,
+            freshness_slo: definition.freshness_slo,
+            about: definition.about.clone(),
+            schema,
+            schemas,
+        })
+    }
+
+    fn add_schema(&mut self, schema: TableSchema) -> (Arc<TableSchema>, Vec<Arc<TableSchema>>) {
+        let schema = Arc::new(schema);
+        let schemas = self.tables.entry(schema.table).or_default();
+        schemas.push(Arc::clone(&schema));
+        (schema, schemas.clone())
+    }
+}

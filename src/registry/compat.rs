@@ -1,0 +1,247 @@
+//! What a new definition of an object changes, and what of it would break what is there.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+    sync::Arc,
+};
+
+use crate::{
+    model::{Column, DataType, TableSchema},
+    registry::{
+        definition::{EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, SourceDefinition},
+        object::{About, Feature, Selection},
+    },
+};
+
+/// The difference between two definitions of one object.
+#[derive(Debug, Default)]
+pub(super) struct Diff {
+    /// For people, one line each; empty where the definitions are the same.
+    pub changes: Vec<String>,
+    /// `(field, reason)`.
+    pub breaking: Vec<(String, String)>,
+    /// Features of a view that the new definition no longer has: breaking where a service uses them.
+    pub dropped: Vec<String>,
+}
+
+impl Diff {
+    fn breaks(&mut self, field: &str, reason: String) {
+        self.changes.push(reason.clone());
+        self.breaking.push((field.to_owned(), reason));
+    }
+
+    fn compare<T: PartialEq + Display>(&mut self, what: &str, old: &T, new: &T) {
+        if old != new {
+            self.changes.push(format!("{what}: {old} → {new}"));
+        }
+    }
+
+    fn compare_optional<T: PartialEq + Display>(&mut self, what: &str, old: Option<&T>, new: Option<&T>) {
+        if old != new {
+            let text = |value: Option<&T>| value.map_or_else(|| "none".to_owned(), ToString::to_string);
+            self.changes.push(format!("{what}: {} → {}", text(old), text(new)));
+        }
+    }
+
+    /// `of` is empty for the object itself, else names the part: "feature `temp`: ".
+    fn compare_about(&mut self, of: &str, old: &About, new: &About) {
+        if old.description != new.description {
+            self.changes.push(format!("{of}description changed"));
+        }
+        if old.owner != new.owner {
+            self.changes.push(format!("{of}owner: `{}` → `{}`", old.owner, new.owner));
+        }
+        if old.tags != new.tags {
+            self.changes.push(format!("{of}tags changed"));
+        }
+    }
+}
+
+pub(super) fn entity(old: &EntityDefinition, new: &EntityDefinition) -> Diff {
+    let mut diff = Diff::default();
+    if old.join_keys != new.join_keys {
+        let text = |keys: &[Column]| {
+            keys.iter().map(|key| format!("{} {}", key.name, key.data_type)).collect::<Vec<_>>().join(", ")
+        };
+        let (old, new) = (text(&old.join_keys), text(&new.join_keys));
+        diff.breaks(
+            "join_keys",
+            format!("join keys changed from ({old}) to ({new}); rows are stored by them: give the new entity a new name"),
+        );
+    }
+    diff.compare_about("", &old.about, &new.about);
+    diff
+}
+
+/// `history` are the schemas of all versions of the source's table.
+pub(super) fn source(old: &SourceDefinition, history: &[Arc<TableSchema>], new: &SourceDefinition) -> Diff {
+    let mut diff = Diff::default();
+    if old.event_time != new.event_time {
+        diff.breaks(
+            "event_time",
+            format!(
+                "the event-time column changed from `{}` to `{}`; give the new source a new name",
+                old.event_time, new.event_time
+            ),
+        );
+    }
+    if old.event_id != new.event_id {
+        let text = |id: &Option<String>| id.as_ref().map_or("none".to_owned(), |id| format!("`{id}`"));
+        diff.breaks(
+            "event_id",
+            format!(
+                "the event id changed from {} to {}; give the new source a new name",
+                text(&old.event_id),
+                text(&new.event_id)
+            ),
+        );
+    }
+    let widest = widest(history);
+    for column in &new.columns {
+        let before = old.columns.iter().find(|c| c.name == column.name);
+        match before {
+            None => diff.changes.push(format!("column `{}` added", column.name)),
+            Some(before) => {
+                diff.compare(&format!("column `{}`: type", column.name), &before.data_type, &column.data_type)
+            }
+        }
+        let is_id = new.event_id.as_deref() == Some(column.name.as_str());
+        match before {
+            // Events are told apart by the bytes of their id, which the type decides.
+            Some(before) if is_id && before.data_type != column.data_type => diff.breaking.push((
+                column.name.clone(),
+                format!("the type of the event id changed from {} to {}", before.data_type, column.data_type),
+            )),
+            _ => check_type(&mut diff, &widest, &column.name, &column.data_type, "source"),
+        }
+    }
+    for column in &old.columns {
+        if !new.columns.iter().any(|c| c.name == column.name) {
+            diff.breaks(
+                &column.name,
+                format!("column `{}` was dropped; keep it, or give the new source a new name", column.name),
+            );
+        }
+    }
+    let names = |columns: &[Column]| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    compare_order(&mut diff, "columns", &names(&old.columns), &names(&new.columns));
+    diff.compare("kind", &old.kind, &new.kind);
+    diff.compare("availability_lag", &old.availability_lag, &new.availability_lag);
+    diff.compare_optional("retention", old.retention.as_ref(), new.retention.as_ref());
+    diff.compare_about("", &old.about, &new.about);
+    diff
+}
+
+/// `history` are the schemas of all versions of the view's table.
+pub(super) fn feature_view(
+    old: &FeatureViewDefinition,
+    history: &[Arc<TableSchema>],
+    new: &FeatureViewDefinition,
+) -> Diff {
+    let mut diff = Diff::default();
+    if old.entities != new.entities {
+        let (old, new) = (old.entities.join(", "), new.entities.join(", "));
+        diff.breaks(
+            "entities",
+            format!("entities changed from ({old}) to ({new}); rows are stored by them: give the new view a new name"),
+        );
+    }
+    let widest = widest(history);
+    for feature in &new.features {
+        match old.features.iter().find(|f| f.name == feature.name) {
+            None => diff.changes.push(format!("feature `{}` added", feature.name)),
+            Some(before) => compare_feature(&mut diff, before, feature),
+        }
+        check_type(&mut diff, &widest, &feature.name, &feature.data_type, "view");
+    }
+    for feature in &old.features {
+        if !new.features.iter().any(|f| f.name == feature.name) {
+            diff.changes.push(format!("feature `{}` dropped", feature.name));
+            diff.dropped.push(feature.name.clone());
+        }
+    }
+    let names = |features: &[Feature]| features.iter().map(|f| f.name.clone()).collect::<Vec<_>>();
+    compare_order(&mut diff, "features", &names(&old.features), &names(&new.features));
+    diff.compare_optional("ttl", old.ttl.as_ref(), new.ttl.as_ref());
+    diff.compare("online", &old.online, &new.online);
+    diff.compare("offline", &old.offline, &new.offline);
+    diff.compare_optional("retention", old.retention.as_ref(), new.retention.as_ref());
+    diff.compare_optional("freshness_slo", old.freshness_slo.as_ref(), new.freshness_slo.as_ref());
+    diff.compare_about("", &old.about, &new.about);
+    diff
+}
+
+pub(super) fn feature_service(old: &FeatureServiceDefinition, new: &FeatureServiceDefinition) -> Diff {
+    let mut diff = Diff::default();
+    for selection in &new.selections {
+        if !old.selections.contains(selection) {
+            diff.changes.push(format!("`{selection}` added"));
+        }
+    }
+    for selection in &old.selections {
+        if !new.selections.contains(selection) {
+            diff.changes.push(format!("`{selection}` dropped"));
+        }
+    }
+    let names = |selections: &[Selection]| selections.iter().map(ToString::to_string).collect::<Vec<_>>();
+    compare_order(&mut diff, "selections", &names(&old.selections), &names(&new.selections));
+    diff.compare_about("", &old.about, &new.about);
+    diff
+}
+
+fn compare_feature(diff: &mut Diff, old: &Feature, new: &Feature) {
+    let of = format!("feature `{}`: ", new.name);
+    diff.compare(&format!("{of}type"), &old.data_type, &new.data_type);
+    let default = |feature: &Feature| feature.default.as_ref().map(|value| value.to_json());
+    diff.compare_optional(&format!("{of}default"), default(old).as_ref(), default(new).as_ref());
+    diff.compare(&format!("{of}pii"), &old.pii, &new.pii);
+    diff.compare(&format!("{of}status"), &old.status, &new.status);
+    if old.validate != new.validate {
+        diff.changes.push(format!("{of}validation changed"));
+    }
+    diff.compare_about(&of, &old.about, &new.about);
+}
+
+/// For each column that a table ever had, the widest type that it was stored as.
+type Widest<'a> = HashMap<&'a str, &'a DataType>;
+
+fn widest(history: &[Arc<TableSchema>]) -> Widest<'_> {
+    // Versions only ever widen, so the last one's type is the widest.
+    let columns = history.iter().flat_map(|schema| &schema.columns);
+    columns.map(|column| (column.name.as_str(), &column.data_type)).collect()
+}
+
+/// A column may only take the widest type that it ever had, or one that is wider still: rows are kept.
+fn check_type(diff: &mut Diff, widest: &Widest<'_>, name: &str, data_type: &DataType, of: &str) {
+    let Some(stored) = widest.get(name) else { return };
+    if *stored == data_type || stored.widens_to(data_type) {
+        return;
+    }
+    diff.breaking.push((
+        name.to_owned(),
+        format!(
+            "`{name}` is or was stored as {stored} and cannot become {data_type}; {}, or give it or the {of} a new name",
+            may_become(stored)
+        ),
+    ));
+}
+
+fn may_become(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Int32 => "int32 may only widen to int64 or float64",
+        DataType::Float32 => "float32 may only widen to float64",
+        _ => "its type stays",
+    }
+}
+
+/// Tells of a new order of those that both have; what came and went is told of elsewhere.
+fn compare_order(diff: &mut Diff, what: &str, old: &[String], new: &[String]) {
+    let common = |a: &[String], b: &[String]| {
+        let b: HashSet<&String> = b.iter().collect();
+        a.iter().filter(|x| b.contains(x)).cloned().collect::<Vec<_>>()
+    };
+    if common(old, new) != common(new, old) {
+        diff.changes.push(format!("order of {what} changed"));
+    }
+}

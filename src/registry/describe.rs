@@ -1,0 +1,135 @@
+//! Definitions as JSON, as answers show them: what was written, with versions and what was resolved.
+
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use crate::{
+    model::{Column, TableId, TableKind, TableSchema},
+    registry::{
+        catalog::Catalog,
+        definition::{EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, SourceDefinition},
+        lookup::{Versions, history},
+        object::{Entity, FeatureService, FeatureView, ObjectKind, Source},
+        resolve::resolve,
+    },
+};
+
+/// What all descriptions have in common, around the definition.
+#[derive(Serialize)]
+struct Described<D, E> {
+    object: ObjectKind,
+    version: u32,
+    /// All that ever were, oldest first.
+    versions: Vec<u32>,
+    #[serde(flatten)]
+    definition: D,
+    #[serde(flatten)]
+    more: E,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+#[derive(Serialize)]
+struct Table {
+    table: TableId,
+    /// The columns of a row, in order.
+    schema: Vec<SchemaColumn>,
+}
+
+#[derive(Serialize)]
+struct SchemaColumn {
+    #[serde(flatten)]
+    column: Column,
+    role: &'static str,
+}
+
+#[derive(Serialize)]
+struct ServiceContents {
+    /// Names of results, in order; null where an old version's views have since lost a feature.
+    features: Option<Vec<String>>,
+    /// Columns that a request must have.
+    join_keys: Option<Vec<Column>>,
+}
+
+pub fn describe_entity(catalog: &Catalog, entity: &Entity) -> Json {
+    let versions = numbers(&catalog.entity_versions, &entity.name);
+    let definition = EntityDefinition::from(entity);
+    to_json(&Described {
+        object: ObjectKind::Entity,
+        version: entity.version,
+        versions,
+        definition,
+        more: Nothing {},
+    })
+}
+
+pub fn describe_source(catalog: &Catalog, source: &Source) -> Json {
+    let versions = numbers(&catalog.source_versions, &source.name);
+    let definition = SourceDefinition::from(source);
+    let more = table(&source.schema);
+    to_json(&Described { object: ObjectKind::Source, version: source.version, versions, definition, more })
+}
+
+pub fn describe_feature_view(catalog: &Catalog, view: &FeatureView) -> Json {
+    let versions = numbers(&catalog.feature_view_versions, &view.name);
+    let definition = FeatureViewDefinition::from(view);
+    let more = table(&view.schema);
+    to_json(&Described { object: ObjectKind::FeatureView, version: view.version, versions, definition, more })
+}
+
+pub fn describe_feature_service(catalog: &Catalog, service: &FeatureService) -> Json {
+    let versions = numbers(&catalog.feature_service_versions, &service.name);
+    let definition = FeatureServiceDefinition::from(service);
+    let resolved = resolve(catalog, &service.selections).ok();
+    let more = ServiceContents {
+        features: resolved.as_ref().map(|r| r.features.iter().map(|feature| feature.name.clone()).collect()),
+        join_keys: resolved.as_ref().map(|r| r.join_keys()),
+    };
+    to_json(&Described {
+        object: ObjectKind::FeatureService,
+        version: service.version,
+        versions,
+        definition,
+        more,
+    })
+}
+
+/// Everything that is defined now, with the registry's version.
+pub fn describe_catalog(catalog: &Catalog) -> Json {
+    let entities: Vec<Json> = catalog.entities.values().map(|e| describe_entity(catalog, e)).collect();
+    let sources: Vec<Json> = catalog.sources.values().map(|s| describe_source(catalog, s)).collect();
+    let views: Vec<Json> =
+        catalog.feature_views.values().map(|v| describe_feature_view(catalog, v)).collect();
+    let services: Vec<Json> =
+        catalog.feature_services.values().map(|s| describe_feature_service(catalog, s)).collect();
+    json!({
+        "version": catalog.version,
+        "entities": entities,
+        "sources": sources,
+        "feature_views": views,
+        "feature_services": services,
+    })
+}
+
+fn numbers<T>(versions: &Versions<T>, name: &str) -> Vec<u32> {
+    history(versions, name).map(|(version, _)| version).collect()
+}
+
+fn table(schema: &TableSchema) -> Table {
+    let column = |column: &Column, role| SchemaColumn { column: column.clone(), role };
+    let event_time = Column { name: schema.event_time.clone(), data_type: crate::model::DataType::Timestamp };
+    let role = match schema.kind {
+        TableKind::FeatureView => "feature",
+        TableKind::Source => "column",
+    };
+    let mut columns: Vec<SchemaColumn> = schema.keys.iter().map(|key| column(key, "join_key")).collect();
+    columns.push(column(&event_time, "event_time"));
+    columns.extend(schema.columns.iter().map(|c| column(c, role)));
+    Table { table: schema.table, schema: columns }
+}
+
+/// Our definitions have text keys and finite numbers only, which JSON can always hold.
+fn to_json(described: &impl Serialize) -> Json {
+    serde_json::to_value(described).unwrap_or(Json::Null)
+}

@@ -1,0 +1,40 @@
+//! Definition files read: TOML or JSON text to checked [`Definitions`], or everything that is wrong with it.
+//!
+//! Text becomes a tree that knows where each part was written (`tree`), a walker takes known keys out of its tables
+//! (`walk`), and the objects' readers do so for each kind (`objects`, `feature`, `service`). Nothing stops at the
+//! first error. What depends on the registry's history is left to `plan`.
+
+mod document;
+mod feature;
+mod json;
+mod objects;
+mod service;
+mod tree;
+mod walk;
+
+use crate::registry::{definition::Definitions, error::RegistryError};
+
+/// A file of a definition directory.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct DefinitionFile {
+    /// As it shall be named in errors.
+    pub name: String,
+    pub text: String,
+}
+
+/// Reads the TOML files of one directory (or one body) as one whole.
+pub fn parse_toml(files: &[DefinitionFile]) -> Result<Definitions, RegistryError> {
+    let report = walk::Report::default();
+    let roots: Vec<tree::Tree> = files.iter().filter_map(|file| tree::from_toml(file, &report)).collect();
+    // A file that cannot be read would make all that it defines unknown.
+    if report.is_empty() { document::read(&roots, report) } else { Err(report.into_error()) }
+}
+
+/// Reads a JSON document of the structure of the TOML files: `{"entity": [{"name": …}], "feature_view": […]}`.
+///
+/// `name` stands for the document in errors that concern it as a whole.
+pub fn parse_json(name: &str, text: &str) -> Result<Definitions, RegistryError> {
+    let report = walk::Report::default();
+    let root = json::from_json(name, text, &report);
+    if report.is_empty() { document::read(root.as_slice(), report) } else { Err(report.into_error()) }
+}

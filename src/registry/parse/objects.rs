@@ -1,0 +1,273 @@
+//! Entities, sources and feature views.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    model::{Column, DataType, Duration, EVENT_TIME, check_name},
+    registry::{
+        definition::{EntityDefinition, FeatureViewDefinition, SourceDefinition},
+        object::{Feature, SourceKind},
+        parse::{
+            feature::feature,
+            tree::{Node, Tree},
+            walk::{Fields, Report},
+        },
+        place::Place,
+        suggest::hint,
+    },
+};
+
+const JOIN_KEY_TYPES: [&str; 5] = ["string", "int64", "int32", "bool", "uuid"];
+const EVENT_ID_TYPES: [DataType; 3] = [DataType::String, DataType::Int64, DataType::Int32];
+const KINDS: [(&str, SourceKind); 4] = [
+    ("push", SourceKind::Push),
+    ("file", SourceKind::File),
+    ("kafka", SourceKind::Kafka),
+    ("postgres", SourceKind::Postgres),
+];
+
+pub(super) fn entity(tree: &Tree, report: &Report) -> Option<EntityDefinition> {
+    let keys = ["name", "join_keys", "description", "owner", "tags"];
+    let fields = Fields::open(tree, "entity", &keys, report)?;
+    let name = fields.name();
+    let about = fields.about();
+    let written = fields.required("join_keys", "[{ name = \"…\", type = \"string\" }]");
+    let join_keys: Vec<Option<Column>> =
+        fields.list("join_keys").iter().map(|tree| join_key(tree, &fields)).collect();
+    if let Some(tree) = written
+        && join_keys.is_empty()
+    {
+        fields.error(&tree.place, "an entity needs at least one join key");
+    }
+    let join_keys: Vec<Column> = join_keys.into_iter().collect::<Option<_>>()?;
+    for (i, key) in join_keys.iter().enumerate() {
+        if join_keys[..i].iter().any(|other| other.name == key.name) {
+            fields.error(fields.place, format!("the join key `{}` is listed twice", key.name));
+        }
+    }
+    (!join_keys.is_empty()).then_some(EntityDefinition { name: name?, join_keys, about })
+}
+
+fn join_key(tree: &Tree, entity: &Fields<'_>) -> Option<Column> {
+    let fields = Fields::open(tree, &format!("{}, join key", entity.what), &["name", "type"], entity.report)?;
+    let name = fields.name();
+    let data_type =
+        fields.required("type", "\"string\"").and_then(|tree| fields.data_type(tree, Some(&JOIN_KEY_TYPES)));
+    if name.as_deref() == Some(EVENT_TIME) {
+        fields.error(
+            fields.place,
+            format!("`{EVENT_TIME}` is the time column of every view; choose another name"),
+        );
+    }
+    Some(Column { name: name?, data_type: data_type? })
+}
+
+pub(super) fn source(tree: &Tree, report: &Report) -> Option<SourceDefinition> {
+    let keys = [
+        "name",
+        "kind",
+        "event_time",
+        "event_id",
+        "availability_lag",
+        "schema",
+        "retention",
+        "description",
+        "owner",
+        "tags",
+    ];
+    let fields = Fields::open(tree, "source", &keys, report)?;
+    let name = fields.name();
+    let about = fields.about();
+    let kind = fields.required("kind", "\"push\"").and_then(|tree| {
+        let kind = fields.choice("kind", &KINDS)?;
+        if kind != SourceKind::Push {
+            let message = format!("`{kind}` sources are not yet supported by this version; only `push` is");
+            fields.error(&tree.place, message);
+        }
+        Some(kind)
+    });
+    let event_time = match fields.get("event_time") {
+        None => Some(EVENT_TIME.to_owned()),
+        Some(tree) => fields
+            .as_text("event_time", tree)
+            .and_then(|text| fields.check(tree, check_name(text)).map(|()| text.to_owned())),
+    };
+    let availability_lag = fields.duration("availability_lag").unwrap_or(Duration::ZERO);
+    let retention = fields.length("retention");
+    let columns = event_time.as_deref().and_then(|event_time| columns(&fields, event_time));
+    let event_id = fields.text("event_id");
+    if let (Some(id), Some(columns), Some(tree)) = (&event_id, &columns, fields.get("event_id")) {
+        match columns.iter().find(|column| column.name == *id) {
+            None => {
+                let hint = hint(id, columns.iter().map(|c| c.name.as_str()));
+                fields.error(
+                    &tree.place,
+                    format!("`event_id` names the column `{id}`, which `schema` lacks{hint}"),
+                );
+            }
+            Some(column) if !EVENT_ID_TYPES.contains(&column.data_type) => {
+                let message = format!(
+                    "`event_id` must be a string, int64 or int32 column; `{id}` is {}",
+                    column.data_type
+                );
+                fields.error(&tree.place, message);
+            }
+            Some(_) => {}
+        }
+    }
+    Some(SourceDefinition {
+        name: name?,
+        kind: kind?,
+        event_time: event_time?,
+        event_id,
+        availability_lag,
+        retention,
+        columns: columns?,
+        about,
+    })
+}
+
+/// The columns of `schema` in their order, without the event time.
+fn columns(fields: &Fields<'_>, event_time: &str) -> Option<Vec<Column>> {
+    let schema = fields.required("schema", "{ column = \"string\" }")?;
+    let mut columns = Vec::new();
+    let mut sound = true;
+    for member in fields.members("schema") {
+        let named = fields.check(&member.value, check_name(&member.name));
+        let data_type = fields.data_type(&member.value, None);
+        match (named, data_type) {
+            (Some(()), Some(DataType::Timestamp)) if member.name == event_time => {}
+            (Some(()), Some(other)) if member.name == event_time => {
+                fields.error(
+                    &member.place,
+                    format!("the event-time column `{event_time}` must be timestamp, not {other}"),
+                );
+                sound = false;
+            }
+            (Some(()), Some(data_type)) => columns.push(Column { name: member.name.clone(), data_type }),
+            _ => sound = false,
+        }
+    }
+    if sound && columns.is_empty() {
+        fields.error(&schema.place, "`schema` needs at least one column besides the event time");
+        sound = false;
+    }
+    sound.then_some(columns)
+}
+
+/// `entities` are those defined, by name; None where a definition is not sound, which is told of already.
+pub(super) fn feature_view(
+    tree: &Tree,
+    entities: &BTreeMap<String, Option<EntityDefinition>>,
+    report: &Report,
+) -> Option<FeatureViewDefinition> {
+    let keys = [
+        "name",
+        "entities",
+        "ttl",
+        "online",
+        "offline",
+        "retention",
+        "freshness_slo",
+        "feature",
+        "description",
+        "owner",
+        "tags",
+    ];
+    let fields = Fields::open(tree, "feature view", &keys, report)?;
+    let name = fields.name();
+    let about = fields.about();
+    let named = entity_names(&fields);
+    let join_keys = join_keys(&fields, &named, entities);
+    let (online, offline) = (fields.flag("online", true), fields.flag("offline", true));
+    if !online && !offline {
+        fields.error(fields.place, "with online = false and offline = false it would keep nothing");
+    }
+    let (ttl, retention) = (fields.length("ttl"), fields.length("retention"));
+    let freshness_slo = fields.length("freshness_slo");
+
+    fields.required("feature", "[{ name = \"…\", type = \"float64\" }]");
+    let written = fields.list("feature");
+    let mut features: Vec<(Feature, &Place)> = Vec::new();
+    for tree in written {
+        let Some(feature) = feature(tree, &fields.what, report) else { continue };
+        if let Some((_, first)) = features.iter().find(|(other, _)| other.name == feature.name) {
+            fields.error(
+                &tree.place,
+                format!("the feature `{}` is defined twice; first at {first}", feature.name),
+            );
+        }
+        if feature.name == EVENT_TIME {
+            fields.error(
+                &tree.place,
+                format!("a feature cannot be named `{EVENT_TIME}`, which is the view's time column"),
+            );
+        }
+        if let Some((key, entity)) = join_keys.iter().find(|(key, _)| *key == feature.name) {
+            fields.error(
+                &tree.place,
+                format!("the feature `{key}` has the name of a join key of entity `{entity}`"),
+            );
+        }
+        features.push((feature, &tree.place));
+    }
+    if let Some(tree) = fields.get("feature")
+        && written.is_empty()
+        && matches!(tree.node, Node::List(_))
+    {
+        fields.error(&tree.place, "a feature view needs at least one feature");
+    }
+    if features.len() < written.len() {
+        return None;
+    }
+    Some(FeatureViewDefinition {
+        name: name?,
+        entities: named.into_iter().map(|(name, _)| name).collect(),
+        features: features.into_iter().map(|(feature, _)| feature).collect(),
+        ttl,
+        online,
+        offline,
+        retention,
+        freshness_slo,
+        about,
+    })
+}
+
+fn entity_names<'t>(fields: &Fields<'t>) -> Vec<(String, &'t Place)> {
+    if let Some(tree) = fields.required("entities", "[\"…\"]")
+        && matches!(&tree.node, Node::List(items) if items.is_empty())
+    {
+        fields.error(&tree.place, "a feature view needs at least one entity");
+    }
+    fields.texts("entities")
+}
+
+/// The join keys of the view's entities, each with its entity; as far as these are known.
+fn join_keys<'e>(
+    fields: &Fields<'_>,
+    names: &[(String, &Place)],
+    entities: &'e BTreeMap<String, Option<EntityDefinition>>,
+) -> Vec<(&'e str, &'e str)> {
+    let mut keys: Vec<(&str, &str)> = Vec::new();
+    for (i, (name, place)) in names.iter().enumerate() {
+        if names[..i].iter().any(|(other, _)| other == name) {
+            fields.error(place, format!("the entity `{name}` is listed twice"));
+            continue;
+        }
+        let Some((name, entity)) = entities.get_key_value(name) else {
+            let hint = hint(name, entities.keys().map(String::as_str));
+            fields.error(place, format!("unknown entity `{name}`{hint}"));
+            continue;
+        };
+        for key in entity.iter().flat_map(|entity| &entity.join_keys) {
+            match keys.iter().find(|(other, _)| *other == key.name) {
+                Some((_, other)) => fields.error(
+                    place,
+                    format!("entities `{other}` and `{name}` both have the join key `{}`", key.name),
+                ),
+                None => keys.push((&key.name, name)),
+            }
+        }
+    }
+    keys
+}

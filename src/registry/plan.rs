@@ -1,0 +1,278 @@
+//! What applying definitions would do to a catalog, before anything is done.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    model::{TableId, TableKind},
+    registry::{
+        catalog::Catalog,
+        changes::{Breaking, Changes, ObjectVersion, Updated},
+        compat::{self, Diff},
+        definition::{Definitions, FeatureServiceDefinition},
+        error::{ReferenceProblem, RegistryError},
+        log::{Record, Revision},
+        lookup::history,
+        object::{ObjectKind, ObjectRef},
+    },
+};
+
+#[derive(Debug)]
+pub struct Plan {
+    pub changes: Changes,
+    /// The catalog once applied; of no use where something is breaking.
+    pub next: Catalog,
+    pub(super) revision: Revision,
+}
+
+/// Compares `definitions`, taken as the whole of what shall be defined, with `current`.
+///
+/// Fails with [`RegistryError::Invalid`] where a service refers to what is not there.
+pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, RegistryError> {
+    let mut planner = Planner {
+        current,
+        next_table: current.tables.keys().next_back().map_or(1, |last| last.0 + 1),
+        changes: Changes::default(),
+        revision: Revision::default(),
+        dropped: BTreeSet::new(),
+    };
+    planner.entities(definitions);
+    planner.sources(definitions);
+    planner.feature_views(definitions);
+    planner.feature_services(definitions);
+    planner.retire(definitions);
+    let Planner { changes, revision, dropped, .. } = planner;
+    let next = if revision.is_empty() {
+        current.clone()
+    } else {
+        current
+            .revised(&revision)
+            .map_err(|reason| RegistryError::Corrupt { version: current.version + 1, reason })?
+    };
+    let mut errors = definitions.reference_errors(&next);
+    // These are told of as breaking.
+    errors.retain(|(problem, _)| match problem {
+        ReferenceProblem::Feature { view, feature, .. } => {
+            !dropped.contains(&(view.clone(), feature.clone()))
+        }
+        _ => true,
+    });
+    if !errors.is_empty() {
+        return Err(RegistryError::Invalid(errors.into_iter().map(|(_, error)| error).collect()));
+    }
+    Ok(Plan { changes, next, revision })
+}
+
+struct Planner<'a> {
+    current: &'a Catalog,
+    next_table: u32,
+    changes: Changes,
+    revision: Revision,
+    /// `(view, feature)`: dropped, but used.
+    dropped: BTreeSet<(String, String)>,
+}
+
+impl Planner<'_> {
+    fn entities(&mut self, definitions: &Definitions) {
+        for definition in &definitions.entities {
+            let last = history(&self.current.entity_versions, &definition.name).next_back();
+            let before =
+                last.map(|(version, entity)| (version, compat::entity(&entity.as_ref().into(), definition)));
+            let live = self.current.entities.contains_key(&definition.name);
+            if let Some(version) = self.settle(ObjectKind::Entity, &definition.name, before, live) {
+                self.revision.objects.push(Record::Entity { version, definition: definition.clone() });
+            }
+        }
+    }
+
+    fn sources(&mut self, definitions: &Definitions) {
+        for definition in &definitions.sources {
+            let table = self.table(ObjectKind::Source, &definition.name);
+            let last = history(&self.current.source_versions, &definition.name).next_back();
+            let before = last.map(|(version, source)| {
+                let schemas = self.current.tables.get(&table).map_or(&[][..], Vec::as_slice);
+                (version, compat::source(&source.as_ref().into(), schemas, definition))
+            });
+            let live = self.current.sources.contains_key(&definition.name);
+            if let Some(version) = self.settle(ObjectKind::Source, &definition.name, before, live) {
+                self.revision.objects.push(Record::Source { version, table, definition: definition.clone() });
+            }
+        }
+    }
+
+    fn feature_views(&mut self, definitions: &Definitions) {
+        for definition in &definitions.feature_views {
+            let name = &definition.name;
+            let table = self.table(ObjectKind::FeatureView, name);
+            let last = history(&self.current.feature_view_versions, name).next_back();
+            let live = self.current.feature_views.contains_key(name);
+            let mut before = last.map(|(version, view)| {
+                let schemas = self.current.tables.get(&table).map_or(&[][..], Vec::as_slice);
+                (version, compat::feature_view(&view.as_ref().into(), schemas, definition))
+            });
+            if live && let Some((_, diff)) = &mut before {
+                for feature in std::mem::take(&mut diff.dropped) {
+                    for service in &definitions.feature_services {
+                        if let Some(how) = self.uses(service, name, &feature) {
+                            diff.breaking.push((
+                                feature.clone(),
+                                format!(
+                                    "`{feature}` was dropped, but feature service `{}` {how}; keep the feature, \
+                                     list in the service what it shall have, or give the new view a new name",
+                                    service.name
+                                ),
+                            ));
+                            self.dropped.insert((name.clone(), feature.clone()));
+                        }
+                    }
+                }
+            }
+            if let Some(version) = self.settle(ObjectKind::FeatureView, name, before, live) {
+                self.revision.objects.push(Record::FeatureView {
+                    version,
+                    table,
+                    definition: definition.clone(),
+                });
+            }
+        }
+    }
+
+    fn feature_services(&mut self, definitions: &Definitions) {
+        for definition in &definitions.feature_services {
+            let last = history(&self.current.feature_service_versions, &definition.name).next_back();
+            let before = last.map(|(version, service)| {
+                (version, compat::feature_service(&service.as_ref().into(), definition))
+            });
+            let live = self.current.feature_services.contains_key(&definition.name);
+            if let Some(version) = self.settle(ObjectKind::FeatureService, &definition.name, before, live) {
+                self.revision
+                    .objects
+                    .push(Record::FeatureService { version, definition: definition.clone() });
+            }
+        }
+    }
+
+    /// Sorts an object in by its last version and its difference from that; gives the new version, if there is one.
+    fn settle(
+        &mut self,
+        kind: ObjectKind,
+        name: &str,
+        before: Option<(u32, Diff)>,
+        live: bool,
+    ) -> Option<u32> {
+        let object = |version| ObjectVersion { kind, name: name.to_owned(), version };
+        let Some((from, diff)) = before else {
+            self.changes.created.push(object(1));
+            return Some(1);
+        };
+        let breaking = diff.breaking.into_iter().map(|(field, reason)| Breaking {
+            kind,
+            name: name.to_owned(),
+            field,
+            reason,
+        });
+        self.changes.breaking.extend(breaking);
+        let to = from + 1;
+        if !live {
+            self.changes.created.push(object(to));
+        } else if diff.changes.is_empty() {
+            self.changes.unchanged.push(object(from));
+            return None;
+        } else {
+            self.changes.updated.push(Updated {
+                kind,
+                name: name.to_owned(),
+                from,
+                to,
+                changes: diff.changes,
+            });
+        }
+        Some(to)
+    }
+
+    /// The number of the table of that name: the one that it ever had, or the next.
+    fn table(&mut self, kind: ObjectKind, name: &str) -> TableId {
+        let known =
+            self.current.tables.values().filter_map(|schemas| schemas.last()).find(|s| s.name == name);
+        let Some(schema) = known else {
+            let table = TableId(self.next_table);
+            self.next_table += 1;
+            return table;
+        };
+        let was = match schema.kind {
+            TableKind::FeatureView => ObjectKind::FeatureView,
+            TableKind::Source => ObjectKind::Source,
+        };
+        if was != kind {
+            self.changes.breaking.push(Breaking {
+                kind,
+                name: name.to_owned(),
+                field: "name".to_owned(),
+                reason: format!("`{name}` is or was a {was}, whose rows are kept; choose another name"),
+            });
+        }
+        schema.table
+    }
+
+    /// How a service of the new definitions uses a feature that its view drops, if it does.
+    fn uses(&self, service: &FeatureServiceDefinition, view: &str, feature: &str) -> Option<String> {
+        let lists = |features: &[String]| features.iter().any(|f| f == feature);
+        let of_view = service.selections.iter().filter(|selection| selection.view == view);
+        for selection in of_view {
+            if lists(&selection.features) {
+                return Some("lists it".to_owned());
+            }
+            if !selection.features.is_empty() {
+                continue;
+            }
+            match selection.version {
+                Some(version) => {
+                    let pinned = self.current.feature_view_versions.get(&(view.to_owned(), version));
+                    if pinned.is_some_and(|pinned| pinned.features.iter().any(|f| f.name == feature)) {
+                        return Some(format!("takes all of `{view}@{version}`"));
+                    }
+                }
+                // A service that is new, or that did not have the feature, loses nothing.
+                None => {
+                    let before = self.current.feature_services.get(&service.name);
+                    let had = before.is_some_and(|before| {
+                        before
+                            .selections
+                            .iter()
+                            .any(|s| s.view == view && (s.features.is_empty() || lists(&s.features)))
+                    });
+                    if had {
+                        return Some(format!("takes all of `{view}`"));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Retires what is defined no longer; what uses others goes first.
+    fn retire(&mut self, definitions: &Definitions) {
+        let current = self.current;
+        let mut gone = |kind: ObjectKind, name: &str, version: u32, kept: bool| {
+            if !kept {
+                self.changes.retired.push(ObjectVersion { kind, name: name.to_owned(), version });
+                self.revision.retired.push(ObjectRef { kind, name: name.to_owned() });
+            }
+        };
+        for (name, service) in &current.feature_services {
+            let kept = definitions.feature_services.iter().any(|d| d.name == *name);
+            gone(ObjectKind::FeatureService, name, service.version, kept);
+        }
+        for (name, view) in &current.feature_views {
+            let kept = definitions.feature_views.iter().any(|d| d.name == *name);
+            gone(ObjectKind::FeatureView, name, view.version, kept);
+        }
+        for (name, source) in &current.sources {
+            let kept = definitions.sources.iter().any(|d| d.name == *name);
+            gone(ObjectKind::Source, name, source.version, kept);
+        }
+        for (name, entity) in &current.entities {
+            let kept = definitions.entities.iter().any(|d| d.name == *name);
+            gone(ObjectKind::Entity, name, entity.version, kept);
+        }
+    }
+}

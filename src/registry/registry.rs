@@ -1,0 +1,90 @@
+//! The registry itself: the log's one writer, which publishes each new catalog.
+
+use crate::{
+    clock::Clock,
+    registry::{
+        catalog::{Catalog, CatalogHandle},
+        changes::{ApplyOutcome, Changes},
+        definition::Definitions,
+        error::RegistryError,
+        log::{LogEntry, RegistryLog},
+        plan::plan,
+    },
+};
+
+pub struct Registry {
+    catalog: CatalogHandle,
+    log: Box<dyn RegistryLog + Send>,
+    clock: Clock,
+}
+
+impl Registry {
+    /// Replays the log and publishes the catalog that comes of it.
+    pub fn open(
+        log: Box<dyn RegistryLog + Send>,
+        clock: Clock,
+        catalog: CatalogHandle,
+    ) -> Result<Registry, RegistryError> {
+        let mut replayed = Catalog::default();
+        for (version, bytes) in log.read_all().map_err(RegistryError::Log)? {
+            replayed = replay(&replayed, version, &bytes)
+                .map_err(|reason| RegistryError::Corrupt { version, reason })?;
+        }
+        catalog.publish(replayed);
+        Ok(Registry { catalog, log, clock })
+    }
+
+    pub fn catalog(&self) -> &CatalogHandle {
+        &self.catalog
+    }
+
+    /// Makes `definitions` the whole of what is defined, durable and then published; or tells why not.
+    ///
+    /// `expected_version` is the registry version that the caller has planned against. With `dry_run` nothing is
+    /// changed, and what would be refused is in the outcome's `breaking`.
+    pub fn apply(
+        &mut self,
+        definitions: &Definitions,
+        expected_version: Option<u64>,
+        dry_run: bool,
+    ) -> Result<ApplyOutcome, RegistryError> {
+        let current = self.catalog.current();
+        if let Some(expected) = expected_version
+            && expected != current.version
+        {
+            return Err(RegistryError::Stale { expected, actual: current.version });
+        }
+        let plan = plan(&current, definitions)?;
+        let refused = !plan.changes.breaking.is_empty();
+        let version = if refused { current.version } else { plan.next.version };
+        let outcome = ApplyOutcome { version, changes: plan.changes };
+        if dry_run {
+            return Ok(outcome);
+        }
+        if refused {
+            return Err(RegistryError::Breaking(Box::new(outcome)));
+        }
+        if plan.revision.is_empty() {
+            return Ok(outcome);
+        }
+        let entry = LogEntry {
+            version,
+            time: self.clock.now(),
+            note: definitions.note.clone(),
+            summary: Changes { unchanged: Vec::new(), ..outcome.changes.clone() },
+            revision: plan.revision,
+        };
+        let bytes = serde_json::to_vec(&entry).map_err(|error| RegistryError::Log(error.to_string()))?;
+        self.log.append(version, &bytes).map_err(RegistryError::Log)?;
+        self.catalog.publish(plan.next);
+        Ok(outcome)
+    }
+}
+
+fn replay(catalog: &Catalog, version: u64, bytes: &[u8]) -> Result<Catalog, String> {
+    let entry: LogEntry = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if version != catalog.version + 1 || entry.version != version {
+        return Err(format!("expected version {}, the entry says {}", catalog.version + 1, entry.version));
+    }
+    catalog.revised(&entry.revision)
+}

@@ -1,0 +1,190 @@
+//! From references to views, features and key columns, at one catalog.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use crate::{
+    model::{Column, DataType},
+    registry::{
+        catalog::Catalog,
+        error::{ReferenceError, ReferenceProblem, RegistryError},
+        lookup::history,
+        object::{FeatureView, Selection},
+        reference::{Group, Resolved, ResolvedFeature, parse_reference},
+        suggest::hint,
+    },
+};
+
+impl Catalog {
+    /// The features of a service, of its current version or of a given one.
+    pub fn resolve_service(&self, name: &str, version: Option<u32>) -> Result<Resolved, RegistryError> {
+        let service = self.feature_service(name, version)?;
+        resolve(self, &service.selections).map_err(RegistryError::References)
+    }
+
+    /// A list of references, each `view`, `view:feature`, `view@3` or `view@3:feature`.
+    pub fn resolve_features<S: AsRef<str>>(&self, references: &[S]) -> Result<Resolved, RegistryError> {
+        let mut selections = Vec::with_capacity(references.len());
+        let mut malformed = Vec::new();
+        for (index, reference) in references.iter().enumerate() {
+            match parse_reference(reference.as_ref()) {
+                Ok(selection) => selections.push(selection),
+                Err(reason) => malformed.push(ReferenceError {
+                    index,
+                    reference: reference.as_ref().to_owned(),
+                    problem: ReferenceProblem::Misused(reason),
+                }),
+            }
+        }
+        if !malformed.is_empty() {
+            return Err(RegistryError::References(malformed));
+        }
+        resolve(self, &selections).map_err(RegistryError::References)
+    }
+}
+
+/// Resolves selections in their order, or tells of everything that is wrong with them.
+pub(super) fn resolve(catalog: &Catalog, selections: &[Selection]) -> Result<Resolved, Vec<ReferenceError>> {
+    let mut resolver = Resolver::new(catalog);
+    let mut errors = Vec::new();
+    for (index, selection) in selections.iter().enumerate() {
+        let mut problems = Vec::new();
+        resolver.select(selection, &mut problems);
+        let reference = selection.to_string();
+        errors.extend(problems.into_iter().map(|problem| ReferenceError {
+            index,
+            reference: reference.clone(),
+            problem,
+        }));
+    }
+    if errors.is_empty() { Ok(resolver.resolved) } else { Err(errors) }
+}
+
+struct Resolver<'a> {
+    catalog: &'a Catalog,
+    resolved: Resolved,
+    /// By alias: its group, and the selection that made it.
+    groups: HashMap<String, (usize, &'a Selection)>,
+    names: HashSet<String>,
+    /// The request's columns with the types that keys have so far given them.
+    columns: HashMap<String, DataType>,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(catalog: &'a Catalog) -> Self {
+        Resolver {
+            catalog,
+            resolved: Resolved::default(),
+            groups: HashMap::new(),
+            names: HashSet::new(),
+            columns: HashMap::new(),
+        }
+    }
+
+    fn select(&mut self, selection: &'a Selection, problems: &mut Vec<ReferenceProblem>) {
+        let view = match self.view(selection) {
+            Ok(view) => view,
+            Err(problem) => return problems.push(problem),
+        };
+        let Some(group) = self.group(selection, &view, problems) else { return };
+        let alias = self.resolved.groups[group].alias.clone();
+        let mut add = |feature: usize, problems: &mut Vec<ReferenceProblem>| {
+            let name = format!("{alias}:{}", view.features[feature].name);
+            if self.names.insert(name.clone()) {
+                self.resolved.features.push(ResolvedFeature { group, feature, name });
+            } else {
+                problems.push(ReferenceProblem::Misused(format!("`{name}` is listed twice")));
+            }
+        };
+        if selection.features.is_empty() {
+            (0..view.features.len()).for_each(|feature| add(feature, problems));
+        }
+        for wanted in &selection.features {
+            match view.features.iter().position(|feature| feature.name == *wanted) {
+                Some(feature) => add(feature, problems),
+                None => problems.push(ReferenceProblem::Feature {
+                    view: view.name.clone(),
+                    feature: wanted.clone(),
+                    hint: hint(wanted, view.features.iter().map(|feature| feature.name.as_str())),
+                }),
+            }
+        }
+    }
+
+    /// The view, at the pinned version if there is one. A retired view is not served, pinned or not.
+    fn view(&self, selection: &Selection) -> Result<Arc<FeatureView>, ReferenceProblem> {
+        let name = &selection.view;
+        let current = self.catalog.feature_views.get(name).ok_or_else(|| ReferenceProblem::View {
+            view: name.clone(),
+            hint: match history(&self.catalog.feature_view_versions, name).next() {
+                Some(_) => "; it was retired".to_owned(),
+                None => hint(name, self.catalog.feature_views.keys().map(String::as_str)),
+            },
+        })?;
+        match selection.version {
+            None => Ok(Arc::clone(current)),
+            Some(version) => {
+                let pinned = self.catalog.feature_view_versions.get(&(name.clone(), version));
+                pinned.cloned().ok_or_else(|| ReferenceProblem::Version {
+                    view: name.clone(),
+                    version,
+                    newest: current.version,
+                })
+            }
+        }
+    }
+
+    /// The group of the selection's alias: one alias is one view, one version and one mapping of join keys.
+    fn group(
+        &mut self,
+        selection: &'a Selection,
+        view: &Arc<FeatureView>,
+        problems: &mut Vec<ReferenceProblem>,
+    ) -> Option<usize> {
+        let mut misused = |reason: String| problems.push(ReferenceProblem::Misused(reason));
+        let alias = selection.alias.as_ref().unwrap_or(&selection.view);
+        if let Some((group, first)) = self.groups.get(alias) {
+            let same = |a: &Selection, b: &Selection| {
+                (&a.view, a.version, &a.join_keys) == (&b.view, b.version, &b.join_keys)
+            };
+            if same(first, selection) {
+                return Some(*group);
+            }
+            misused(format!(
+                "`{alias}` already stands for {first}; give one of the two another name with `as`"
+            ));
+            return None;
+        }
+        if *alias != selection.view && self.catalog.feature_views.contains_key(alias) {
+            misused(format!("the alias `{alias}` is the name of a feature view; choose another"));
+            return None;
+        }
+        let keys = &view.schema.keys;
+        let unknown: Vec<&String> =
+            selection.join_keys.keys().filter(|key| !keys.iter().any(|k| k.name == **key)).collect();
+        for key in &unknown {
+            let known = hint(key, keys.iter().map(|k| k.name.as_str()));
+            misused(format!("feature view `{}` has no join key `{key}`{known}", view.name));
+        }
+        if !unknown.is_empty() {
+            return None;
+        }
+        let key_columns: Vec<String> =
+            keys.iter().map(|key| selection.join_keys.get(&key.name).unwrap_or(&key.name).clone()).collect();
+        for (column, Column { data_type, .. }) in key_columns.iter().zip(keys) {
+            let taken = self.columns.entry(column.clone()).or_insert_with(|| data_type.clone());
+            if taken != data_type {
+                misused(format!(
+                    "the column `{column}` would have to be {taken} for one view and {data_type} for `{alias}`"
+                ));
+                return None;
+            }
+        }
+        let group = self.resolved.groups.len();
+        self.resolved.groups.push(Group { view: Arc::clone(view), alias: alias.clone(), key_columns });
+        self.groups.insert(alias.clone(), (group, selection));
+        Some(group)
+    }
+}

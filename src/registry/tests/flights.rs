@@ -1,0 +1,46 @@
+//! The example definitions hold.
+
+use super::{Node, file};
+use crate::{
+    model::DataType,
+    registry::{DefinitionFile, ObjectKind, lineage, parse_toml},
+};
+
+fn flights() -> Vec<DefinitionFile> {
+    vec![
+        file("entities.toml", include_str!("../../../config/flights/entities.toml")),
+        file("services.toml", include_str!("../../../config/flights/services.toml")),
+        file("sources.toml", include_str!("../../../config/flights/sources.toml")),
+        file("views.toml", include_str!("../../../config/flights/views.toml")),
+    ]
+}
+
+#[test]
+fn they_apply_and_resolve() {
+    let mut node = Node::new();
+    let definitions = parse_toml(&flights()).unwrap();
+    let outcome = node.registry.apply(&definitions, Some(0), false).unwrap();
+    assert_eq!((outcome.version, outcome.changes.created.len()), (1, 9));
+    let again = node.registry.apply(&definitions, Some(1), false).unwrap();
+    assert_eq!((again.version, again.changes.unchanged.len()), (1, 9));
+
+    let catalog = node.catalog();
+    let weather = &catalog.feature_views["airport_weather"];
+    assert_eq!(weather.ttl.unwrap().to_string(), "2h");
+    assert_eq!(weather.features.len(), 9);
+    assert!(
+        weather.features.iter().all(|f| f.data_type == DataType::Float64 && !f.about.description.is_empty())
+    );
+    assert_eq!(catalog.sources["landings"].schema.event_id.as_deref(), Some("flight_id"));
+    assert_eq!(catalog.entities["route"].join_keys.len(), 2);
+
+    let resolved = catalog.resolve_service("flight_delay", None).unwrap();
+    assert_eq!(resolved.features.len(), 13);
+    assert_eq!(resolved.groups.len(), 3);
+    assert_eq!(resolved.groups[2].alias, "dest_weather");
+    assert_eq!(resolved.groups[2].key_columns, ["dest"]);
+    assert_eq!(resolved.features[12].name, "dest_weather:temp");
+    let keys: Vec<String> = resolved.join_keys().into_iter().map(|k| k.name).collect();
+    assert_eq!(keys, ["origin", "tailnum", "dest"]);
+    assert_eq!(lineage(&catalog, ObjectKind::FeatureService, "flight_delay").unwrap().upstream.len(), 4);
+}
