@@ -130,3 +130,60 @@ fn word(rest: &mut &[u8]) -> Option<u32> {
     *rest = after;
     Some(u32::from_le_bytes(*word))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{ArrayRef, Int64Array},
+        ipc::writer::StreamWriter,
+    };
+
+    fn written() -> Vec<u8> {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1001));
+        let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    }
+
+    #[test]
+    fn from_memory_and_as_it_comes() {
+        let bytes = written();
+        let (_, whole) = read(Bytes::from(bytes.clone())).unwrap();
+        // One byte at a time: nothing may depend on where chunks end.
+        struct Drip(std::vec::IntoIter<u8>);
+        impl Read for Drip {
+            fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+                let Some(byte) = self.0.next() else { return Ok(0) };
+                out[0] = byte;
+                Ok(1)
+            }
+        }
+        let (schema, dripped) = stream(Drip(bytes.into_iter())).unwrap();
+        let whole: Vec<RecordBatch> = whole.map(Result::unwrap).collect();
+        assert_eq!(whole, dripped.map(Result::unwrap).collect::<Vec<_>>());
+        assert_eq!((whole.len(), whole[0].num_rows(), schema.fields().len()), (2, 1001, 1));
+    }
+
+    #[test]
+    fn declared_sizes_are_not_believed() {
+        let bytes = written();
+        let cut = &bytes[..bytes.len() - 20];
+        assert!(read(Bytes::copy_from_slice(cut)).is_err());
+        assert!(stream(std::io::Cursor::new(cut.to_vec())).is_ok_and(|(_, batches)| batches.last().unwrap().is_err()));
+        const HUGE: [u8; 9] = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0];
+        assert!(read(Bytes::copy_from_slice(&HUGE)).is_err());
+        assert!(stream(HUGE.as_slice()).is_err());
+        assert!(read(Bytes::new()).is_err());
+        // The length of a buffer, 8008, made larger than the message's body.
+        let at = bytes.windows(8).position(|word| word == 8008_u64.to_le_bytes()).unwrap();
+        let mut lying = bytes.clone();
+        lying[at + 2] = 1;
+        let error = check(&lying).unwrap_err();
+        assert!(error.contains("larger than its body"), "{error}");
+    }
+}

@@ -114,7 +114,7 @@ pub(super) fn check_pages(file: &Bytes, metadata: &ParquetMetaData, limit: usize
                      or the dictionary encoding (data page version 1)"
                 )));
             }
-            if matches!(column.compression(), Compression::GZIP(_)) {
+            if page.is_compressed && matches!(column.compression(), Compression::GZIP(_)) {
                 check_gzip(body.get(page.levels..).unwrap_or_default(), page.uncompressed).map_err(malformed)?;
             }
             rest = rest.get(page.header_length + page.compressed..).unwrap_or_default();
@@ -167,13 +167,14 @@ struct PageHeader {
     encodings: Vec<i32>,
     /// Bytes of levels that precede the compressed part (data page version 2).
     levels: usize,
+    is_compressed: bool,
 }
 
 impl PageHeader {
     fn read(bytes: &[u8]) -> thrift::Result<PageHeader> {
         let mut reader = Thrift::new(bytes);
         let (mut compressed, mut uncompressed, mut values, mut levels) = (None, None, 0, 0_usize);
-        let mut encodings = Vec::new();
+        let (mut encodings, mut is_compressed) = (Vec::new(), true);
         reader.fields(|reader, id, kind| match (id, kind) {
             (2, thrift::I32) => {
                 uncompressed = Some(size(reader)?);
@@ -197,6 +198,10 @@ impl PageHeader {
                     levels = levels.saturating_add(size(reader)?);
                     Ok(())
                 }
+                (8, 7, thrift::FALSE) => {
+                    is_compressed = false;
+                    Ok(())
+                }
                 _ => reader.skip(kind),
             }),
             _ => reader.skip(kind),
@@ -208,10 +213,108 @@ impl PageHeader {
             values,
             encodings,
             levels,
+            is_compressed,
         })
     }
 }
 
 fn size(reader: &mut Thrift<'_>) -> thrift::Result<usize> {
     usize::try_from(reader.i32()?).map_err(|_| "a page has a negative size")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray};
+    use parquet::{
+        arrow::ArrowWriter,
+        basic::{BrotliLevel, GzipLevel},
+        file::{
+            metadata::ParquetMetaDataReader,
+            properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion},
+        },
+    };
+
+    fn file(properties: WriterPropertiesBuilder) -> Bytes {
+        let names: Vec<String> = (0..1000).map(|n| format!("name {n}")).collect();
+        let batch = RecordBatch::try_from_iter([("name", Arc::new(StringArray::from(names)) as ArrayRef)]).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build())).unwrap();
+        writer.write(&batch).unwrap();
+        Bytes::from(writer.into_inner().unwrap())
+    }
+
+    fn check(file: &Bytes, limit: usize) -> Result<(), FormatError> {
+        check_footer(file)?;
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(file).unwrap();
+        check_pages(file, &metadata, limit)
+    }
+
+    #[test]
+    fn honest_files_pass_up_to_the_limit() {
+        let plain = WriterProperties::builder;
+        for properties in [
+            plain(),
+            plain().set_dictionary_enabled(false),
+            plain().set_compression(Compression::SNAPPY),
+            plain().set_compression(Compression::GZIP(GzipLevel::default())),
+            plain()
+                .set_compression(Compression::GZIP(GzipLevel::default()))
+                .set_writer_version(WriterVersion::PARQUET_2_0),
+        ] {
+            let file = file(properties);
+            check(&file, 100_000).unwrap();
+            assert!(matches!(check(&file, 10_000), Err(FormatError::TooLarge { .. })));
+        }
+    }
+
+    #[test]
+    fn what_decodes_without_a_bound_is_not_taken() {
+        let brotli = file(WriterProperties::builder().set_compression(Compression::BROTLI(BrotliLevel::default())));
+        assert!(check(&brotli, 100_000).unwrap_err().to_string().contains("zstd"));
+        let delta = WriterProperties::builder()
+            .set_dictionary_enabled(false)
+            .set_writer_version(WriterVersion::PARQUET_2_0);
+        assert!(check(&file(delta), 100_000).unwrap_err().to_string().contains("delta"));
+        assert!(check_gzip(b"", 0).is_ok() && check_gzip(b"not gzip", 8).is_err());
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, &[0; 100_000]).unwrap();
+        let bomb = encoder.finish().unwrap();
+        assert!(check_gzip(&bomb, 99_999).is_err() && check_gzip(&bomb, 100_000).is_ok());
+    }
+
+    /// A footer whose schema is a chain of groups of one child each.
+    fn chain(depth: u8) -> Vec<u8> {
+        let mut file = vec![0x29, 0xFC, depth];
+        file.extend([0x55, 2, 0].repeat(usize::from(depth)));
+        file.push(0);
+        let length = file.len() as u32;
+        file.extend(length.to_le_bytes());
+        file.extend(b"PAR1");
+        file
+    }
+
+    #[test]
+    fn lying_footers() {
+        assert!(check_footer(&chain(15)).is_ok());
+        assert!(check_footer(&chain(100)).unwrap_err().to_string().contains("too deeply"));
+        assert!(check_footer(b"PAR1").is_err());
+        assert!(check_footer(b"\xFF\xFF\xFF\x7FPAR1").is_err());
+        // Row groups: a list that declares 2³¹ elements.
+        let mut file = vec![0x49, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0];
+        file.extend(8_u32.to_le_bytes());
+        file.extend(b"PAR1");
+        assert!(check_footer(&file).unwrap_err().to_string().contains("more elements"));
+    }
+
+    #[test]
+    fn page_headers() {
+        // { 1: 0, 2: 100, 3: 50, 5: { 1: 7, 2: 8 } }
+        let header = PageHeader::read(&[0x15, 0, 0x15, 0xC8, 1, 0x15, 100, 0x2C, 0x15, 14, 0x15, 16, 0, 0]).unwrap();
+        assert_eq!((header.header_length, header.uncompressed, header.compressed), (14, 100, 50));
+        assert_eq!((header.values, header.encodings), (7, vec![8]));
+        assert!(PageHeader::read(&[0x25, 1, 0x15, 2, 0]).is_err(), "a negative size");
+        assert!(PageHeader::read(&[0]).is_err());
+    }
 }

@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 32;
 
 /// Kinds of values, as the protocol numbers them.
 const TRUE: u8 = 1;
-const FALSE: u8 = 2;
+pub(super) const FALSE: u8 = 2;
 const BYTE: u8 = 3;
 const I16: u8 = 4;
 pub(super) const I32: u8 = 5;

@@ -242,3 +242,93 @@ impl<'r> Whole<'r> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{BinaryArray, Float64Array, Int64Array, ListArray, StringArray, TimestampMicrosecondArray},
+        datatypes::Int32Type,
+    };
+
+    fn broken(rules: &Validation, column: impl Array + 'static) -> Vec<(usize, String)> {
+        let mut told = Vec::new();
+        check(rules, &(Arc::new(column) as ArrayRef), &mut |index, reason| told.push((index, reason)));
+        told
+    }
+
+    fn rows(rules: &Validation, column: impl Array + 'static) -> Vec<usize> {
+        broken(rules, column).into_iter().map(|(index, _)| index).collect()
+    }
+
+    #[test]
+    fn ranges_are_inclusive_and_exact() {
+        let rules = Validation { min: Some(-1.5), max: Some(2.0), ..Validation::default() };
+        let floats = vec![Some(-1.5), Some(2.0), None, Some(2.1), Some(-1.6), Some(f64::NAN)];
+        assert_eq!(rows(&rules, Float64Array::from(floats)), [3, 4, 5]);
+        assert_eq!(rows(&rules, Int64Array::from(vec![-2, -1, 2, 3])), [0, 3]);
+        let rules = Validation { max: Some(9_007_199_254_740_992.0), ..Validation::default() };
+        assert_eq!(rows(&rules, Int64Array::from(vec![1 << 53, (1 << 53) + 1, i64::MIN])), [1]);
+        let times = TimestampMicrosecondArray::from(vec![0, 3]).with_timezone("UTC");
+        let rules = Validation { max: Some(2.0), ..Validation::default() };
+        assert_eq!(broken(&rules, times), [(1, "1970-01-01T00:00:00.000003Z (3 µs) is more than 2".to_owned())]);
+    }
+
+    #[test]
+    fn nulls_break_only_not_null() {
+        let rules = Validation {
+            min: Some(0.0),
+            allowed: Some(vec![Value::Int64(1)]),
+            not_null: false,
+            ..Validation::default()
+        };
+        assert_eq!(rows(&rules, Int64Array::from(vec![None, Some(1), Some(2)])), [2]);
+        let rules = Validation { not_null: true, ..Validation::default() };
+        assert_eq!(rows(&rules, Int64Array::from(vec![None, Some(1), None])), [0, 2]);
+    }
+
+    #[test]
+    fn the_whole_text_has_to_match() {
+        let rules = Validation { regex: Some(Regex::new("a|ab").unwrap()), ..Validation::default() };
+        assert_eq!(rows(&rules, StringArray::from(vec!["a", "ab", "abc", "", "xa"])), [2, 3, 4]);
+        let verbose = Validation { regex: Some(Regex::new("(?x) a b # both").unwrap()), ..Validation::default() };
+        assert_eq!(rows(&verbose, StringArray::from(vec!["ab", "abab"])), [1]);
+    }
+
+    #[test]
+    fn lengths_and_allowed_values() {
+        let rules = Validation { max_length: Some(2), ..Validation::default() };
+        assert_eq!(rows(&rules, StringArray::from(vec!["ab", "é", "abc", "éé"])), [2, 3]);
+        assert_eq!(rows(&rules, BinaryArray::from(vec![b"ab".as_slice(), b"abc"])), [1]);
+        let allowed = Some(vec![Value::String("x".into()), Value::String("y".into())]);
+        let rules = Validation { allowed, ..Validation::default() };
+        let told = broken(&rules, StringArray::from(vec!["x", "z", "y"]));
+        assert_eq!(told, [(1, "\"z\" is not an allowed value".to_owned())]);
+    }
+
+    #[test]
+    fn rules_look_at_the_elements_of_arrays() {
+        let rules = Validation { max: Some(9.0), max_length: Some(2), ..Validation::default() };
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([
+            Some(vec![Some(1), None]),
+            Some(vec![]),
+            Some(vec![Some(1), Some(10)]),
+            None,
+            Some(vec![Some(1); 3]),
+        ]);
+        let told = broken(&rules, lists.clone());
+        assert_eq!(told.len(), 2);
+        assert!(told.contains(&(2, "element 1: 10 is more than 9".to_owned())), "{told:?}");
+        assert_eq!(rows(&rules, lists.slice(2, 1)), [0]);
+    }
+
+    #[test]
+    fn retain_leaves_out_the_bad() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![0, 1, 2, 3]));
+        let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let kept = retain(&batch, &[0, 2]).unwrap();
+        assert_eq!(kept.column(0).as_primitive::<Int64Type>().values(), &[1, 3]);
+    }
+}

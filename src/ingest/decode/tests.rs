@@ -164,7 +164,7 @@ fn csv() {
     let body = "\u{feff}event_time,origin,temp,tags,extra\n\
         2013-01-01T00:00:00Z,JFK,39.5,\"[\"\"a\"\"]\",\"{\"\"b\"\": 1}\"\n\
         0,\"L,\nA\",,,\n\
-        0,LGA\n\
+        \r\n0,LGA\n\
         0,LGA,x,,\n\
         0,,1,,\n";
     let decoded = decode_as(Format::Csv, body).unwrap();
@@ -172,7 +172,7 @@ fn csv() {
     assert_eq!(decoded.batch.column(0).as_string::<i32>().value(1), "L,\nA");
     assert!(decoded.batch.column_by_name("temp").unwrap().is_null(1));
     let reasons = reasons(&decoded);
-    assert!(reasons[0].2.contains("the header has 5 fields, this row has 2 (line 5)"), "{reasons:?}");
+    assert!(reasons[0].2.contains("the header has 5 fields, this row has 2 (line 6)"), "{reasons:?}");
     assert!(reasons[1].1 == "temp" && reasons[1].2.contains("expected float64, got x"), "{reasons:?}");
     assert_eq!((reasons[2].0, reasons[2].1), (4, "origin"));
     assert_eq!(decoded.rejected[0].raw, "0,LGA");

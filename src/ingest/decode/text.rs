@@ -58,8 +58,13 @@ pub(super) fn csv(body: &[u8], schema: &TableSchema, limits: &DecodeLimits) -> R
     let mut record = csv::StringRecord::new();
     let mut start = 0;
     while reader.read_record(&mut record).map_err(|error| malformed(Format::Csv, error))? {
-        let line = record.position().map_or(0, csv::Position::line);
-        start = byte(record.position());
+        // A record's position is before the blank lines that precede it.
+        let before = byte(record.position());
+        let text = body.get(before..byte(Some(reader.position()))).unwrap_or_default();
+        let raw = text.trim_start_matches(['\r', '\n']);
+        start = before + text.len() - raw.len();
+        let blank = text.bytes().take(text.len() - raw.len()).filter(|byte| *byte == b'\n').count();
+        let line = record.position().map_or(0, csv::Position::line) + blank as u64;
         rows.begin();
         if record.len() != header.len() {
             rows.refuse(None, format!("the header has {} fields, this row has {}", header.len(), record.len()));
@@ -67,7 +72,6 @@ pub(super) fn csv(body: &[u8], schema: &TableSchema, limits: &DecodeLimits) -> R
         for (column, text) in columns.iter().zip(&record) {
             rows.text_cell(*column, text);
         }
-        let raw = body.get(start..byte(Some(reader.position()))).unwrap_or_default();
         sink.end(&mut rows, Some(line), raw.trim_ascii_end())?;
     }
     // The reader takes the end of the body for the end of a quoted field.
