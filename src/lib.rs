@@ -2,5 +2,7 @@
 
 pub mod clock;
 pub mod error;
+pub mod format;
+pub mod ingest;
 pub mod model;
 pub mod registry;

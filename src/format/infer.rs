@@ -1,0 +1,192 @@
+//! Types of columns, inferred from the text of all of their values.
+
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+
+use crate::model::{DataType, Timestamp};
+
+/// What the values of one column have been so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Bool,
+    Int,
+    Float,
+    Timestamp,
+    Text,
+    /// JSON of any shape.
+    Document,
+    /// `None`: of empty lists, or of nulls only.
+    List(Option<Box<Kind>>),
+}
+
+/// Columns in the order in which they were first seen.
+#[derive(Debug, Default)]
+pub(super) struct Inference {
+    columns: Vec<(String, Option<Kind>)>,
+    lookup: HashMap<String, usize>,
+}
+
+impl Inference {
+    /// Position of a column, which is new or known.
+    pub fn column(&mut self, name: &str) -> usize {
+        if let Some(&index) = self.lookup.get(name) {
+            return index;
+        }
+        self.columns.push((name.to_owned(), None));
+        self.lookup.insert(name.to_owned(), self.columns.len() - 1);
+        self.columns.len() - 1
+    }
+
+    /// A CSV field; empty ones say nothing.
+    pub fn see_text(&mut self, column: usize, text: &str) {
+        if !text.is_empty()
+            && let Some((_, kind)) = self.columns.get_mut(column)
+        {
+            let seen = of_text(text);
+            *kind = Some(match kind.take() {
+                Some(before) => merge(before, seen, &Kind::Text),
+                None => seen,
+            });
+        }
+    }
+
+    /// A JSON value; nulls say nothing.
+    pub fn see_json(&mut self, name: &str, raw: &str) {
+        let column = self.column(name);
+        if let (Some(seen), Some((_, kind))) = (of_json(raw), self.columns.get_mut(column)) {
+            *kind = Some(match kind.take() {
+                Some(before) => merge(before, seen, &Kind::Document),
+                None => seen,
+            });
+        }
+    }
+
+    /// Names and types; a column without any value is a string.
+    pub fn finish(self) -> Vec<(String, DataType)> {
+        self.columns.into_iter().map(|(name, kind)| (name, kind.map_or(DataType::String, data_type))).collect()
+    }
+}
+
+fn data_type(kind: Kind) -> DataType {
+    match kind {
+        Kind::Bool => DataType::Bool,
+        Kind::Int => DataType::Int64,
+        Kind::Float => DataType::Float64,
+        Kind::Timestamp => DataType::Timestamp,
+        Kind::Text => DataType::String,
+        Kind::Document => DataType::Json,
+        Kind::List(item) => DataType::Array(Box::new(item.map_or(DataType::String, |item| data_type(*item)))),
+    }
+}
+
+/// What both are; `otherwise` where they have nothing in common.
+fn merge(a: Kind, b: Kind, otherwise: &Kind) -> Kind {
+    match (a, b) {
+        (a, b) if a == b => a,
+        (Kind::Int, Kind::Float) | (Kind::Float, Kind::Int) => Kind::Float,
+        (Kind::Text, Kind::Timestamp) | (Kind::Timestamp, Kind::Text) => Kind::Text,
+        (Kind::List(a), Kind::List(b)) => Kind::List(match (a, b) {
+            (Some(a), Some(b)) => Some(Box::new(merge(*a, *b, otherwise))),
+            (a, b) => a.or(b),
+        }),
+        _ => otherwise.clone(),
+    }
+}
+
+fn of_text(text: &str) -> Kind {
+    match text {
+        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Kind::Bool,
+        _ if is_timestamp(text) => Kind::Timestamp,
+        _ if !is_number(text) => Kind::Text,
+        _ if text.parse::<i64>().is_ok() => Kind::Int,
+        // Too many digits for int64: an identifier, not a quantity.
+        _ if text.bytes().all(|b| b == b'-' || b.is_ascii_digit()) => Kind::Text,
+        _ if text.parse::<f64>().is_ok_and(f64::is_finite) => Kind::Float,
+        _ => Kind::Text,
+    }
+}
+
+/// Digits in front, and no zero before other digits: `007` is a name.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    match digits {
+        [b'0', next, ..] => !next.is_ascii_digit(),
+        [first, ..] => first.is_ascii_digit(),
+        [] => false,
+    }
+}
+
+fn is_timestamp(text: &str) -> bool {
+    text.len() >= 20 && text.starts_with(|c: char| c.is_ascii_digit()) && Timestamp::parse(text).is_ok()
+}
+
+fn of_json(raw: &str) -> Option<Kind> {
+    Some(match raw.as_bytes().first()? {
+        b'n' => return None,
+        b't' | b'f' => Kind::Bool,
+        b'"' if is_timestamp(raw.trim_matches('"')) => Kind::Timestamp,
+        b'"' => Kind::Text,
+        b'[' => {
+            let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw) else { return Some(Kind::Document) };
+            let mut kind = None;
+            for item in items {
+                match (of_json(item.get()), kind.take()) {
+                    // Lists of lists have no type of their own.
+                    (Some(Kind::List(_)), _) => return Some(Kind::Document),
+                    (Some(seen), Some(before)) => kind = Some(merge(before, seen, &Kind::Document)),
+                    (seen, before) => kind = before.or(seen),
+                }
+            }
+            Kind::List(kind.map(Box::new))
+        }
+        b'{' => Kind::Document,
+        _ if raw.parse::<i64>().is_ok() => Kind::Int,
+        _ => Kind::Float,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn csv(values: &[&str]) -> String {
+        let mut inference = Inference::default();
+        let column = inference.column("x");
+        values.iter().for_each(|value| inference.see_text(column, value));
+        inference.finish().remove(0).1.to_string()
+    }
+
+    fn json(values: &[&str]) -> String {
+        let mut inference = Inference::default();
+        values.iter().for_each(|value| inference.see_json("x", value));
+        inference.finish().remove(0).1.to_string()
+    }
+
+    #[test]
+    fn csv_columns() {
+        assert_eq!(csv(&["1", "", "-20"]), "int64");
+        assert_eq!(csv(&["1", "2.5"]), "float64");
+        assert_eq!(csv(&["1", "007"]), "string");
+        assert_eq!(csv(&["99999999999999999999"]), "string");
+        assert_eq!(csv(&["0.5", "-0", "1e9"]), "float64");
+        assert_eq!(csv(&["true", "False"]), "bool");
+        assert_eq!(csv(&["true", "1"]), "string");
+        assert_eq!(csv(&["2013-01-01T00:00:00Z"]), "timestamp");
+        assert_eq!(csv(&["2013-01-01T00:00:00"]), "string");
+        assert_eq!(csv(&["inf", "nan", "-"]), "string");
+        assert_eq!(csv(&["", ""]), "string");
+    }
+
+    #[test]
+    fn json_columns() {
+        assert_eq!(json(&["1", "null"]), "int64");
+        assert_eq!(json(&["1", "1.0"]), "float64");
+        assert_eq!(json(&["\"1\""]), "string");
+        assert_eq!(json(&["\"2013-01-01T00:00:00Z\"", "\"x\""]), "string");
+        assert_eq!(json(&["[]", "[1, null]", "[2.5]"]), "array<float64>");
+        assert_eq!(json(&["{}", "1"]), "json");
+        assert_eq!(json(&["[[1]]"]), "json");
+        assert_eq!(json(&["1", "\"x\""]), "json");
+    }
+}

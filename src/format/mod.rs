@@ -1,0 +1,37 @@
+//! Table formats: their names, readers that give Arrow batches, writers that take them.
+//!
+//! Nothing here knows a feature view. `http` negotiates by [`Format`], `cli` opens files with [`TableReader`],
+//! training sets go out through [`TableWriter`], and `ingest::decode` builds its typed rows with [`RowBuilder`].
+//! Pure and synchronous; whoever reads bytes of unknown origin bounds them with `ReadOptions::max_decoded_bytes`.
+
+mod cell;
+mod column;
+mod error;
+mod infer;
+mod ipc;
+mod json;
+mod kind;
+mod parquet_reader;
+mod parquet_guard;
+mod reader;
+mod rows;
+mod size;
+mod suggest;
+mod text;
+mod text_reader;
+mod thrift;
+mod writer;
+
+pub use cell::row_json;
+pub use column::{CellError, ColumnBuilder};
+pub use error::FormatError;
+pub use json::{JsonRowsError, json_rows, ndjson_rows};
+pub(crate) use json::raw_rows;
+pub use kind::{Compression, Format, UnknownFormat};
+pub use reader::{ReadOptions, TableReader};
+pub(crate) use rows::unknown_column;
+pub use rows::{FieldSpec, RowBuilder, RowError};
+pub use size::decoded_size;
+pub use suggest::did_you_mean;
+pub use text::shorten;
+pub use writer::TableWriter;

@@ -1,0 +1,107 @@
+//! Parquet as record batches.
+
+use std::{fs::File, sync::Arc};
+
+use arrow::{
+    array::RecordBatch,
+    compute::cast,
+    datatypes::{DataType as Arrow, Field, FieldRef, Schema, SchemaRef},
+};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+
+use crate::format::{
+    Format, FormatError, ReadOptions,
+    parquet_guard::{check_footer, check_pages},
+    reader::Batches,
+    size::decoded_size,
+};
+
+fn malformed(error: impl ToString) -> FormatError {
+    FormatError::malformed(Format::Parquet, error)
+}
+
+/// A file that is trusted, with the Arrow schema that its writer kept in it.
+pub(super) fn open(file: File, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(malformed)?;
+    let schema = builder.schema().clone();
+    let reader = builder.with_batch_size(options.batch_rows).build().map_err(malformed)?;
+    Ok((schema, Box::new(reader.map(|batch| batch.map_err(malformed)))))
+}
+
+/// Bytes from anywhere. With `max_decoded_bytes` they are checked before and while they are decoded.
+pub(super) fn read(bytes: Bytes, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
+    let Some(limit) = options.max_decoded_bytes else {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(malformed)?;
+        let schema = builder.schema().clone();
+        let reader = builder.with_batch_size(options.batch_rows).build().map_err(malformed)?;
+        return Ok((schema, Box::new(reader.map(|batch| batch.map_err(malformed)))));
+    };
+    check_footer(&bytes)?;
+    // Without the embedded Arrow schema: the types are those of Parquet, one to one.
+    let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let metadata = ArrowReaderMetadata::load(&bytes, plain.clone()).map_err(malformed)?;
+    check_pages(&bytes, metadata.metadata(), limit)?;
+    let schema = metadata.schema().clone();
+    // As views, a dictionary's string that is repeated a million times is in memory once, and can be measured.
+    let views = ArrowReaderMetadata::try_new(
+        metadata.metadata().clone(),
+        plain.with_schema(Arc::new(Schema::new(schema.fields().iter().map(with_views).collect::<Vec<_>>()))),
+    )
+    .map_err(malformed)?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, views)
+        .with_batch_size(options.batch_rows)
+        .build()
+        .map_err(malformed)?;
+    Ok((schema.clone(), Box::new(Bounded { reader, schema, left: limit, limit })))
+}
+
+/// Stops as soon as the decoded batches pass the limit in sum.
+struct Bounded {
+    reader: ParquetRecordBatchReader,
+    schema: SchemaRef,
+    left: usize,
+    limit: usize,
+}
+
+impl Bounded {
+    fn expand(&mut self, batch: &RecordBatch) -> Result<RecordBatch, FormatError> {
+        let size: usize = batch.columns().iter().map(|column| decoded_size(column)).sum();
+        self.left = self.left.checked_sub(size).ok_or_else(|| FormatError::TooLarge {
+            what: "the decoded Parquet file".to_owned(),
+            limit: self.limit,
+        })?;
+        let columns = batch
+            .columns()
+            .iter()
+            .zip(self.schema.fields())
+            .map(|(column, field)| cast(column, field.data_type()))
+            .collect::<Result<_, _>>()
+            .map_err(malformed)?;
+        RecordBatch::try_new(self.schema.clone(), columns).map_err(malformed)
+    }
+}
+
+impl Iterator for Bounded {
+    type Item = Result<RecordBatch, FormatError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(match self.reader.next()? {
+            Ok(batch) => self.expand(&batch),
+            Err(error) => Err(malformed(error)),
+        })
+    }
+}
+
+fn with_views(field: &FieldRef) -> FieldRef {
+    let data_type = match field.data_type() {
+        Arrow::Utf8 => Arrow::Utf8View,
+        Arrow::Binary => Arrow::BinaryView,
+        Arrow::List(item) => Arrow::List(with_views(item)),
+        Arrow::Struct(members) => Arrow::Struct(members.iter().map(with_views).collect()),
+        _ => return field.clone(),
+    };
+    Arc::new(Field::clone(field).with_data_type(data_type))
+}

@@ -1,0 +1,246 @@
+//! Typed columns built row by row; a row with anything wrong leaves no trace in them.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use arrow::{
+    array::{ArrayRef, BooleanArray, BooleanBufferBuilder},
+    compute::filter,
+    error::ArrowError,
+};
+
+use crate::{
+    format::{
+        column::{CellError, ColumnBuilder},
+        suggest::did_you_mean,
+        text,
+    },
+    model::DataType,
+};
+
+/// One column to be built.
+#[derive(Debug, Clone)]
+pub struct FieldSpec {
+    pub name: String,
+    pub data_type: DataType,
+    /// Must be there and not be null.
+    pub required: bool,
+    /// Longest string, bytes value or JSON document, in bytes.
+    pub max_bytes: usize,
+}
+
+/// Why a row is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RowError {
+    /// The row is left out; the rows around it are not concerned.
+    #[error("{reason}")]
+    Refused { field: Option<String>, reason: String },
+    #[error("JSON is nested too deeply")]
+    TooDeep,
+}
+
+/// Builds columns from rows of JSON objects or CSV records.
+///
+/// A row is begun with [`RowBuilder::begin`], filled with cells, and ended with [`RowBuilder::end`], which tells the
+/// first thing that was wrong with it.
+pub struct RowBuilder {
+    fields: Vec<FieldSpec>,
+    columns: Vec<ColumnBuilder>,
+    lookup: HashMap<String, usize>,
+    max_depth: usize,
+    /// Columns in the order of the previous row's keys: most senders repeat it.
+    order: Vec<usize>,
+    position: usize,
+    rows: usize,
+    keep: BooleanBufferBuilder,
+    kept: usize,
+    failed: Option<RowError>,
+}
+
+impl RowBuilder {
+    /// `max_depth`: how deep the arrays and objects of one cell may nest.
+    pub fn new(fields: Vec<FieldSpec>, max_depth: usize) -> RowBuilder {
+        RowBuilder {
+            columns: fields.iter().map(|f| ColumnBuilder::new(&f.data_type, f.max_bytes, max_depth)).collect(),
+            lookup: fields.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect(),
+            max_depth,
+            order: Vec::with_capacity(fields.len()),
+            position: 0,
+            rows: 0,
+            keep: BooleanBufferBuilder::new(1024),
+            kept: 0,
+            failed: None,
+            fields,
+        }
+    }
+
+    /// Rows begun so far, refused ones included.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes of the columns so far.
+    pub fn bytes(&self) -> usize {
+        self.columns.iter().map(ColumnBuilder::bytes).sum()
+    }
+
+    /// Position of a column by its name.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.lookup.get(name).copied()
+    }
+
+    pub fn begin(&mut self) {
+        self.position = 0;
+        self.failed = None;
+    }
+
+    /// Refuses the row that is being built, whatever its cells are.
+    pub fn refuse(&mut self, field: Option<&str>, reason: impl Into<String>) {
+        self.failed.get_or_insert_with(|| RowError::Refused { field: field.map(str::to_owned), reason: reason.into() });
+    }
+
+    /// Looks into a JSON value that is not kept: nesting too deep refuses the whole body.
+    pub(super) fn check_depth(&mut self, raw: &str) {
+        if !text::nests_within(raw, self.max_depth) {
+            self.failed = Some(RowError::TooDeep);
+        }
+    }
+
+    /// One member of the row's JSON object; `raw` is the value's well-formed text.
+    pub fn json_cell(&mut self, name: &str, raw: &str) {
+        let index = match self.order.get(self.position) {
+            Some(&index) if self.fields[index].name == name => index,
+            _ => match self.column(name) {
+                Some(index) => {
+                    self.order.truncate(self.position);
+                    self.order.push(index);
+                    index
+                }
+                None => {
+                    let names = self.fields.iter().map(|f| f.name.as_str());
+                    let reason = unknown_column(name, names);
+                    self.refuse(Some(name), reason);
+                    return self.check_depth(raw);
+                }
+            },
+        };
+        self.position += 1;
+        if self.failed == Some(RowError::TooDeep) {
+            return;
+        }
+        if self.columns[index].len() > self.rows {
+            self.refuse(Some(name), "the column is given twice in this row");
+            return self.check_depth(raw);
+        }
+        let pushed = self.columns[index].push_json(raw);
+        self.settle(index, raw == "null", pushed);
+    }
+
+    /// The cell of column `index` of a CSV record; an empty one is null, for strings as well.
+    pub fn text_cell(&mut self, index: usize, text: &str) {
+        if self.failed.is_some() {
+            return;
+        }
+        let pushed = match text {
+            "" => {
+                self.columns[index].push_null();
+                Ok(())
+            }
+            text => self.columns[index].push_text(text),
+        };
+        self.settle(index, text.is_empty(), pushed);
+    }
+
+    fn settle(&mut self, index: usize, null: bool, pushed: Result<(), CellError>) {
+        let field = &self.fields[index];
+        match pushed {
+            Ok(()) if null && field.required => {
+                let name = field.name.clone();
+                self.refuse(Some(&name), "must not be null");
+            }
+            Ok(()) => {}
+            Err(CellError::Value(reason)) => {
+                let name = field.name.clone();
+                self.refuse(Some(&name), reason);
+            }
+            Err(CellError::TooDeep) => self.failed = Some(RowError::TooDeep),
+        }
+    }
+
+    /// Ends the row: columns that it does not have are null.
+    pub fn end(&mut self) -> Result<(), RowError> {
+        for (column, field) in self.columns.iter_mut().zip(&self.fields) {
+            if column.len() == self.rows {
+                column.push_null();
+                if field.required && self.failed.is_none() {
+                    self.failed = Some(RowError::Refused {
+                        field: Some(field.name.clone()),
+                        reason: "is missing; it is required".to_owned(),
+                    });
+                }
+            }
+        }
+        self.rows += 1;
+        let outcome = self.failed.take().map_or(Ok(()), Err);
+        self.keep.append(outcome.is_ok());
+        self.kept += usize::from(outcome.is_ok());
+        outcome
+    }
+
+    /// The columns with the rows that were not refused, and for each of those its position among all rows (`None`:
+    /// none was refused).
+    pub fn finish(mut self) -> Result<(Vec<ArrayRef>, Option<Vec<u64>>), ArrowError> {
+        let columns: Vec<ArrayRef> = self.columns.into_iter().map(ColumnBuilder::finish).collect();
+        if self.kept == self.rows {
+            return Ok((columns, None));
+        }
+        let keep = BooleanArray::new(self.keep.finish(), None);
+        let numbers = keep.values().set_indices().map(|i| i as u64).collect();
+        let columns = columns.iter().map(|column| filter(column, &keep)).collect::<Result<_, _>>()?;
+        Ok((columns, Some(numbers)))
+    }
+}
+
+/// The reason that names an unknown column's nearest known one.
+pub(crate) fn unknown_column<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let hint: Cow<'_, str> = match did_you_mean(name, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?").into(),
+        None => format!("known: {}", text::shorten(&known.collect::<Vec<_>>().join(", "))).into(),
+    };
+    format!("unknown column; {hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::{array::AsArray, datatypes::Int64Type};
+
+    fn spec(name: &str, data_type: DataType, required: bool) -> FieldSpec {
+        FieldSpec { name: name.into(), data_type, required, max_bytes: 100 }
+    }
+
+    #[test]
+    fn refused_rows_leave_no_trace_and_the_rest_keep_their_numbers() {
+        let mut rows =
+            RowBuilder::new(vec![spec("k", DataType::String, true), spec("n", DataType::Int64, false)], 4);
+        let mut push = |cells: &[(&str, &str)]| {
+            rows.begin();
+            for (name, raw) in cells {
+                rows.json_cell(name, raw);
+            }
+            rows.end().map_err(|e| e.to_string())
+        };
+        assert_eq!(push(&[("k", "\"a\""), ("n", "1")]), Ok(()));
+        assert!(push(&[("k", "\"b\""), ("n", "1.5")]).unwrap_err().contains("whole number"));
+        assert!(push(&[("n", "2")]).unwrap_err().contains("missing"));
+        assert!(push(&[("k", "null")]).unwrap_err().contains("must not be null"));
+        assert!(push(&[("k", "\"c\""), ("k", "\"d\"")]).unwrap_err().contains("twice"));
+        assert!(push(&[("k", "\"c\""), ("m", "1")]).unwrap_err().contains("known: k, n"));
+        assert_eq!(push(&[("n", "3"), ("k", "\"e\"")]), Ok(()));
+        assert_eq!(push(&[("k", "\"f\"")]), Ok(()));
+        let (columns, numbers) = rows.finish().unwrap();
+        assert_eq!(numbers, Some(vec![0, 6, 7]));
+        assert_eq!(columns[0].as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "e", "f"]);
+        let n: Vec<_> = columns[1].as_primitive::<Int64Type>().iter().collect();
+        assert_eq!(n, [Some(1), Some(3), None]);
+    }
+}

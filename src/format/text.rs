@@ -1,0 +1,127 @@
+//! Text of values, as JSON and CSV write them.
+
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::{
+    format::column::CellError,
+    model::{DataType, TimeUnit, Timestamp},
+};
+
+/// At most 80 characters of `text`, for error messages.
+pub fn shorten(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(80) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+pub(super) fn mismatch(expected: &DataType, got: &str) -> CellError {
+    CellError::Value(format!("expected {expected}, got {}", shorten(got)))
+}
+
+/// A whole number in decimal digits; never rounded.
+pub(super) fn integer(text: &str, expected: &DataType) -> Result<i64, CellError> {
+    text.parse().map_err(|_| {
+        let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+            overflow(text, expected)
+        } else if text.parse::<f64>().is_ok() {
+            CellError::Value(format!("expected {expected}, a whole number in digits, got {}", shorten(text)))
+        } else {
+            mismatch(expected, text)
+        }
+    })
+}
+
+pub(super) fn overflow(text: &str, expected: &DataType) -> CellError {
+    CellError::Value(format!("{expected} overflow: {} is out of its range", shorten(text)))
+}
+
+/// Text of a JSON string, its quotes and escapes removed.
+pub(super) fn unquote(raw: &str) -> Result<Cow<'_, str>, CellError> {
+    match raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
+        _ => serde_json::from_str::<String>(raw)
+            .map(Cow::Owned)
+            .map_err(|error| CellError::Value(format!("not a valid JSON string: {error}"))),
+    }
+}
+
+pub(super) fn base64(text: &str) -> Result<Vec<u8>, CellError> {
+    STANDARD.decode(text).map_err(|_| CellError::Value(format!("expected bytes as base64, got {}", shorten(text))))
+}
+
+pub(super) fn to_base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+pub(super) fn timestamp(text: &str) -> Result<i64, CellError> {
+    Timestamp::parse(text).map(Timestamp::micros).map_err(|error| CellError::Value(error.to_string()))
+}
+
+/// Integer microseconds.
+pub(super) fn timestamp_micros(text: &str) -> Result<i64, CellError> {
+    let micros = integer(text, &DataType::Timestamp)?;
+    Timestamp::from_integer(micros, TimeUnit::Micros)
+        .map(Timestamp::micros)
+        .map_err(|error| CellError::Value(error.to_string()))
+}
+
+/// Whether arrays and objects nest at most `limit` deep. Does not recurse: the text may be hostile.
+pub(super) fn nests_within(json: &str, limit: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > limit {
+                    return false;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    true
+}
+
+/// JSON text without the white space between its tokens; numbers and strings keep their spelling.
+pub(super) fn compact(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in json.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_string => escaped = true,
+            '"' => in_string = !in_string,
+            ' ' | '\n' | '\r' | '\t' if !in_string => continue,
+            _ => {}
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_of_strings() {
+        assert!(nests_within(r#"{"a":["]}[[[[[["]}"#, 2));
+        assert!(!nests_within(r#"{"a":[[1]]}"#, 2));
+        assert!(nests_within(r#""\"[[[""#, 0));
+        assert!(!nests_within(&"[".repeat(1_000_000), 64));
+    }
+
+    #[test]
+    fn compact_keeps_strings_and_spelling() {
+        assert_eq!(compact(" { \"a b\\\" \" : [ 1.50 , 1e3 ] }\n"), r#"{"a b\" ":[1.50,1e3]}"#);
+    }
+}

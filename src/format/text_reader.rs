@@ -1,0 +1,269 @@
+//! CSV, NDJSON and JSON as record batches of inferred or declared types.
+//!
+//! Types are inferred over the whole input, which is read twice; so a column never changes its type midway.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    sync::Arc,
+};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Field, Schema, SchemaRef},
+};
+
+use crate::{
+    format::{
+        FieldSpec, Format, FormatError, JsonRowsError, ReadOptions, RowBuilder, RowError,
+        infer::Inference,
+        json::{self, json_rows, raw_rows},
+        reader::{Batches, Input},
+    },
+    model::DataType,
+};
+
+/// How deep JSON may nest within one cell.
+const MAX_DEPTH: usize = 64;
+/// A batch is cut at this size even if it has few rows.
+const BATCH_BYTES: usize = 64 * 1024 * 1024;
+/// The longest line of NDJSON.
+const MAX_LINE: u64 = 16 * 1024 * 1024;
+
+pub(super) fn csv(input: &Input, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
+    let open = || -> Result<csv::Reader<Box<dyn Read + Send>>, FormatError> {
+        Ok(csv::ReaderBuilder::new().flexible(true).from_reader(input.reader()?))
+    };
+    let mut first = open()?;
+    let header = first.headers().map_err(csv_error)?.clone();
+    if header.is_empty() {
+        return Err(FormatError::malformed(Format::Csv, "it has no header line"));
+    }
+    let mut inference = Inference::default();
+    for (position, name) in header.iter().enumerate() {
+        if inference.column(header_name(position, name)) != position {
+            return Err(FormatError::malformed(Format::Csv, format!("its header names column `{name}` twice")));
+        }
+    }
+    if !header.iter().enumerate().all(|(n, name)| options.types.contains_key(header_name(n, name))) {
+        let mut record = csv::StringRecord::new();
+        while first.read_record(&mut record).map_err(csv_error)? {
+            for (column, text) in record.iter().enumerate() {
+                inference.see_text(column, text);
+            }
+        }
+    }
+    let columns = Columns::new(inference, options);
+    let (schema, width) = (columns.schema.clone(), header.len());
+    let mut reader = open()?;
+    let mut record = csv::StringRecord::new();
+    let batches = columns.batches(Format::Csv, move |rows| {
+        if !reader.read_record(&mut record).map_err(csv_error)? {
+            return Ok(None);
+        }
+        rows.begin();
+        if record.len() != width {
+            rows.refuse(None, format!("the header has {width} fields, this row has {}", record.len()));
+        }
+        for (column, text) in record.iter().enumerate().take(width) {
+            rows.text_cell(column, text);
+        }
+        Ok(Some(record.position().map_or(0, csv::Position::line)))
+    });
+    Ok((schema, batches))
+}
+
+/// Spreadsheets put a byte-order mark in front.
+fn header_name(position: usize, name: &str) -> &str {
+    if position == 0 { name.trim_start_matches('\u{feff}') } else { name }
+}
+
+pub(super) fn ndjson(input: &Input, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
+    let mut inference = Inference::default();
+    let mut lines = Lines::new(input)?;
+    while let Some((line, number)) = lines.next()? {
+        see_row(&mut inference, line, Some(number))?;
+    }
+    let columns = Columns::new(inference, options);
+    let schema = columns.schema.clone();
+    let mut lines = Lines::new(input)?;
+    let batches = columns.batches(Format::NdJson, move |rows| {
+        let Some((line, number)) = lines.next()? else { return Ok(None) };
+        json::read_line(line, rows).map_err(|error| syntax(Some(number), &error))?;
+        Ok(Some(number))
+    });
+    Ok((schema, batches))
+}
+
+/// A document is held in memory as a whole; NDJSON is the format for much.
+pub(super) fn json(input: &Input, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
+    let mut body = String::new();
+    input
+        .reader()?
+        .read_to_string(&mut body)
+        .map_err(|_| FormatError::malformed(Format::Json, "it is not UTF-8 text"))?;
+    let mut inference = Inference::default();
+    for row in raw_rows(&body).map_err(|error| FormatError::malformed(Format::Json, error))? {
+        see_row(&mut inference, row.get(), None)?;
+    }
+    let columns = Columns::new(inference, options);
+    let schema = columns.schema.clone();
+    let mut rows = columns.builder();
+    let mut batches = Vec::new();
+    let mut number = 0;
+    let read = json_rows(&body, &mut rows, |rows| {
+        rows.end().map_err(|error| refused(number, None, error))?;
+        number += 1;
+        if rows.rows() == columns.batch_rows {
+            batches.push(columns.batch(std::mem::replace(rows, columns.builder()))?);
+        }
+        Ok(())
+    });
+    match read {
+        Ok(()) if rows.rows() > 0 => batches.push(columns.batch(rows)?),
+        Ok(()) => {}
+        Err(JsonRowsError::Malformed(reason)) => return Err(FormatError::malformed(Format::Json, reason)),
+        Err(JsonRowsError::Stopped(error)) => return Err(error),
+    }
+    Ok((schema, Box::new(batches.into_iter().map(Ok))))
+}
+
+fn see_row(inference: &mut Inference, row: &str, line: Option<u64>) -> Result<(), FormatError> {
+    json::cells(row, |name, raw| inference.see_json(name, raw)).map_err(|error| syntax(line, &error))
+}
+
+fn syntax(line: Option<u64>, error: &serde_json::Error) -> FormatError {
+    match line {
+        Some(line) => FormatError::malformed(Format::NdJson, format!("line {line}: {error}")),
+        None => FormatError::malformed(Format::Json, error),
+    }
+}
+
+fn refused(row: u64, line: Option<u64>, error: RowError) -> FormatError {
+    match error {
+        RowError::Refused { field, reason } => FormatError::Row { row, line, field, reason },
+        RowError::TooDeep => FormatError::Row { row, line, field: None, reason: error.to_string() },
+    }
+}
+
+fn csv_error(error: csv::Error) -> FormatError {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => FormatError::Io(error),
+        csv::ErrorKind::Utf8 { pos, err } => FormatError::malformed(
+            Format::Csv,
+            format!("line {} is not UTF-8 text: {err}", pos.map_or(0, |pos| pos.line())),
+        ),
+        other => FormatError::malformed(Format::Csv, format!("{other:?}")),
+    }
+}
+
+/// What every batch of a text table is built by.
+struct Columns {
+    fields: Vec<FieldSpec>,
+    schema: SchemaRef,
+    batch_rows: usize,
+    /// What the decoded rows may take in sum.
+    limit: usize,
+}
+
+impl Columns {
+    fn new(inference: Inference, options: &ReadOptions) -> Columns {
+        let fields: Vec<FieldSpec> = inference
+            .finish()
+            .into_iter()
+            .map(|(name, inferred)| {
+                let data_type = options.types.get(&name).cloned().unwrap_or(inferred);
+                FieldSpec { name, data_type, required: false, max_bytes: MAX_LINE as usize }
+            })
+            .collect();
+        let arrow = fields.iter().map(|f| Field::new(&f.name, DataType::arrow(&f.data_type), true));
+        Columns {
+            schema: Arc::new(Schema::new(arrow.collect::<Vec<_>>())),
+            fields,
+            batch_rows: options.batch_rows.max(1),
+            limit: options.max_decoded_bytes.unwrap_or(usize::MAX),
+        }
+    }
+
+    fn builder(&self) -> RowBuilder {
+        RowBuilder::new(self.fields.clone(), MAX_DEPTH)
+    }
+
+    fn batch(&self, rows: RowBuilder) -> Result<RecordBatch, FormatError> {
+        let (columns, _) = rows.finish().map_err(FormatError::writing)?;
+        RecordBatch::try_new(self.schema.clone(), columns).map_err(FormatError::writing)
+    }
+
+    /// Batches of rows that `read` begins and fills one by one; it gives the row's line, or `None` at the end.
+    fn batches(
+        self,
+        format: Format,
+        mut read: impl FnMut(&mut RowBuilder) -> Result<Option<u64>, FormatError> + Send + 'static,
+    ) -> Batches {
+        let (mut row, mut left, mut over) = (0_u64, self.limit, false);
+        Box::new(std::iter::from_fn(move || {
+            if over {
+                return None;
+            }
+            let mut rows = self.builder();
+            let mut fill = || -> Result<(), FormatError> {
+                while rows.rows() < self.batch_rows && (!rows.rows().is_multiple_of(64) || rows.bytes() < BATCH_BYTES) {
+                    let Some(line) = read(&mut rows)? else {
+                        over = true;
+                        break;
+                    };
+                    rows.end().map_err(|error| refused(row, Some(line), error))?;
+                    row += 1;
+                }
+                left = left.checked_sub(rows.bytes()).ok_or_else(|| FormatError::TooLarge {
+                    what: format!("the decoded {format}"),
+                    limit: self.limit,
+                })?;
+                Ok(())
+            };
+            match fill() {
+                Ok(()) if rows.rows() == 0 => None,
+                Ok(()) => Some(self.batch(rows)),
+                Err(error) => {
+                    over = true;
+                    Some(Err(error))
+                }
+            }
+        }))
+    }
+}
+
+/// Lines of NDJSON that are not blank, with their numbers from 1.
+struct Lines {
+    reader: BufReader<Box<dyn Read + Send>>,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    fn new(input: &Input) -> Result<Lines, FormatError> {
+        Ok(Lines { reader: BufReader::new(input.reader()?), line: Vec::new(), number: 0 })
+    }
+
+    fn next(&mut self) -> Result<Option<(&str, u64)>, FormatError> {
+        let malformed = |number, reason: String| {
+            FormatError::malformed(Format::NdJson, format!("line {number}: {reason}"))
+        };
+        loop {
+            self.line.clear();
+            if (&mut self.reader).take(MAX_LINE + 1).read_until(b'\n', &mut self.line)? == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if self.line.len() as u64 > MAX_LINE {
+                return Err(malformed(self.number, format!("it is longer than {MAX_LINE} bytes")));
+            }
+            if !self.line.trim_ascii().is_empty() {
+                break;
+            }
+        }
+        match std::str::from_utf8(self.line.trim_ascii()) {
+            Ok(line) => Ok(Some((line, self.number))),
+            Err(error) => Err(malformed(self.number, error.to_string())),
+        }
+    }
+}
