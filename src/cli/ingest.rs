@@ -68,9 +68,7 @@ impl Ingest {
     pub fn run(self) -> Result<(), CliError> {
         let client = Client::new(&self.server)?;
         let format = match &self.format {
-            Some(name) => Some(Format::from_name(name).ok_or_else(|| {
-                CliError::Failed(format!("`{name}` is not a format: parquet, arrow, csv, ndjson, json"))
-            })?),
+            Some(name) => Some(name.parse().map_err(CliError::failed)?),
             None => None,
         };
         let files = expand(&self.files)?;

@@ -7,8 +7,8 @@ use serde_json::Value as Json;
 
 use crate::{
     cli::CliError,
-    format::{Format, TableReader, TableWriter},
-    model::{Column, DataType},
+    format::{Format, ReadOptions, TableReader, TableWriter},
+    model::Column,
 };
 
 /// The columns that a table takes, with their types.
@@ -58,17 +58,14 @@ impl SourceFile {
         strict: bool,
     ) -> Result<SourceFile, CliError> {
         let in_file = |error: &dyn std::fmt::Display| CliError::Failed(format!("{}: {error}", path.display()));
-        let declared: Vec<Column> = columns
-            .0
-            .iter()
-            .map(|c| Column {
-                // In text a document is a string, whatever it holds; the node reads it as JSON.
-                data_type: if c.data_type == DataType::Json { DataType::String } else { c.data_type.clone() },
-                name: c.name.clone(),
-            })
-            .collect();
-        let reader = TableReader::open(path, format, &declared).map_err(|e| in_file(&e))?;
-        let schema = reader.schema();
+        let types = columns.0.iter().map(|c| (c.name.clone(), c.data_type.clone())).collect();
+        let options = ReadOptions { types, ..ReadOptions::default() };
+        let reader = match format {
+            Some(format) => TableReader::open_as(path, format, None, &options),
+            None => TableReader::open(path, &options),
+        };
+        let reader = reader.map_err(|e| in_file(&e))?;
+        let schema = reader.schema().clone();
         let (mut keep, mut ignored) = (Vec::new(), Vec::new());
         for (i, field) in schema.fields().iter().enumerate() {
             if columns.contains(field.name()) { keep.push(i) } else { ignored.push(field.name().clone()) }
@@ -112,7 +109,7 @@ fn split(batch: &RecordBatch, keep: &[usize]) -> Result<Vec<RecordBatch>, String
 
 fn encode(batch: &RecordBatch, first_row: u64) -> Result<Chunk, CliError> {
     let mut writer =
-        TableWriter::new(Format::ArrowStream, Vec::new(), &batch.schema()).map_err(CliError::failed)?;
+        TableWriter::new(Format::ArrowStream, Vec::new(), batch.schema()).map_err(CliError::failed)?;
     writer.write(batch).map_err(CliError::failed)?;
     let body = writer.finish().map_err(CliError::failed)?;
     let rows = batch.num_rows() as u64;

@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::{
     cli::{CliError, Client, Server, WantedArgs, progress},
-    format::{Format, TableReader, TableWriter},
+    format::{Format, ReadOptions, TableReader, TableWriter},
 };
 
 #[derive(Args)]
@@ -58,10 +58,7 @@ impl TrainingSet {
 
     pub fn run(self) -> Result<(), CliError> {
         let client = Client::new(&self.server)?;
-        let format = Format::from_path(&self.out).ok_or_else(|| {
-            let out = self.out.display();
-            CliError::Failed(format!("{out}: write to .parquet, .arrow, .csv, .ndjson or .json"))
-        })?;
+        let (format, _) = Format::from_path(&self.out).map_err(CliError::failed)?;
         // All requests of one training set see the store at one moment.
         let known_at = match &self.known_at {
             Some(time) => time.clone(),
@@ -75,7 +72,7 @@ impl TrainingSet {
     }
 
     fn build(&self, client: &Client, format: Format, known_at: &str) -> Result<u64, CliError> {
-        let reader = TableReader::open(&self.spine, None, &[])
+        let reader = TableReader::open(&self.spine, &ReadOptions::default())
             .map_err(|e| CliError::Failed(format!("{}: {e}", self.spine.display())))?;
         let bar = progress::bar(reader.rows().unwrap_or(0), "training set");
         let mut out = Output::create(&self.out, format)?;
@@ -134,7 +131,8 @@ impl TrainingSet {
                 .body(body.clone())
         })?;
         let bytes = response.bytes().map_err(CliError::failed)?;
-        let reader = TableReader::from_bytes(Format::ArrowStream, bytes, &[]).map_err(CliError::failed)?;
+        let reader = TableReader::from_bytes(Format::ArrowStream, bytes, &ReadOptions::default())
+            .map_err(CliError::failed)?;
         for batch in reader {
             out.write(&batch.map_err(CliError::failed)?)?;
         }
@@ -143,7 +141,7 @@ impl TrainingSet {
 }
 
 fn encode_spine(spine: &RecordBatch) -> Result<Vec<u8>, CliError> {
-    let mut writer = TableWriter::new(Format::Parquet, Vec::new(), &spine.schema()).map_err(CliError::failed)?;
+    let mut writer = TableWriter::new(Format::Parquet, Vec::new(), spine.schema()).map_err(CliError::failed)?;
     writer.write(spine).map_err(CliError::failed)?;
     writer.finish().map_err(CliError::failed)
 }
@@ -168,7 +166,7 @@ impl Output {
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
         if let Some(file) = self.file.take() {
-            self.writer = Some(TableWriter::new(self.format, file, &batch.schema()).map_err(CliError::failed)?);
+            self.writer = Some(TableWriter::new(self.format, file, batch.schema()).map_err(CliError::failed)?);
         }
         match &mut self.writer {
             Some(writer) => writer.write(batch).map_err(CliError::failed),

@@ -1,6 +1,6 @@
 //! The registry over HTTP: apply, list, look up, search, lineage.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
@@ -14,8 +14,10 @@ use utoipa::IntoParams;
 use crate::{
     http::{App, Problem, media},
     registry::{
-        ApplyOutcome, DefinitionFile, Definitions, FeatureHit, Lineage, SearchQuery, actor::ApplyDefinitions,
-        describe, lineage, search,
+        ApplyOutcome, DefinitionFile, Definitions, FeatureHit, Lineage, ParseObjectKindError,
+        Query as SearchQuery, RegistryError,
+        actor::ApplyDefinitions, describe_catalog, describe_entity, describe_feature_service,
+        describe_feature_view, describe_source, lineage, parse_json, parse_toml, search,
     },
 };
 
@@ -58,15 +60,29 @@ pub async fn apply(
     Ok(Json(outcome))
 }
 
+/// A directory of TOML files, so that errors can name file and line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Files {
+    files: BTreeMap<String, String>,
+}
+
 fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Definitions, Problem> {
     let media = media::text(headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
     let text = std::str::from_utf8(body)
         .map_err(|e| Problem::bad_request(format!("the definitions are not UTF-8 (byte {})", e.valid_up_to())))?;
     match media.split(';').next().unwrap_or_default().trim() {
         "application/toml" | "text/plain" => {
-            Ok(Definitions::parse_toml(&[DefinitionFile { name: "body".to_owned(), text: text.to_owned() }])?)
+            Ok(parse_toml(&[DefinitionFile { name: "body".to_owned(), text: text.to_owned() }])?)
         }
-        "application/json" => Ok(Definitions::parse_json(text)?),
+        "application/json" => match serde_json::from_str::<Files>(text) {
+            Ok(Files { files }) => {
+                let files: Vec<DefinitionFile> =
+                    files.into_iter().map(|(name, text)| DefinitionFile { name, text }).collect();
+                Ok(parse_toml(&files)?)
+            }
+            Err(_) => Ok(parse_json("body", text)?),
+        },
         other => Err(Problem::unsupported_media_type(format!(
             "`{other}` is not understood; send application/toml or application/json"
         ))),
@@ -76,7 +92,7 @@ fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Definitions, Problem> {
 #[utoipa::path(get, path = "/v1/registry", tag = "registry",
     responses((status = 200, body = Object, description = "the whole catalog, with its version")))]
 pub async fn catalog(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
-    Json(describe::catalog(&app.catalog.current()))
+    Json(describe_catalog(&app.catalog.current()))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -88,16 +104,13 @@ pub struct VersionQuery {
     pub version: Option<u32>,
 }
 
-/// The four kinds of objects, by the path segment that names them.
-fn kind(segment: &str) -> Result<describe::Kind, Problem> {
-    describe::Kind::from_path(segment).ok_or_else(|| Problem::not_found(format!("there is no `/v1/{segment}`")))
-}
-
+/// The two routes of one kind of object: all of them, and one by name.
 macro_rules! objects {
-    ($list:ident, $one:ident, $path:literal, $item:literal, $segment:literal) => {
+    ($all:ident, $one:ident, $path:literal, $item:literal, $field:ident, $describe:ident) => {
         #[utoipa::path(get, path = $path, tag = "registry", responses((status = 200, body = Vec<Object>)))]
-        pub async fn $list(State(app): State<Arc<App>>) -> Result<Json<serde_json::Value>, Problem> {
-            Ok(Json(describe::list(&app.catalog.current(), kind($segment)?)))
+        pub async fn $all(State(app): State<Arc<App>>) -> Json<Vec<serde_json::Value>> {
+            let catalog = app.catalog.current();
+            Json(catalog.$field.values().map(|object| $describe(&catalog, object)).collect())
         }
 
         #[utoipa::path(get, path = $item, tag = "registry", params(("name" = String, Path), VersionQuery),
@@ -107,30 +120,31 @@ macro_rules! objects {
             Path(name): Path<String>,
             Query(query): Query<VersionQuery>,
         ) -> Result<Json<serde_json::Value>, Problem> {
-            describe::one(&app.catalog.current(), kind($segment)?, &name, query.version)
-                .map(Json)
-                .ok_or_else(|| Problem::not_found(no_such($segment, &name, query.version)))
+            let catalog = app.catalog.current();
+            let object = catalog.$one(&name, query.version)?;
+            Ok(Json($describe(&catalog, object)))
         }
     };
 }
 
-objects!(entities, entity, "/v1/entities", "/v1/entities/{name}", "entities");
-objects!(sources, source, "/v1/sources", "/v1/sources/{name}", "sources");
-objects!(feature_views, feature_view, "/v1/feature-views", "/v1/feature-views/{name}", "feature-views");
+objects!(entities, entity, "/v1/entities", "/v1/entities/{name}", entities, describe_entity);
+objects!(sources, source, "/v1/sources", "/v1/sources/{name}", sources, describe_source);
+objects!(
+    feature_views,
+    feature_view,
+    "/v1/feature-views",
+    "/v1/feature-views/{name}",
+    feature_views,
+    describe_feature_view
+);
 objects!(
     feature_services,
     feature_service,
     "/v1/feature-services",
     "/v1/feature-services/{name}",
-    "feature-services"
+    feature_services,
+    describe_feature_service
 );
-
-fn no_such(segment: &str, name: &str, version: Option<u32>) -> String {
-    match version {
-        Some(version) => format!("there is no `{name}` with version {version} among the {segment}"),
-        None => format!("there is no `{name}` among the {segment}"),
-    }
-}
 
 #[utoipa::path(get, path = "/v1/features", tag = "registry",
     params(("query" = Option<String>, Query), ("tag" = Option<String>, Query, description = "`key` or `key=value`"),
@@ -151,7 +165,8 @@ pub async fn object_lineage(
     State(app): State<Arc<App>>,
     Path((kind, name)): Path<(String, String)>,
 ) -> Result<Json<Lineage>, Problem> {
-    lineage(&app.catalog.current(), &kind, &name)
+    let parsed = kind.parse().map_err(|e: ParseObjectKindError| Problem::not_found(e.to_string()))?;
+    lineage(&app.catalog.current(), parsed, &name)
         .map(Json)
         .ok_or_else(|| Problem::not_found(format!("there is no {kind} `{name}`")))
 }

@@ -14,23 +14,16 @@ pub fn content_type(headers: &HeaderMap) -> Result<Format, Problem> {
         .ok_or_else(|| Problem::unsupported_media_type(format!("`{text}` is not understood; send {}", known())))
 }
 
-/// The answer's format by `Accept`: the first named that is `offered`; `default` where anything will do.
-pub fn accepted(headers: &HeaderMap, default: Format, offered: &[Format]) -> Result<Format, Problem> {
-    let Some(accept) = headers.get(header::ACCEPT) else { return Ok(default) };
+/// The answer's format by `Accept`, among those `offered`; the first where anything will do.
+pub fn accepted(headers: &HeaderMap, offered: &[Format]) -> Result<Format, Problem> {
+    let Some(accept) = headers.get(header::ACCEPT) else {
+        return Ok(offered.first().copied().unwrap_or(Format::Json));
+    };
     let text = accept.to_str().unwrap_or_default();
-    for part in text.split(',') {
-        let media = part.split(';').next().unwrap_or_default().trim();
-        if media.is_empty() || media == "*/*" || (media == "application/*" && default != Format::Csv) {
-            return Ok(default);
-        }
-        if let Some(format) = Format::from_media_type(media)
-            && offered.contains(&format)
-        {
-            return Ok(format);
-        }
-    }
-    let names: Vec<&str> = offered.iter().map(|f| f.media_type()).collect();
-    Err(Problem::not_acceptable(format!("`{text}` cannot be answered; this can: {}", names.join(", "))))
+    Format::from_accept(text, offered).ok_or_else(|| {
+        let names: Vec<&str> = offered.iter().map(|f| f.media_type()).collect();
+        Problem::not_acceptable(format!("`{text}` cannot be answered; this can: {}", names.join(", ")))
+    })
 }
 
 /// A header's text, where it is given.
@@ -45,6 +38,5 @@ pub fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> 
 }
 
 fn known() -> String {
-    let formats = [Format::Json, Format::NdJson, Format::Csv, Format::ArrowStream, Format::Parquet];
-    formats.map(Format::media_type).join(", ")
+    Format::ALL.map(Format::media_type).join(", ")
 }

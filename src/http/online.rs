@@ -68,7 +68,7 @@ pub async fn online_features(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let started = std::time::Instant::now();
-    let format = media::accepted(&headers, Format::Json, &[Format::Json, Format::ArrowStream])?;
+    let format = media::accepted(&headers, &[Format::Json, Format::ArrowStream])?;
     let request: OnlineRequest = parse_json(&body, &app.config.limits)?;
     let wanted = Wanted::from_parts(request.feature_service, request.features)?;
     let plan = app.reads.plan(&wanted)?;

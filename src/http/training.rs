@@ -1,6 +1,6 @@
 //! `POST /v1/training-sets`: the spine in, the spine with its features out.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::RecordBatch, compute::concat_batches};
 use axum::{
@@ -13,11 +13,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    format::{Format, TableReader, TableWriter},
+    format::{Format, ReadOptions, TableReader, TableWriter},
     http::{App, Problem, media},
     ingest::decompress,
     metrics,
-    model::{Column, DataType, Timestamp},
+    model::{DataType, EVENT_TIME, Timestamp},
     serve::{TrainingRequest, Wanted},
 };
 
@@ -47,6 +47,8 @@ fn yes() -> bool {
     true
 }
 
+/// A spine may take this many times the body's limit once it is decoded.
+const DECODED_FACTOR: usize = 16;
 const FORMATS: [Format; 5] = [Format::Parquet, Format::ArrowStream, Format::Csv, Format::NdJson, Format::Json];
 
 #[utoipa::path(post, path = "/v1/training-sets", tag = "serving", params(TrainingQuery),
@@ -63,7 +65,7 @@ pub async fn training_sets(
 ) -> Result<Response, Problem> {
     let started = std::time::Instant::now();
     let given = media::content_type(&headers)?;
-    let wanted_format = media::accepted(&headers, Format::Parquet, &FORMATS)?;
+    let wanted_format = media::accepted(&headers, &FORMATS)?;
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
     let features = query.features.map(|list| list.split(',').map(|f| f.trim().to_owned()).collect());
     let wanted = Wanted::from_parts(query.feature_service, features)?;
@@ -74,17 +76,12 @@ pub async fn training_sets(
         let body = decompress(encoding.as_deref(), body, limits.body_bytes, limits.decompression_ratio)?;
         let resolved = wanted.resolve(&worker.catalog.current())?;
         // A key such as 007 stays text where the view says so, whatever it looks like.
-        let declared: Vec<Column> = resolved
-            .groups
-            .iter()
-            .flat_map(|group| group.key_columns.iter().zip(&group.view.schema.keys))
-            .map(|(name, key)| Column { name: name.clone(), data_type: key.data_type.clone() })
-            .chain([Column {
-                name: query.event_time.clone().unwrap_or_else(|| crate::model::EVENT_TIME.to_owned()),
-                data_type: DataType::Timestamp,
-            }])
-            .collect();
-        let spine = read_spine(given, body, &declared)?;
+        let mut types: BTreeMap<String, DataType> =
+            resolved.join_keys().into_iter().map(|key| (key.name, key.data_type)).collect();
+        let event_time = query.event_time.clone().unwrap_or_else(|| EVENT_TIME.to_owned());
+        types.insert(event_time, DataType::Timestamp);
+        let max_decoded_bytes = Some(limits.body_bytes.saturating_mul(DECODED_FACTOR));
+        let spine = read_spine(given, body, &ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })?;
         let request = TrainingRequest {
             wanted,
             spine,
@@ -93,7 +90,7 @@ pub async fn training_sets(
             full_feature_names: query.full_feature_names,
         };
         let set = worker.reads.training_set(&request)?;
-        let mut writer = TableWriter::new(wanted_format, Vec::new(), &set.schema())?;
+        let mut writer = TableWriter::new(wanted_format, Vec::new(), set.schema())?;
         writer.write(&set)?;
         Ok(writer.finish()?)
     })
@@ -104,9 +101,9 @@ pub async fn training_sets(
     Ok(([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response())
 }
 
-fn read_spine(format: Format, body: Bytes, declared: &[Column]) -> Result<RecordBatch, Problem> {
-    let reader = TableReader::from_bytes(format, body, declared)?;
-    let schema = reader.schema();
+fn read_spine(format: Format, body: Bytes, options: &ReadOptions) -> Result<RecordBatch, Problem> {
+    let reader = TableReader::from_bytes(format, body, options)?;
+    let schema = reader.schema().clone();
     let batches = reader.collect::<Result<Vec<_>, _>>()?;
     concat_batches(&schema, &batches).map_err(|e| Problem::bad_request(format!("the spine cannot be read: {e}")))
 }

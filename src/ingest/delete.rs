@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
     ingest::{
-        Ingest, IngestError, Rejected,
+        DecodeError, Ingest, IngestError, Rejected,
         pipeline::{check_idempotency_key, view},
     },
     model::{TableSchema, Timestamp, Value, encode_key_part},
@@ -30,8 +30,8 @@ impl Ingest {
         check_idempotency_key(request.idempotency_key.as_deref())?;
         let view = view(&self.catalog.current(), &request.view)?;
         if request.entities.len() > self.limits.max_json_rows {
-            return Err(IngestError::Decode(crate::ingest::DecodeError::TooManyRows {
-                rows: request.entities.len(),
+            return Err(IngestError::Decode(DecodeError::TooLarge {
+                what: format!("{} entities are too many for one request", request.entities.len()),
                 limit: self.limits.max_json_rows,
             }));
         }
@@ -60,7 +60,7 @@ fn key_batch(schema: &TableSchema, entities: &[Map<String, Json>]) -> Result<Rec
     let mut rejected = Vec::new();
     for (row, entity) in entities.iter().enumerate() {
         let mut reject = |field: &str, reason: String| {
-            let raw = Json::Object(entity.clone());
+            let raw = Json::Object(entity.clone()).to_string();
             rejected.push(Rejected { row: row as u64, field: Some(field.to_owned()), reason, raw });
         };
         if let Some(name) = entity.keys().find(|name| !schema.keys.iter().any(|k| &k.name == *name)) {

@@ -1,6 +1,14 @@
-//! Rows on their way in: bytes decoded into canonical Arrow, checked against the features' rules.
+//! The write path: bytes decoded into canonical Arrow, checked against the features' rules, handed to a shard.
 
-pub mod decode;
+mod decode;
+mod delete;
+mod error;
+mod pipeline;
+mod retry;
 mod validate;
 
+pub use decode::{DecodeError, DecodeLimits, Decoded, Rejected, decode, decompress};
+pub use delete::DeleteRequest;
+pub use error::IngestError;
+pub use pipeline::{Ingest, IngestRequest, OnError};
 pub use validate::{Violation, retain, validate};

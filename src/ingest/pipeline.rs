@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     clock::Clock,
     format::Format,
-    ingest::{DecodeLimits, Decoded, IngestError, Rejected, decode, decompress, retain, validate},
+    ingest::{DecodeLimits, Decoded, IngestError, Rejected, decode, decompress, validate},
     metrics,
     model::{TableKind, TableSchema},
     registry::{Catalog, CatalogHandle, FeatureView},
@@ -47,7 +47,7 @@ pub struct Ingest {
     pub clock: Clock,
     pub limits: DecodeLimits,
     pub max_body: usize,
-    pub max_ratio: u32,
+    pub max_ratio: usize,
     /// One retry of quarantined rows at a time, so that none is stored twice.
     pub retrying: Arc<tokio::sync::Mutex<()>>,
 }
@@ -98,9 +98,9 @@ impl Ingest {
         let fingerprint = fingerprint(&request);
         let body = decompress(request.encoding.as_deref(), request.body, self.max_body, self.max_ratio)?;
         let decoded = decode(request.format, body, &target.schema, &self.limits)?;
-        let (decoded, rejected) = check_rows(decoded, target.view.as_deref());
-        if !rejected.is_empty() && request.on_error == OnError::Reject {
-            return Err(IngestError::Rows { rejected, total: decoded.rows });
+        let decoded = check_rules(decoded, target.view.as_deref())?;
+        if !decoded.rejected.is_empty() && request.on_error == OnError::Reject {
+            return Err(IngestError::Rows { rejected: decoded.rejected, total: decoded.rows });
         }
         let batch_id = uuid::Uuid::now_v7();
         Ok(Write {
@@ -109,7 +109,7 @@ impl Ingest {
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
             online: target.view.as_ref().is_some_and(|v| v.online),
             offline: target.view.as_ref().is_none_or(|v| v.offline),
-            quarantine: self.quarantined(batch_id, rejected),
+            quarantine: self.quarantined(batch_id, decoded.rejected),
             release: Vec::new(),
         })
     }
@@ -125,7 +125,7 @@ impl Ingest {
                     row: r.row,
                     field: r.field,
                     reason: r.reason,
-                    raw: r.raw,
+                    raw: raw_row(r.raw),
                 };
                 serde_json::to_vec(&row).unwrap_or_default()
             })
@@ -134,13 +134,20 @@ impl Ingest {
 }
 
 /// Takes out the rows that break the view's rules.
-pub(super) fn check_rows(decoded: Decoded, view: Option<&FeatureView>) -> (Decoded, Vec<Rejected>) {
-    let Decoded { batch, rows, mut rejected, row_numbers } = decoded;
-    let broken = view.map_or_else(Vec::new, |view| validate(view, &batch, row_numbers.as_deref()));
-    let batch = if broken.is_empty() { batch } else { retain(&batch, &broken, row_numbers.as_deref()) };
-    rejected.extend(broken);
-    rejected.sort_by_key(|r| r.row);
-    (Decoded { batch, rows, rejected: Vec::new(), row_numbers: None }, rejected)
+pub(super) fn check_rules(mut decoded: Decoded, view: Option<&FeatureView>) -> Result<Decoded, IngestError> {
+    if let Some(view) = view {
+        let violations = validate(view, &decoded.batch);
+        decoded.reject(violations)?;
+    }
+    Ok(decoded)
+}
+
+/// A row that could be read as JSON is kept as such, so that it can be tried again; any other as its text.
+fn raw_row(text: String) -> serde_json::Value {
+    match serde_json::from_str(&text) {
+        Ok(object @ serde_json::Value::Object(_)) => object,
+        _ => serde_json::Value::String(text),
+    }
 }
 
 fn target(catalog: &Catalog, name: &str, kind: TableKind) -> Result<Target, IngestError> {

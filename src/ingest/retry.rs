@@ -9,7 +9,7 @@ use crate::{
     format::Format,
     ingest::{
         Ingest, IngestError, decode,
-        pipeline::{check_rows, view},
+        pipeline::{check_rules, view},
     },
     shard::{Applied, PreparedBatch, Quarantine, Write},
 };
@@ -24,14 +24,17 @@ impl Ingest {
         let view = view(&self.catalog.current(), name)?;
         self.shards.check(view.schema.table)?;
         let _one_at_a_time = self.retrying.lock().await;
-        let kept = quarantine.list(view.schema.table, AT_A_TIME)?;
+        let mut kept = quarantine.list(view.schema.table, AT_A_TIME)?;
+        let all = kept.len();
+        // What was no object when it came is none now.
+        kept.retain(|(_, row)| row.raw.is_object());
         let permit = self.shards.reserve(kept.len() * 1024)?;
         let rows: Vec<&Json> = kept.iter().map(|(_, row)| &row.raw).collect();
         let body = serde_json::to_vec(&serde_json::json!({ "rows": rows })).unwrap_or_default();
         let decoded = decode(Format::Json, Bytes::from(body), &view.schema, &self.limits)?;
-        let (decoded, rejected) = check_rows(decoded, Some(&view));
+        let decoded = check_rules(decoded, Some(&view))?;
         let release: Vec<u64> = (0..kept.len() as u64)
-            .filter(|row| !rejected.iter().any(|r| r.row == *row))
+            .filter(|row| !decoded.rejected.iter().any(|r| r.row == *row))
             .filter_map(|row| kept.get(row as usize).map(|(number, _)| *number))
             .collect();
         let write = Write {
@@ -43,7 +46,7 @@ impl Ingest {
             quarantine: Vec::new(),
             release,
         };
-        let stay = kept.len() - write.release.len();
+        let stay = all - write.release.len();
         Ok((self.shards.apply(write, permit).await?, stay))
     }
 }

@@ -39,7 +39,7 @@ impl Handler<ApplyDefinitions> for RegistryActor {
     type Result = Result<ApplyOutcome, RegistryError>;
 
     fn handle(&mut self, apply: ApplyDefinitions, _: &mut Self::Context) -> Self::Result {
-        self.registry.apply(apply.definitions, apply.expected_version, apply.dry_run)
+        self.registry.apply(&apply.definitions, apply.expected_version, apply.dry_run)
     }
 }
 

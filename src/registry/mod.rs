@@ -4,6 +4,7 @@
 //! [`Registry`] writes what follows to its log and publishes the next catalog. A catalog is the replay of the log.
 //! Nothing here does I/O or knows of actors; the log is a trait.
 
+pub mod actor;
 mod build;
 mod catalog;
 mod changes;
