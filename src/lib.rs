@@ -1,6 +1,8 @@
 //! larder: a machine-learning feature store in one binary.
 
 pub mod clock;
+pub mod compute;
 pub mod error;
 pub mod model;
+pub mod offline;
 pub mod registry;
