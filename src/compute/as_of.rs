@@ -1,0 +1,380 @@
+//! Point-in-time selection: for each (key, time) of a spine, the newest version of that key at that time.
+//!
+//! The rule (semantics.md): the version with the greatest `(event_time, seq)` among those with
+//! `event_time + lag <= t` and, where asked, `accepted_at <= known_at`; a tombstone means no value; the age limit
+//! is checked after the choice.
+//!
+//! The spine is put in order once, by key and time. History is then offered in any number of pieces, in any order,
+//! from any number of threads: each thread's [`Sweep`] keeps the best version seen so far for each spine row, and
+//! sweeps are merged at the end. History that comes sorted by (key, time, seq) costs one look-up per key and one
+//! step per row; unsorted history gives the same answer, slower.
+
+use std::ops::Range;
+
+use arrow::array::BooleanArray;
+
+use crate::compute::KeyIndex;
+
+/// Where a version's row is: row `row` of source `source`; the caller numbers its sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub source: u32,
+    pub row: u32,
+}
+
+/// One version of a key, without its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// Microseconds.
+    pub event_time: i64,
+    pub seq: i64,
+    pub place: Place,
+    pub deleted: bool,
+}
+
+impl Version {
+    fn order(&self) -> (i64, i64) {
+        (self.event_time, self.seq)
+    }
+}
+
+/// What became of one spine row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Outcome {
+    /// There is a version; its values may be null.
+    Present = 0,
+    /// No version at or before the time, or the newest is a tombstone.
+    NotFound = 1,
+    /// The newest version is older than the age limit.
+    OutsideMaxAge = 2,
+}
+
+/// The outcome at time `t` (microseconds) when `newest` is the version chosen for it.
+pub fn judge(newest: Option<&Version>, t: i64, ttl: Option<i64>) -> Outcome {
+    match newest {
+        None => Outcome::NotFound,
+        Some(version) if version.deleted => Outcome::NotFound,
+        Some(version) if ttl.is_some_and(|ttl| t.saturating_sub(version.event_time) > ttl) => {
+            Outcome::OutsideMaxAge
+        }
+        Some(_) => Outcome::Present,
+    }
+}
+
+/// The questions: (key, time) pairs in order of key and time.
+pub struct Spine {
+    keys: KeyIndex,
+    /// Key numbers in the order of their bytes.
+    sorted_keys: Vec<u32>,
+    /// Slots of key `k` are `starts[k]..starts[k + 1]`.
+    starts: Vec<u32>,
+    /// Per slot: the time up to which versions count, ascending within a key.
+    times: Vec<i64>,
+    /// Per slot: the row of the spine.
+    rows: Vec<u32>,
+    spine_rows: usize,
+}
+
+impl Spine {
+    /// Row `i` asks for key `bytes[offsets[i]..offsets[i + 1]]` at `times[i]`; an empty key asks for nothing.
+    /// A version counts from `lag` microseconds after its event time on.
+    pub fn new(bytes: &[u8], offsets: &[u32], times: &[i64], lag: i64) -> Spine {
+        let mut keys = KeyIndex::new();
+        let mut slots: Vec<(u32, i64, u32)> = Vec::with_capacity(times.len());
+        for (row, (ends, &time)) in offsets.windows(2).zip(times).enumerate() {
+            let key = &bytes[ends[0] as usize..ends[1] as usize];
+            if !key.is_empty() {
+                slots.push((keys.insert(key), time.saturating_sub(lag), row as u32));
+            }
+        }
+        slots.sort_unstable();
+        let mut starts = vec![0u32; keys.len() + 1];
+        for &(key, ..) in &slots {
+            starts[key as usize + 1] += 1;
+        }
+        for key in 1..starts.len() {
+            starts[key] += starts[key - 1];
+        }
+        Spine {
+            sorted_keys: keys.sorted(),
+            keys,
+            starts,
+            times: slots.iter().map(|slot| slot.1).collect(),
+            rows: slots.iter().map(|slot| slot.2).collect(),
+            spine_rows: times.len(),
+        }
+    }
+
+    /// No version with a later event time is wanted; `None` when nothing is.
+    pub fn latest(&self) -> Option<i64> {
+        self.times.iter().copied().max()
+    }
+
+    /// The number of a key, when some row asks for it.
+    pub fn key(&self, key: &[u8]) -> Option<u32> {
+        self.keys.get(key)
+    }
+
+    /// Whether some row asks for a key in `low..=high`; bounds may be a leading part of the keys only.
+    pub fn asks_within(&self, low: &[u8], high: &[u8]) -> bool {
+        let first = self.sorted_keys.partition_point(|&id| self.keys.key(id) < low);
+        self.sorted_keys.get(first).is_some_and(|&id| {
+            let key = self.keys.key(id);
+            key <= high || key.starts_with(high)
+        })
+    }
+
+    fn slots(&self, key: u32) -> Range<usize> {
+        self.starts[key as usize] as usize..self.starts[key as usize + 1] as usize
+    }
+}
+
+/// Rows of history, column by column; all slices are equally long.
+pub struct Rows<'a> {
+    pub event_times: &'a [i64],
+    pub seqs: &'a [i64],
+    pub accepted_at: &'a [i64],
+    pub deleted: &'a BooleanArray,
+    /// Where the first of them is; the others follow it.
+    pub first: Place,
+}
+
+impl Rows<'_> {
+    fn version(&self, row: usize) -> Version {
+        Version {
+            event_time: self.event_times[row],
+            seq: self.seqs[row],
+            place: Place { source: self.first.source, row: self.first.row + row as u32 },
+            deleted: self.deleted.value(row),
+        }
+    }
+}
+
+/// The best version seen so far for each question. One per thread.
+pub struct Sweep<'a> {
+    spine: &'a Spine,
+    known_at: i64,
+    best: Vec<Option<Version>>,
+    held: Option<Held>,
+}
+
+/// The newest version of the current key so far, and the first slot that it may answer.
+struct Held {
+    key: u32,
+    version: Version,
+    slot: usize,
+}
+
+impl<'a> Sweep<'a> {
+    /// Versions accepted after `known_at` are not seen.
+    pub fn new(spine: &'a Spine, known_at: Option<i64>) -> Self {
+        Self {
+            spine,
+            known_at: known_at.unwrap_or(i64::MAX),
+            best: vec![None; spine.times.len()],
+            held: None,
+        }
+    }
+
+    /// Takes `range` of `rows`, all of them versions of `key`.
+    pub fn offer(&mut self, key: u32, rows: &Rows<'_>, range: Range<usize>) {
+        let slots = self.spine.slots(key);
+        if self.held.as_ref().is_some_and(|held| held.key != key) {
+            self.release();
+        }
+        for row in range {
+            if rows.accepted_at[row] > self.known_at {
+                continue;
+            }
+            let time = rows.event_times[row];
+            match &mut self.held {
+                Some(held) if (time, rows.seqs[row]) > held.version.order() => {
+                    while held.slot < slots.end && self.spine.times[held.slot] < time {
+                        keep(&mut self.best[held.slot], held.version);
+                        held.slot += 1;
+                    }
+                    held.version = rows.version(row);
+                }
+                _ => {
+                    // The first of its key, or out of order: it starts a new ascent.
+                    self.release();
+                    let before = self.spine.times[slots.clone()].partition_point(|&t| t < time);
+                    self.held = Some(Held { key, version: rows.version(row), slot: slots.start + before });
+                }
+            }
+        }
+    }
+
+    /// Takes what another sweep over the same spine has found.
+    pub fn merge(&mut self, mut other: Sweep<'_>) {
+        other.release();
+        self.release();
+        for (mine, theirs) in self.best.iter_mut().zip(other.best) {
+            if let Some(version) = theirs {
+                keep(mine, version);
+            }
+        }
+    }
+
+    /// The newest version for each row of the spine, in the spine's order.
+    pub fn finish(mut self) -> Vec<Option<Version>> {
+        self.release();
+        let mut newest = vec![None; self.spine.spine_rows];
+        for (&row, version) in self.spine.rows.iter().zip(self.best) {
+            newest[row as usize] = version;
+        }
+        newest
+    }
+
+    /// The held version answers all later slots of its key too.
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            for best in &mut self.best[held.slot..self.spine.slots(held.key).end] {
+                keep(best, held.version);
+            }
+        }
+    }
+}
+
+fn keep(best: &mut Option<Version>, version: Version) {
+    if best.is_none_or(|best| best.order() < version.order()) {
+        *best = Some(version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    struct Row {
+        key: u8,
+        time: i64,
+        accepted: i64,
+        deleted: bool,
+    }
+
+    fn row() -> impl Strategy<Value = Row> {
+        (0..4u8, -6..6i64, 0..10i64, prop::bool::weighted(0.2))
+            .prop_map(|(key, time, accepted, deleted)| Row { key, time, accepted, deleted })
+    }
+
+    /// Row number = seq. The rule, word for word.
+    fn naive(
+        rows: &[Row],
+        key: Option<u8>,
+        t: i64,
+        ttl: Option<i64>,
+        lag: i64,
+        known_at: Option<i64>,
+    ) -> (Option<i64>, Outcome) {
+        let newest = rows
+            .iter()
+            .enumerate()
+            .filter(|(_, row)| {
+                Some(row.key) == key && row.time + lag <= t && known_at.is_none_or(|k| row.accepted <= k)
+            })
+            .max_by_key(|(seq, row)| (row.time, *seq));
+        match newest {
+            None => (None, Outcome::NotFound),
+            Some((seq, row)) if row.deleted => (Some(seq as i64), Outcome::NotFound),
+            Some((seq, row)) if ttl.is_some_and(|ttl| t - row.time > ttl) => {
+                (Some(seq as i64), Outcome::OutsideMaxAge)
+            }
+            Some((seq, _)) => (Some(seq as i64), Outcome::Present),
+        }
+    }
+
+    /// Offers `order` (seqs) to a sweep, in batches of `step`, and run by run within a batch.
+    fn offer(sweep: &mut Sweep<'_>, spine: &Spine, rows: &[Row], order: &[usize], step: usize, source: u32) {
+        for (batch, seqs) in order.chunks(step).enumerate() {
+            let times: Vec<i64> = seqs.iter().map(|&s| rows[s].time).collect();
+            let accepted: Vec<i64> = seqs.iter().map(|&s| rows[s].accepted).collect();
+            let deleted: BooleanArray = seqs.iter().map(|&s| Some(rows[s].deleted)).collect();
+            let numbers: Vec<i64> = seqs.iter().map(|&s| s as i64).collect();
+            let columns = Rows {
+                event_times: &times,
+                seqs: &numbers,
+                accepted_at: &accepted,
+                deleted: &deleted,
+                first: Place { source, row: (batch * step) as u32 },
+            };
+            let mut start = 0;
+            while start < seqs.len() {
+                let key = rows[seqs[start]].key;
+                let length = seqs[start..].iter().take_while(|&&s| rows[s].key == key).count();
+                if let Some(id) = spine.key(&[key]) {
+                    sweep.offer(id, &columns, start..start + length);
+                }
+                start += length;
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn any_split_and_order_of_history_gives_the_naive_answer(
+            rows in prop::collection::vec(row(), 0..40),
+            questions in prop::collection::vec((prop::option::weighted(0.9, 0..5u8), -8..8i64), 0..20),
+            ttl in prop::option::of(0..6i64),
+            lag in 0..4i64,
+            known_at in prop::option::of(0..10i64),
+            cut in 0..40usize,
+            sorted: bool,
+            step in 1..9usize,
+        ) {
+            let bytes: Vec<u8> = questions.iter().filter_map(|q| q.0).collect();
+            let mut offsets = vec![0u32];
+            for (key, _) in &questions {
+                offsets.push(offsets[offsets.len() - 1] + u32::from(key.is_some()));
+            }
+            let times: Vec<i64> = questions.iter().map(|q| q.1).collect();
+            let spine = Spine::new(&bytes, &offsets, &times, lag);
+
+            let cut = cut.min(rows.len());
+            let mut parts = [(0..cut).collect::<Vec<_>>(), (cut..rows.len()).collect()];
+            let mut sweeps = Vec::new();
+            for (source, part) in parts.iter_mut().enumerate() {
+                if sorted {
+                    part.sort_by_key(|&s| (rows[s].key, rows[s].time, s));
+                }
+                let mut sweep = Sweep::new(&spine, known_at);
+                offer(&mut sweep, &spine, &rows, part, step, source as u32);
+                sweeps.push(sweep);
+            }
+            let second = sweeps.pop().unwrap();
+            let mut first = sweeps.pop().unwrap();
+            first.merge(second);
+
+            for ((&(key, t), newest), row) in questions.iter().zip(first.finish()).zip(0..) {
+                let (seq, outcome) = naive(&rows, key, t, ttl, lag, known_at);
+                prop_assert_eq!(newest.map(|v| v.seq), seq, "spine row {}", row);
+                prop_assert_eq!(judge(newest.as_ref(), t, ttl), outcome);
+                if let Some(v) = newest {
+                    prop_assert_eq!(parts[v.place.source as usize][v.place.row as usize], v.seq as usize);
+                }
+            }
+        }
+
+        #[test]
+        fn a_range_without_questions_is_recognised(keys: Vec<[u8; 2]>, low: [u8; 2], high: [u8; 2]) {
+            let offsets: Vec<u32> = (0..=keys.len() as u32).map(|i| i * 2).collect();
+            let spine = Spine::new(&keys.concat(), &offsets, &vec![0; keys.len()], 0);
+            let asked = |low: &[u8], high: &[u8]| keys.iter().any(|k| &k[..] >= low && (&k[..] <= high || k.starts_with(high)));
+            prop_assert_eq!(spine.asks_within(&low, &high), asked(&low, &high));
+            prop_assert_eq!(spine.asks_within(&low[..1], &high[..1]), asked(&low[..1], &high[..1]));
+        }
+    }
+
+    #[test]
+    fn the_age_limit_is_inclusive() {
+        let version = Version { event_time: 10, seq: 0, place: Place { source: 0, row: 0 }, deleted: false };
+        assert_eq!(judge(Some(&version), 15, Some(5)), Outcome::Present);
+        assert_eq!(judge(Some(&version), 16, Some(5)), Outcome::OutsideMaxAge);
+        assert_eq!(judge(Some(&version), 10, Some(0)), Outcome::Present);
+        assert_eq!(judge(None, 10, None), Outcome::NotFound);
+    }
+}

@@ -1,0 +1,98 @@
+//! Distinct keys, numbered 0, 1, 2, … in the order in which they first come.
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A set of byte strings; each has a dense number. Bytes are kept once, end to end.
+#[derive(Default)]
+pub struct KeyIndex {
+    table: HashTable<u32>,
+    bytes: Vec<u8>,
+    /// Key `id` is `bytes[ends[id - 1]..ends[id]]`.
+    ends: Vec<usize>,
+}
+
+impl KeyIndex {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The bytes of key `id`, which is below [`KeyIndex::len`].
+    pub fn key(&self, id: u32) -> &[u8] {
+        slice(&self.bytes, &self.ends, id)
+    }
+
+    pub fn get(&self, key: &[u8]) -> Option<u32> {
+        self.table.find(xxh3_64(key), |&id| self.key(id) == key).copied()
+    }
+
+    pub fn insert(&mut self, key: &[u8]) -> u32 {
+        let Self { table, bytes, ends } = self;
+        let found = table.entry(
+            xxh3_64(key),
+            |&id| slice(bytes, ends, id) == key,
+            |&id| xxh3_64(slice(bytes, ends, id)),
+        );
+        match found {
+            hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
+            hashbrown::hash_table::Entry::Vacant(entry) => {
+                let id = ends.len() as u32;
+                entry.insert(id);
+                bytes.extend_from_slice(key);
+                ends.push(bytes.len());
+                id
+            }
+        }
+    }
+
+    /// All numbers, in the order of their keys' bytes.
+    pub fn sorted(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = (0..self.len() as u32).collect();
+        ids.sort_unstable_by(|&a, &b| self.key(a).cmp(self.key(b)));
+        ids
+    }
+}
+
+fn slice<'a>(bytes: &'a [u8], ends: &[usize], id: u32) -> &'a [u8] {
+    let id = id as usize;
+    let start = if id == 0 { 0 } else { ends[id - 1] };
+    &bytes[start..ends[id]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_are_dense_and_keys_come_back(keys: Vec<Vec<u8>>) {
+            let mut index = KeyIndex::new();
+            for key in &keys {
+                let id = index.insert(key);
+                prop_assert_eq!(index.insert(key), id);
+                prop_assert_eq!(index.get(key), Some(id));
+                prop_assert_eq!(index.key(id), &key[..]);
+            }
+            let distinct: std::collections::BTreeSet<_> = keys.iter().cloned().collect();
+            prop_assert_eq!(index.len(), distinct.len());
+            let sorted: Vec<_> = index.sorted().into_iter().map(|id| index.key(id).to_vec()).collect();
+            prop_assert_eq!(sorted, distinct.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn an_absent_key_has_no_number() {
+        let mut index = KeyIndex::new();
+        index.insert(b"a");
+        assert_eq!(index.get(b"b"), None);
+    }
+}

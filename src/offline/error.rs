@@ -1,0 +1,95 @@
+//! What can go wrong offline.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use arrow::error::ArrowError;
+use parquet::errors::ParquetError;
+
+use crate::{
+    error::{Code, Coded},
+    offline::tail::TailError,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// A segment is missing, truncated or changed; nothing is read from it.
+    #[error("segment {}: {reason}; restore the file from a backup", path.display())]
+    Corrupt { path: PathBuf, reason: String },
+    #[error("no space left on the device while {doing} {}", path.display())]
+    Full { doing: &'static str, path: PathBuf },
+    #[error("{doing} {}: {source}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("the Delta log in {}: {reason}", path.display())]
+    Log { path: PathBuf, reason: String },
+    #[error(
+        "table `{table}`: version {version} of its Delta log was written by someone else; nothing was stored, the rows \
+         are kept for the next attempt"
+    )]
+    Conflict { table: String, version: u64 },
+    #[error("table `{table}`: expected the row with _seq {expected}, got {found}")]
+    Gap { table: String, expected: u64, found: String },
+    #[error("table `{table}`, column `{column}`: {reason}")]
+    Schema { table: String, column: String, reason: String },
+    #[error(transparent)]
+    Tail(#[from] TailError),
+    #[error("columns of table `{table}`: {source}")]
+    Columns { table: String, source: ArrowError },
+    #[error("{doing} {}: {source}", path.display())]
+    Write { doing: &'static str, path: PathBuf, source: ParquetError },
+}
+
+impl Coded for OfflineError {
+    fn code(&self) -> Code {
+        match self {
+            OfflineError::Corrupt { .. } | OfflineError::Log { .. } => Code::Unavailable,
+            OfflineError::Full { .. } => Code::StorageFull,
+            OfflineError::Tail(error) => error.code(),
+            _ => Code::Internal,
+        }
+    }
+}
+
+impl OfflineError {
+    /// For `map_err` on file operations.
+    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OfflineError {
+        let path = path.to_owned();
+        move |source| {
+            if is_full(&source) {
+                OfflineError::Full { doing, path }
+            } else {
+                OfflineError::Io { doing, path, source }
+            }
+        }
+    }
+
+    /// For `map_err` on what is written as Parquet.
+    pub(super) fn write(doing: &'static str, path: &Path) -> impl FnOnce(ParquetError) -> OfflineError {
+        let path = path.to_owned();
+        move |source| match source {
+            ParquetError::External(inner) if inner.downcast_ref::<io::Error>().is_some_and(is_full) => {
+                OfflineError::Full { doing, path }
+            }
+            source => OfflineError::Write { doing, path, source },
+        }
+    }
+
+    pub(super) fn corrupt(path: &Path, reason: impl ToString) -> OfflineError {
+        OfflineError::Corrupt { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(super) fn log(path: &Path, reason: impl ToString) -> OfflineError {
+        OfflineError::Log { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    pub(super) fn columns(table: &str) -> impl FnOnce(ArrowError) -> OfflineError {
+        let table = table.to_owned();
+        move |source| OfflineError::Columns { table, source }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

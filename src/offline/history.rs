@@ -1,0 +1,110 @@
+//! All acknowledged rows of a table at one moment: its segments, and the tail that no segment holds yet.
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+
+use crate::{
+    model::TableSchema,
+    offline::{
+        OfflineError,
+        evolve::{conform, evolve},
+        layout::Layout,
+        segment_read::{Footer, SegmentRows},
+        seqs::rows_from,
+        table::{STEP, Table, TableSnapshot},
+        tail::Tail,
+    },
+};
+
+/// A consistent view: each acknowledged row once, whatever is appended or compacted meanwhile.
+pub struct History {
+    pub(super) layout: Layout,
+    pub(super) snapshot: Arc<TableSnapshot>,
+    /// In the shape of `schema`.
+    pub(super) tail: Vec<RecordBatch>,
+    pub(super) schema: SchemaRef,
+}
+
+impl History {
+    /// Reads the tail first and takes the snapshot then: what was sealed in between is in both, and is dropped from
+    /// the tail by its `_seq`. The other way round it could be in neither.
+    pub fn open(table: &Table, tail: &dyn Tail, schema: &TableSchema) -> Result<History, OfflineError> {
+        table.layout.check(schema)?;
+        let rows = tail.tail(table.id, table.sealed_seq())?;
+        let snapshot = table.snapshot();
+        let layout = table.layout.clone();
+        let schema = evolve(table.name(), &snapshot.schema, schema.offline())?.schema;
+        let (rows, _) = rows_from(&layout, rows, snapshot.sealed_seq)?;
+        let tail = rows.iter().map(|batch| conform(batch, &schema)).collect::<Result<_, _>>();
+        let tail = tail.map_err(OfflineError::columns(table.name()))?;
+        Ok(History { layout, snapshot, tail, schema })
+    }
+
+    /// The columns: the table's, and those that the schema given has beyond them; each in the wider of the two types.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub fn snapshot(&self) -> &Arc<TableSnapshot> {
+        &self.snapshot
+    }
+
+    /// Rows in all, tombstones included.
+    pub fn rows(&self) -> u64 {
+        let sealed: u64 = self.snapshot.segments.iter().map(|segment| segment.rows).sum();
+        sealed + self.tail.iter().map(|batch| batch.num_rows() as u64).sum::<u64>()
+    }
+
+    /// All rows, in no order that is promised, with the columns named. After an error there is nothing more.
+    pub fn scan(&self, columns: &[&str]) -> Result<Scan<'_>, OfflineError> {
+        let target = self.layout.project(&self.schema, columns)?;
+        Ok(Scan { history: self, target, next: 0, open: None })
+    }
+}
+
+/// Rows of a [`History`], segment by segment, then the tail.
+pub struct Scan<'a> {
+    history: &'a History,
+    target: SchemaRef,
+    /// The next segment, or tail batch after all segments.
+    next: usize,
+    open: Option<SegmentRows>,
+}
+
+impl Scan<'_> {
+    fn step(&mut self) -> Result<Option<RecordBatch>, OfflineError> {
+        loop {
+            if let Some(rows) = &mut self.open {
+                if let Some(batch) = rows.next() {
+                    return batch.map(Some);
+                }
+                self.open = None;
+            }
+            let segments = &self.history.snapshot.segments;
+            let at = self.next;
+            self.next += 1;
+            match segments.get(at) {
+                Some(segment) => self.open = Some(Footer::read(segment)?.rows(&self.target, None, STEP)?),
+                None => {
+                    let batch =
+                        self.history.tail.get(at - segments.len()).map(|batch| conform(batch, &self.target));
+                    return batch.transpose().map_err(OfflineError::columns(&self.history.layout.table));
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Result<RecordBatch, OfflineError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.step().transpose();
+        if !matches!(batch, Some(Ok(_))) {
+            self.next = usize::MAX / 2;
+            self.open = None;
+        }
+        batch
+    }
+}

@@ -1,0 +1,284 @@
+//! The point-in-time join of a table's history to a spine.
+//!
+//! Two passes. The first reads only what choosing takes (keys, event time, seq, acceptance, tombstone), row group by
+//! row group on all cores, and keeps the best version for each spine row. The second reads the wanted columns of the
+//! rows chosen, and of no others. Memory follows the spine, not the history.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use arrow::{
+    array::{Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array},
+    compute::{concat_batches, interleave, partition},
+    datatypes::SchemaRef,
+};
+
+use crate::{
+    compute::as_of::{Outcome, Place, Rows, Spine, Sweep, Version, judge},
+    model::row_keys,
+    offline::{
+        History, OfflineError,
+        evolve::conform,
+        layout::Layout,
+        segment_read::{Footer, GroupBounds},
+        table::STEP,
+    },
+};
+
+/// Encoded entity keys, one for each spine row, as `model::encode_keys` gives them: row `i` is
+/// `bytes[offsets[i]..offsets[i + 1]]`; an empty one has no value.
+#[derive(Clone, Copy)]
+pub struct SpineKeys<'a> {
+    pub bytes: &'a [u8],
+    pub offsets: &'a [u32],
+}
+
+/// A point-in-time question for every row of a spine.
+pub struct AsOf<'a> {
+    pub history: &'a History,
+    pub keys: SpineKeys<'a>,
+    /// Microseconds; as many as there are keys.
+    pub times: &'a [i64],
+    /// Versions older than this (microseconds) at a row's time are not used.
+    pub ttl: Option<i64>,
+    /// A version counts from its event time + `lag` (microseconds) on.
+    pub lag: i64,
+    /// Versions accepted later (microseconds) are not seen.
+    pub known_at: Option<i64>,
+    /// Wanted columns of the table.
+    pub columns: &'a [&'a str],
+}
+
+/// One answer for each spine row, in the spine's order.
+pub struct AsOfResult {
+    /// The wanted columns; null where the outcome is not [`Outcome::Present`].
+    pub features: RecordBatch,
+    /// The event time of the version, null where there is none.
+    pub event_times: TimestampMicrosecondArray,
+    pub outcomes: Vec<Outcome>,
+}
+
+/// A row group to look through.
+struct Task<'a> {
+    footer: &'a Footer,
+    source: u32,
+    group: usize,
+    bounds: GroupBounds,
+}
+
+/// For each spine row the values of the newest version at its time.
+pub fn as_of_join(request: &AsOf<'_>) -> Result<AsOfResult, OfflineError> {
+    let history = request.history;
+    let wanted = history.layout.project(&history.schema, request.columns)?;
+    let spine = Spine::new(request.keys.bytes, request.keys.offsets, request.times, request.lag);
+    let newest = choose(request, &spine)?;
+    drop(spine);
+
+    let judged =
+        newest.iter().zip(request.times).map(|(version, &t)| judge(version.as_ref(), t, request.ttl));
+    let outcomes: Vec<Outcome> = judged.collect();
+    let reported = newest.iter().zip(&outcomes).map(|(version, outcome)| match outcome {
+        Outcome::NotFound => None,
+        Outcome::Present | Outcome::OutsideMaxAge => version.map(|version| version.event_time),
+    });
+    let event_times = reported.collect::<Int64Array>().reinterpret_cast().with_timezone("UTC");
+    let chosen: Vec<Option<Place>> = newest
+        .iter()
+        .zip(&outcomes)
+        .map(|(version, outcome)| {
+            version.filter(|_| *outcome == Outcome::Present).map(|version| version.place)
+        })
+        .collect();
+    drop(newest);
+    let features = fetch(history, &wanted, &chosen)?;
+    Ok(AsOfResult { features, event_times, outcomes })
+}
+
+/// First pass: the newest version for each spine row. Sources are the segments in the snapshot's order, then the
+/// tail's batches.
+fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, OfflineError> {
+    let history = request.history;
+    let layout = &history.layout;
+    let Some(latest) = spine.latest() else { return Ok(vec![None; request.times.len()]) };
+    let target = layout.choosing(&history.schema)?;
+    let segments = &history.snapshot.segments;
+
+    let early = |bounds: Option<(i64, i64)>| bounds.is_none_or(|(earliest, _)| earliest <= latest);
+    let candidates: Vec<usize> = (0..segments.len()).filter(|&i| early(segments[i].event_time)).collect();
+    let footers = in_parallel(&candidates, Vec::new, |footers: &mut Vec<(u32, Footer)>, &segment| {
+        footers.push((segment as u32, Footer::read(&segments[segment])?));
+        Ok(())
+    })?;
+    let footers: Vec<_> = footers.into_iter().flatten().collect();
+    let mut tasks: Vec<Task<'_>> = Vec::new();
+    for (source, footer) in &footers {
+        for (group, bounds) in footer.groups(layout).into_iter().enumerate() {
+            let asked = bounds.key.as_ref().is_none_or(|(low, high)| spine.asks_within(low, high));
+            if asked && early(bounds.event_time) {
+                tasks.push(Task { footer, source: *source, group, bounds });
+            }
+        }
+    }
+    // Large ones first, so that no core is left with one at the end.
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.bounds.rows));
+
+    let new_sweep = || Sweep::new(spine, request.known_at);
+    let mut sweeps = in_parallel(&tasks, new_sweep, |sweep, task| {
+        let mut row = task.bounds.first_row as u32;
+        for batch in task.footer.rows(&target, Some(task.group), STEP)? {
+            let batch = batch?;
+            offer(layout, spine, sweep, &batch, Place { source: task.source, row })?;
+            row += batch.num_rows() as u32;
+        }
+        Ok(())
+    })?
+    .into_iter();
+    let mut best = sweeps.next().unwrap_or_else(new_sweep);
+    sweeps.for_each(|sweep| best.merge(sweep));
+
+    for (batch, source) in history.tail.iter().zip(segments.len() as u32..) {
+        let batch = conform(batch, &target).map_err(OfflineError::columns(&layout.table))?;
+        offer(layout, spine, &mut best, &batch, Place { source, row: 0 })?;
+    }
+    Ok(best.finish())
+}
+
+/// Gives a batch's rows to the sweep, one run of equal keys after the other.
+fn offer(
+    layout: &Layout,
+    spine: &Spine,
+    sweep: &mut Sweep<'_>,
+    batch: &RecordBatch,
+    first: Place,
+) -> Result<(), OfflineError> {
+    if batch.num_rows() == 0 {
+        return Ok(());
+    }
+    let rows = Rows {
+        event_times: layout.event_times(batch)?,
+        seqs: layout.seqs(batch)?,
+        accepted_at: layout.accepted_at(batch)?,
+        deleted: layout.deleted(batch)?,
+        first,
+    };
+    let keys = layout.key_indices(batch.schema_ref())?;
+    let columns: Vec<_> = keys.iter().map(|&index| batch.column(index).clone()).collect();
+    let runs = partition(&columns).map_err(OfflineError::columns(&layout.table))?;
+    let mut bytes = Vec::new();
+    for run in runs.ranges() {
+        bytes.clear();
+        // A key that cannot be encoded cannot be asked for.
+        if row_keys(batch, &keys, run.start, &mut bytes).is_ok()
+            && let Some(key) = spine.key(&bytes)
+        {
+            sweep.offer(key, &rows, run);
+        }
+    }
+    Ok(())
+}
+
+/// Second pass: the values at the places chosen.
+fn fetch(
+    history: &History,
+    wanted: &SchemaRef,
+    chosen: &[Option<Place>],
+) -> Result<RecordBatch, OfflineError> {
+    let layout = &history.layout;
+    let segments = &history.snapshot.segments;
+    let sources = segments.len() + history.tail.len();
+    let mut picked: Vec<Vec<u32>> = vec![Vec::new(); sources];
+    for place in chosen.iter().flatten() {
+        picked[place.source as usize].push(place.row);
+    }
+    for rows in &mut picked {
+        rows.sort_unstable();
+        rows.dedup();
+    }
+
+    let used: Vec<usize> = (0..segments.len()).filter(|&source| !picked[source].is_empty()).collect();
+    let read = in_parallel(&used, Vec::new, |parts: &mut Vec<(usize, RecordBatch)>, &source| {
+        let footer = Footer::read_with_offsets(&segments[source])?;
+        let ranges = consecutive(&picked[source]);
+        let batches = footer.picked(wanted, ranges, STEP)?.collect::<Result<Vec<_>, _>>()?;
+        let rows = concat_batches(wanted, &batches).map_err(OfflineError::columns(&layout.table))?;
+        if rows.num_rows() != picked[source].len() {
+            return Err(OfflineError::corrupt(
+                &segments[source].path,
+                "it has fewer rows than its footer says",
+            ));
+        }
+        parts.push((source, rows));
+        Ok(())
+    })?;
+
+    // Part 0 is a null; after it come the sources that are used. `part_of[source]` is its number.
+    let mut parts: Vec<RecordBatch> = Vec::new();
+    let mut part_of = vec![0; sources];
+    for (source, rows) in read.into_iter().flatten() {
+        parts.push(rows);
+        part_of[source] = parts.len();
+    }
+    for (source, batch) in (segments.len()..).zip(&history.tail) {
+        if !picked[source].is_empty() {
+            parts.push(conform(batch, wanted).map_err(OfflineError::columns(&layout.table))?);
+            part_of[source] = parts.len();
+        }
+    }
+    let position = |place: &Place| {
+        let source = place.source as usize;
+        // Of a segment only the rows picked were read; a tail batch is there as a whole.
+        let row = match source < segments.len() {
+            true => picked[source].partition_point(|&row| row < place.row),
+            false => place.row as usize,
+        };
+        (part_of[source], row)
+    };
+    let positions: Vec<(usize, usize)> =
+        chosen.iter().map(|place| place.as_ref().map_or((0, 0), position)).collect();
+    let mut columns = Vec::with_capacity(wanted.fields().len());
+    for (index, field) in wanted.fields().iter().enumerate() {
+        let null = new_null_array(field.data_type(), 1);
+        let values = parts.iter().map(|part| part.column(index).as_ref());
+        let values: Vec<_> = std::iter::once(null.as_ref()).chain(values).collect();
+        columns.push(interleave(&values, &positions).map_err(OfflineError::columns(&layout.table))?);
+    }
+    let nullable = wanted.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(nullable.collect::<Vec<_>>()));
+    let options = RecordBatchOptions::new().with_row_count(Some(chosen.len()));
+    RecordBatch::try_new_with_options(schema, columns, &options).map_err(OfflineError::columns(&layout.table))
+}
+
+/// Ascending row numbers as ranges.
+fn consecutive(rows: &[u32]) -> impl Iterator<Item = std::ops::Range<usize>> {
+    rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[run.len() - 1] as usize + 1)
+}
+
+/// Runs `work` for each item on all cores, each thread with a state of its own; returns the states.
+fn in_parallel<T: Sync, S: Send>(
+    items: &[T],
+    new_state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, &T) -> Result<(), OfflineError> + Sync,
+) -> Result<Vec<S>, OfflineError> {
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    let next = AtomicUsize::new(0);
+    let run = || {
+        let mut state = new_state();
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(&mut state, item)?;
+        }
+        Ok(state)
+    };
+    if cores <= 1 {
+        return if items.is_empty() { Ok(Vec::new()) } else { run().map(|state| vec![state]) };
+    }
+    thread::scope(|scope| {
+        let threads: Vec<_> = (1..cores).map(|_| scope.spawn(&run)).collect();
+        let mut states = vec![run()];
+        for thread in threads {
+            states.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        states.into_iter().collect()
+    })
+}

@@ -1,0 +1,95 @@
+//! Whether a table's Delta log is what was written: Delta itself has no checksums there, and a changed digit would be
+//! a changed number.
+//!
+//! Each commit of larder's names in its first line the CRC-32C of all lines after it; next to each checkpoint lies a
+//! small file with the checkpoint's. What other writers wrote has neither and is taken as it is.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use fs_err as fs;
+use serde_json::Value;
+
+use crate::offline::{
+    OfflineError,
+    delta_log::log_dir,
+    durable::{NewFile, names, sync_dir},
+};
+
+/// The field of a commit's `commitInfo` with the CRC-32C of the lines after it.
+pub(super) const CRC_FIELD: &str = "larderCrc32c";
+const CHECKPOINT: &str = ".checkpoint.parquet";
+const COMMIT: &str = ".json";
+
+/// Eight hexadecimal digits.
+pub(super) fn hex(crc: u32) -> String {
+    format!("{crc:08x}")
+}
+
+pub(super) fn checkpoint_path(dir: &Path, version: u64) -> PathBuf {
+    log_dir(dir).join(format!("{version:020}{CHECKPOINT}"))
+}
+
+fn crc_path(dir: &Path, version: u64) -> PathBuf {
+    log_dir(dir).join(format!("_{version:020}{CHECKPOINT}.crc32c"))
+}
+
+/// To be called before the checkpoint gets its name, so that there is never one without.
+pub(super) fn write_checkpoint_crc(dir: &Path, version: u64, crc: u32) -> Result<(), OfflineError> {
+    let path = crc_path(dir, version);
+    let mut file = NewFile::create(&log_dir(dir))?;
+    file.write_all(hex(crc).as_bytes()).map_err(OfflineError::io("writing", &path))?;
+    file.rename(&path)?;
+    sync_dir(&log_dir(dir))
+}
+
+/// Checks the newest checkpoint and the commits after it, which is all that opening the table reads.
+pub(super) fn check(dir: &Path) -> Result<(), OfflineError> {
+    let log = log_dir(dir);
+    let names = names(&log)?;
+    let version = |name: &str, end: &str| name.strip_suffix(end).and_then(|v| v.parse::<u64>().ok());
+    let checkpoint = names.iter().filter_map(|name| version(name, CHECKPOINT)).max();
+    if let Some(version) = checkpoint {
+        check_checkpoint(dir, version)?;
+    }
+    for name in &names {
+        if version(name, COMMIT)
+            .is_some_and(|version| checkpoint.is_none_or(|checkpoint| version > checkpoint))
+        {
+            check_commit(&log.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_checkpoint(dir: &Path, version: u64) -> Result<(), OfflineError> {
+    let (path, crc) = (checkpoint_path(dir, version), crc_path(dir, version));
+    let expected = match fs::read(&crc) {
+        Ok(expected) => expected,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(OfflineError::io("reading", &crc)(error)),
+    };
+    let bytes = fs::read(&path).map_err(OfflineError::io("reading", &path))?;
+    if expected != hex(crc32c::crc32c(&bytes)).as_bytes() {
+        let reason =
+            "the checkpoint has changed since it was written; delete it: the commits before it say the same";
+        return Err(OfflineError::log(&path, reason));
+    }
+    Ok(())
+}
+
+fn check_commit(path: &Path) -> Result<(), OfflineError> {
+    let text = fs::read(path).map_err(OfflineError::io("reading", path))?;
+    let end = text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |end| end + 1);
+    let (first, rest) = text.split_at(end);
+    let first: Value = serde_json::from_slice(first).map_err(|error| OfflineError::log(path, error))?;
+    match first.pointer(&format!("/commitInfo/{CRC_FIELD}")) {
+        Some(expected) if *expected != hex(crc32c::crc32c(rest)) => Err(OfflineError::log(
+            path,
+            "the commit has changed since it was written; restore it from a backup",
+        )),
+        _ => Ok(()),
+    }
+}

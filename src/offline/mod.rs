@@ -1,0 +1,42 @@
+//! History: each table's rows as a Delta table of sorted Parquet segments, and point-in-time reads of it.
+//!
+//! A row is in exactly one place: in a segment (`_seq` below the table's `sealed_seq`), or in the tail that the online
+//! store still holds. [`Table::append`] moves a range from the one to the other in one durable Delta commit, which
+//! carries `sealed_seq` as its transaction version. [`History`] reads both as one, and [`as_of_join`] answers from it.
+//!
+//! Nothing here is an actor and nothing here is async; everything may be called from any thread that may block.
+
+mod compact;
+mod delta_log;
+mod delta_read;
+mod durable;
+mod error;
+mod evolve;
+mod history;
+mod join;
+mod layout;
+mod log_check;
+mod merge;
+mod options;
+mod orphans;
+mod segment;
+mod segment_read;
+mod segment_write;
+mod seqs;
+mod sort;
+mod stats;
+mod store;
+mod table;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+pub use compact::CompactOutcome;
+pub use error::OfflineError;
+pub use history::{History, Scan};
+pub use join::{AsOf, AsOfResult, SpineKeys, as_of_join};
+pub use options::OfflineOptions;
+pub use segment::Segment;
+pub use store::OfflineStore;
+pub use table::{Sealed, Table, TableSnapshot};
+pub use tail::{NoTail, Tail, TailError};

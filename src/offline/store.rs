@@ -1,0 +1,69 @@
+//! The directory of tables.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fs_err as fs;
+
+use crate::{
+    model::TableSchema,
+    offline::{
+        OfflineError, OfflineOptions,
+        compact::Maintenance,
+        delta_log::{self, CommitError, Identity, log_dir},
+        delta_read::LogReader,
+        durable::sync_dir,
+        orphans::{has_log, remove_orphans, remove_temporary},
+        table::Table,
+    },
+};
+
+/// All tables of one data directory. One process at a time: the online store's lock sees to that.
+pub struct OfflineStore {
+    dir: PathBuf,
+    options: Arc<OfflineOptions>,
+    log: Arc<LogReader>,
+    open: Mutex<HashMap<String, Arc<Table>>>,
+}
+
+impl OfflineStore {
+    /// Creates `dir` when it is not there. Tables are opened when they are first asked for.
+    pub fn open(dir: &Path, options: OfflineOptions) -> Result<Arc<OfflineStore>, OfflineError> {
+        fs::create_dir_all(dir).map_err(OfflineError::io("creating", dir))?;
+        let dir = fs::canonicalize(dir).map_err(OfflineError::io("opening", dir))?;
+        let log = LogReader::new(options.runtime.clone()).map_err(|error| OfflineError::log(&dir, error))?;
+        Ok(Arc::new(OfflineStore {
+            dir,
+            options: Arc::new(options),
+            log: Arc::new(log),
+            open: Mutex::new(HashMap::new()),
+        }))
+    }
+
+    /// The table of that schema's name, opened or created. What a crash left in its directory is cleared away.
+    pub fn table(&self, schema: &TableSchema) -> Result<Arc<Table>, OfflineError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = open.get(&schema.name) {
+            return Ok(Arc::clone(table));
+        }
+        let dir = self.dir.join(&schema.name);
+        fs::create_dir_all(log_dir(&dir)).map_err(OfflineError::io("creating", &dir))?;
+        remove_temporary(&dir)?;
+        if !has_log(&dir)? {
+            sync_dir(&self.dir)?;
+            sync_dir(&dir)?;
+            let metadata = delta_log::metadata(&schema.name, &Identity::new(), schema.offline())?;
+            let actions = [delta_log::protocol(), metadata];
+            delta_log::commit(&schema.name, &dir, 0, "CREATE TABLE", &actions)
+                .map_err(CommitError::into_inner)?;
+        }
+        let loaded = self.log.load(&dir, &schema.event_time)?;
+        let maintenance = Maintenance::new(remove_orphans(&dir, &loaded)?);
+        let table = Arc::new(Table::new(schema, &dir, &self.options, &self.log, loaded, maintenance)?);
+        open.insert(schema.name.clone(), Arc::clone(&table));
+        Ok(table)
+    }
+}

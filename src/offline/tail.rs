@@ -1,0 +1,38 @@
+//! What the offline store asks of the online one: the acknowledged rows that no segment holds yet.
+
+use arrow::array::RecordBatch;
+
+use crate::{
+    error::{Code, Coded},
+    model::TableId,
+};
+
+/// The acknowledged rows of each table that are not sealed yet.
+pub trait Tail: Send + Sync {
+    /// All acknowledged rows of `table` with `_seq >= from_seq`, ascending and without gaps, in the offline schema
+    /// of the version that wrote them. Rows that a segment holds by now may be missing at the front.
+    fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError>;
+}
+
+/// The tail could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("rows that are not yet in a segment cannot be read: {reason}")]
+pub struct TailError {
+    pub code: Code,
+    pub reason: String,
+}
+
+impl Coded for TailError {
+    fn code(&self) -> Code {
+        self.code
+    }
+}
+
+/// No tail: for tables of which every row is in a segment.
+pub struct NoTail;
+
+impl Tail for NoTail {
+    fn tail(&self, _: TableId, _: u64) -> Result<Vec<RecordBatch>, TailError> {
+        Ok(Vec::new())
+    }
+}

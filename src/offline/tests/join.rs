@@ -1,0 +1,145 @@
+//! The whole join against the rule, however the rows are spread over segments and tail.
+
+use super::*;
+use crate::{
+    compute::as_of::Outcome,
+    model::encode_keys,
+    offline::{AsOf, SpineKeys, as_of_join},
+};
+
+#[derive(Debug, Clone)]
+struct Question {
+    /// None: null.
+    key: Option<(String, i64)>,
+    time: i64,
+}
+
+fn question() -> impl Strategy<Value = Question> {
+    (prop::option::weighted(0.9, 0..5usize), 0..2i64, -25..25i64).prop_map(|(name, n, time)| Question {
+        key: name.map(|name| (["", "a", "b", "a\0", "none"][name].to_owned(), n)),
+        time,
+    })
+}
+
+struct Limits {
+    ttl: Option<i64>,
+    lag: i64,
+    known_at: Option<i64>,
+}
+
+/// The rule, word for word: outcome, `x`, event time.
+fn naive(rows: &[Row], question: &Question, limits: &Limits) -> (Outcome, Option<f64>, Option<i64>) {
+    let newest = rows
+        .iter()
+        .enumerate()
+        .filter(|(_, row)| Some(&row.key) == question.key.as_ref())
+        .filter(|(_, row)| row.time + limits.lag <= question.time)
+        .filter(|(_, row)| limits.known_at.is_none_or(|k| row.accepted <= k))
+        .max_by_key(|(seq, row)| (row.time, *seq));
+    match newest {
+        None => (Outcome::NotFound, None, None),
+        Some((_, row)) if row.deleted => (Outcome::NotFound, None, None),
+        Some((_, row)) if limits.ttl.is_some_and(|ttl| question.time - row.time > ttl) => {
+            (Outcome::OutsideMaxAge, None, Some(row.time))
+        }
+        Some((_, row)) => (Outcome::Present, row.x.map(f64::from), Some(row.time)),
+    }
+}
+
+fn ask(
+    history: &History,
+    questions: &[Question],
+    limits: &Limits,
+) -> Vec<(Outcome, Option<f64>, Option<i64>)> {
+    let keys = RecordBatch::try_from_iter([
+        (
+            "name",
+            Arc::new(questions.iter().map(|q| q.key.as_ref().map(|k| k.0.as_str())).collect::<StringArray>())
+                as ArrayRef,
+        ),
+        ("n", Arc::new(questions.iter().map(|q| q.key.as_ref().map(|k| k.1)).collect::<Int64Array>())),
+    ])
+    .unwrap();
+    let (bytes, offsets) = encode_keys(&keys, &[0, 1], |_, _| {});
+    let times: Vec<i64> = questions.iter().map(|q| q.time).collect();
+    let result = as_of_join(&AsOf {
+        history,
+        keys: SpineKeys { bytes: &bytes, offsets: &offsets },
+        times: &times,
+        ttl: limits.ttl,
+        lag: limits.lag,
+        known_at: limits.known_at,
+        columns: &["x", "y"],
+    })
+    .unwrap();
+    assert_eq!(result.features.num_rows(), questions.len());
+    let x = result.features.column(0).as_primitive::<Float64Type>();
+    let answers = result.outcomes.iter().zip(x).zip(&result.event_times);
+    answers.map(|((&outcome, x), time)| (outcome, x, time)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn any_spread_over_segments_and_tail_gives_the_naive_answers(
+        rows in prop::collection::vec(row(), 0..70),
+        questions in prop::collection::vec(question(), 0..30),
+        cuts in prop::collection::vec(0..70usize, 0..5),
+        compact_after in 0..5usize,
+        ttl in prop::option::of(0..15i64),
+        lag in 0..4i64,
+        known_at in prop::option::of(0..30i64),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let table = open(dir.path());
+        let outbox = Outbox::default();
+        let (v1, v2) = (schema(1), schema(2));
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(rows.len())).collect();
+        cuts.sort_unstable();
+        let mut sealed = 0;
+        for (number, &cut) in cuts.iter().enumerate() {
+            table.append(&v1, vec![batch(&v1, &rows[sealed..cut], sealed as u64)], cut as u64).unwrap();
+            sealed = cut;
+            if number == compact_after {
+                table.compact().unwrap();
+            }
+        }
+        // The tail: some of it written with version 1, the rest with version 2.
+        let middle = (sealed + rows.len()) / 2;
+        outbox.push(batch(&v1, &rows[sealed..middle], sealed as u64));
+        outbox.push(batch(&v2, &rows[middle..], middle as u64));
+
+        let limits = Limits { ttl, lag, known_at };
+        let history = History::open(&table, &outbox, &v2).unwrap();
+        let answers = ask(&history, &questions, &limits);
+        for (question, answer) in questions.iter().zip(answers) {
+            prop_assert_eq!(answer, naive(&rows, question, &limits), "{:?}", question);
+        }
+    }
+}
+
+#[test]
+fn a_column_that_no_segment_has_is_null_and_an_unknown_one_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = open(dir.path());
+    let rows = [Row { key: ("a".into(), 0), time: 0, accepted: 0, x: Some(1), deleted: false }];
+    table.append(&schema(1), vec![batch(&schema(1), &rows, 0)], 1).unwrap();
+    let history = History::open(&table, &Outbox::default(), &schema(2)).unwrap();
+    let mut bytes = b"a\0\0".to_vec();
+    bytes.extend_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0]);
+    let request = |columns| AsOf {
+        history: &history,
+        keys: SpineKeys { bytes: &bytes, offsets: &[0, 11] },
+        times: &[0],
+        ttl: Some(0),
+        lag: 0,
+        known_at: None,
+        columns,
+    };
+    let result = as_of_join(&request(&["y"])).unwrap();
+    assert_eq!(result.outcomes, [Outcome::Present]);
+    assert!(result.features.column(0).is_null(0));
+    let nothing = as_of_join(&request(&[])).unwrap();
+    assert_eq!((nothing.features.num_rows(), nothing.features.num_columns()), (1, 0));
+    assert!(as_of_join(&request(&["z"])).is_err());
+}

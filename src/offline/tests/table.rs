@@ -1,0 +1,254 @@
+//! Appending, evolving, compacting, expiring.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    error::{Code, Coded},
+    model::Timestamp,
+    offline::{CompactOutcome, NoTail, OfflineError},
+};
+
+fn rows(times: std::ops::Range<i64>) -> Vec<Row> {
+    let row = |time| Row {
+        key: ("k".into(), time % 3),
+        time,
+        accepted: time,
+        x: Some(time as i32),
+        deleted: false,
+    };
+    times.map(row).collect()
+}
+
+fn files(table: &Table) -> usize {
+    let names = std::fs::read_dir(&table.dir).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".parquet")).count()
+}
+
+#[test]
+fn rows_are_in_once_and_survive_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let v1 = schema(1);
+    let all = rows(0..30);
+    let table = open(dir.path());
+    assert_eq!(table.sealed_seq(), 0);
+    let sealed = table.append(&v1, vec![batch(&v1, &all[..10], 0)], 10).unwrap();
+    assert_eq!((sealed.sealed_seq, sealed.rows, sealed.segments), (10, 10, 1));
+    // The same again, as after a crash before the outbox forgot them; then with new rows behind.
+    assert_eq!(table.append(&v1, vec![batch(&v1, &all[..10], 0)], 10).unwrap().rows, 0);
+    let sealed =
+        table.append(&v1, vec![batch(&v1, &all[5..15], 5), batch(&v1, &all[15..30], 15)], 30).unwrap();
+    assert_eq!((sealed.sealed_seq, sealed.rows, sealed.segments), (30, 20, 2));
+
+    for table in [table, open(dir.path())] {
+        let snapshot = table.snapshot();
+        assert_eq!((snapshot.delta_version, snapshot.sealed_seq), (2, 30));
+        assert_eq!(snapshot.segments.iter().map(|s| s.rows).sum::<u64>(), 30);
+        let first = snapshot.segments.iter().find(|s| s.seq == Some((0, 9))).unwrap();
+        assert_eq!(first.event_time, Some((0, 9)));
+        assert_eq!(contents(&History::open(&table, &NoTail, &v1).unwrap()), expected(&all, usize::MAX));
+        table.verify().unwrap();
+    }
+}
+
+#[test]
+fn a_gap_stores_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let v1 = schema(1);
+    let all = rows(0..10);
+    let table = open(dir.path());
+    let beyond = table.append(&v1, vec![batch(&v1, &all, 1)], 11);
+    let short = table.append(&v1, vec![batch(&v1, &all[..5], 0)], 10);
+    let long = table.append(&v1, vec![batch(&v1, &all, 0)], 5);
+    for result in [beyond, short, long] {
+        assert!(matches!(result, Err(OfflineError::Gap { .. })), "{result:?}");
+    }
+    assert_eq!((table.sealed_seq(), files(&table)), (0, 0));
+}
+
+#[test]
+fn the_tail_joins_on_without_loss_or_doubling() {
+    let dir = tempfile::tempdir().unwrap();
+    let v1 = schema(1);
+    let all = rows(0..20);
+    let table = open(dir.path());
+    let outbox = Outbox::default();
+    outbox.push(batch(&v1, &all[..12], 0));
+    outbox.push(batch(&v1, &all[12..], 12));
+    table.append(&v1, vec![batch(&v1, &all[..7], 0)], 7).unwrap();
+    assert_eq!(contents(&History::open(&table, &outbox, &v1).unwrap()), expected(&all, usize::MAX));
+
+    /// A tail that seals rows while it is being read.
+    struct Racing<'a>(&'a Table, &'a Outbox, Vec<Row>);
+    impl Tail for Racing<'_> {
+        fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError> {
+            let rows = self.1.tail(table, from_seq);
+            self.0.append(&schema(1), vec![batch(&schema(1), &self.2[7..15], 7)], 15).unwrap();
+            rows
+        }
+    }
+    let history = History::open(&table, &Racing(&table, &outbox, all.clone()), &v1).unwrap();
+    assert_eq!(history.snapshot().sealed_seq, 15);
+    assert_eq!(history.rows(), 20);
+    assert_eq!(contents(&history), expected(&all, usize::MAX));
+
+    // An outbox that has lost rows is an error, not a short history.
+    let torn = Outbox::default();
+    torn.push(batch(&v1, &all[17..], 17));
+    struct Whole(Outbox);
+    impl Tail for Whole {
+        fn tail(&self, _: TableId, _: u64) -> Result<Vec<RecordBatch>, TailError> {
+            Ok(self.0.0.lock().unwrap().clone())
+        }
+    }
+    assert!(matches!(History::open(&table, &Whole(torn), &v1), Err(OfflineError::Gap { expected: 15, .. })));
+}
+
+#[test]
+fn compaction_keeps_rows_and_files_go_when_nobody_reads_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let v1 = schema(1);
+    let all = rows(0..20);
+    let table = open(dir.path());
+    for at in 0..10 {
+        table
+            .append(&v1, vec![batch(&v1, &all[at * 2..at * 2 + 2], at as u64 * 2)], at as u64 * 2 + 2)
+            .unwrap();
+    }
+    let before = History::open(&table, &NoTail, &v1).unwrap();
+    assert_eq!(table.compact().unwrap(), CompactOutcome { merged: 10, written: 2, rows: 20, dropped: 0 });
+    assert_eq!(table.sealed_seq(), 20);
+    assert_eq!(contents(&History::open(&table, &NoTail, &v1).unwrap()), expected(&all, usize::MAX));
+    assert_eq!(table.snapshot().segments.iter().map(|s| s.rows).collect::<Vec<_>>(), [12, 8]);
+
+    assert_eq!((table.vacuum(Duration::ZERO).unwrap(), files(&table)), (0, 12));
+    assert_eq!(contents(&before), expected(&all, usize::MAX));
+    drop(before);
+    assert_eq!(table.vacuum(Duration::from_secs(3600)).unwrap(), 0);
+    assert_eq!((table.vacuum(Duration::ZERO).unwrap(), files(&table)), (10, 2));
+    assert_eq!(
+        contents(&History::open(&open(dir.path()), &NoTail, &v1).unwrap()),
+        expected(&all, usize::MAX)
+    );
+}
+
+#[test]
+fn old_segments_expire_at_once_and_old_rows_at_the_next_merge() {
+    let dir = tempfile::tempdir().unwrap();
+    let v1 = schema(1);
+    let all = rows(0..30);
+    let table = open(dir.path());
+    for at in [0, 10, 20] {
+        table.append(&v1, vec![batch(&v1, &all[at..at + 10], at as u64)], at as u64 + 10).unwrap();
+    }
+    assert_eq!(table.expire(Timestamp::from_micros(15)).unwrap(), 10);
+    let left = |from: usize| expected(&all, usize::MAX).split_off(from);
+    assert_eq!(contents(&History::open(&table, &NoTail, &v1).unwrap()), left(10));
+    assert_eq!(table.compact().unwrap().dropped, 5);
+    assert_eq!(contents(&History::open(&table, &NoTail, &v1).unwrap()), left(15));
+    assert_eq!(table.expire(Timestamp::from_micros(100)).unwrap(), 15);
+    assert_eq!(contents(&History::open(&table, &NoTail, &v1).unwrap()), []);
+    assert_eq!((open(dir.path()).sealed_seq(), table.sealed_seq()), (30, 30));
+}
+
+#[test]
+fn a_commit_of_someone_else_is_a_conflict_and_the_next_attempt_goes_on_top() {
+    let dir = tempfile::tempdir().unwrap();
+    let v1 = schema(1);
+    let all = rows(0..9);
+    let table = open(dir.path());
+    let other = open(dir.path());
+    other.append(&v1, vec![batch(&v1, &all[..3], 0)], 3).unwrap();
+    let conflict = table.append(&v1, vec![batch(&v1, &all[..6], 0)], 6);
+    assert!(matches!(conflict, Err(OfflineError::Conflict { version: 1, .. })), "{conflict:?}");
+    assert_eq!(files(&table), 1);
+    assert_eq!(table.append(&v1, vec![batch(&v1, &all[..6], 0)], 6).unwrap().rows, 3);
+    assert_eq!(
+        contents(&History::open(&open(dir.path()), &NoTail, &v1).unwrap()),
+        expected(&all[..6], usize::MAX)
+    );
+}
+
+#[test]
+fn a_schema_that_does_not_fit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = open(dir.path());
+    let keys = || vec![column("name", DataType::String), column("n", DataType::Int64)];
+    let text = TableSchema::feature_view(TableId(7), "view", 3, keys(), vec![column("x", DataType::String)]);
+    let unkeyed = TableSchema::feature_view(TableId(7), "view", 3, keys()[..1].to_vec(), vec![]);
+    for schema in [text, unkeyed] {
+        let Err(error) = table.append(&schema, vec![], 1) else { panic!("accepted") };
+        assert!(matches!(error, OfflineError::Schema { .. }), "{error}");
+        assert_eq!(error.code(), Code::Internal);
+        assert!(History::open(&table, &NoTail, &schema).is_err());
+    }
+}
+
+#[test]
+fn a_source_has_no_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let events = TableSchema::source(
+        TableId(7),
+        "events",
+        1,
+        "at",
+        vec![column("v", DataType::Array(Box::new(DataType::Int64)))],
+        None,
+    );
+    let table = OfflineStore::open(dir.path(), options()).unwrap().table(&events).unwrap();
+    let times =
+        |t: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(t).with_timezone("UTC")) };
+    let mut lists = arrow::array::ListBuilder::new(arrow::array::Int64Builder::new())
+        .with_field(arrow::datatypes::Field::new("element", Arrow::Int64, true));
+    lists.append_value([Some(1), None]);
+    lists.append_null();
+    let columns: Vec<ArrayRef> = vec![
+        times(vec![5, 4]),
+        Arc::new(lists.finish()),
+        Arc::new(Int64Array::from(vec![0, 1])),
+        times(vec![9, 9]),
+        Arc::new(BooleanArray::from(vec![false, false])),
+    ];
+    let batch = RecordBatch::try_new(Arc::clone(events.offline()), columns).unwrap();
+    table.append(&events, vec![batch.clone()], 2).unwrap();
+    let table = OfflineStore::open(dir.path(), options()).unwrap().table(&events).unwrap();
+    let history = History::open(&table, &NoTail, &events).unwrap();
+    let read = history.scan(&["at", "v", SEQ, "_accepted_at", "_deleted"]).unwrap().next().unwrap().unwrap();
+    assert_eq!(
+        read,
+        arrow::compute::take_record_batch(&batch, &arrow::array::UInt32Array::from(vec![1, 0])).unwrap()
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn any_course_of_appends_evolution_compaction_and_restarts_keeps_every_row(
+        rows in prop::collection::vec(row(), 1..60),
+        steps in prop::collection::vec((0..12usize, 0..5u8), 1..14),
+        y_from in 0..60usize,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut table = open(dir.path());
+        let mut sealed = 0;
+        for (take, what) in steps {
+            // An append is of one version.
+            let version = if sealed < y_from { 1 } else { 2 };
+            let limit = if sealed < y_from { y_from.min(rows.len()) } else { rows.len() };
+            let to = (sealed + take).min(limit);
+            let schema = schema(version);
+            table.append(&schema, vec![batch(&schema, &rows[sealed..to], sealed as u64)], to as u64).unwrap();
+            sealed = to;
+            match what {
+                0 => { table.compact().unwrap(); }
+                1 => { table.vacuum(Duration::ZERO).unwrap(); }
+                2 => table = open(dir.path()),
+                _ => {}
+            }
+        }
+        prop_assert_eq!(table.sealed_seq(), sealed as u64);
+        let history = History::open(&table, &NoTail, &schema(2)).unwrap();
+        prop_assert_eq!(contents(&history), expected(&rows[..sealed], y_from));
+        table.verify().unwrap();
+    }
+}
