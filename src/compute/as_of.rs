@@ -52,13 +52,17 @@ pub enum Outcome {
 
 /// The outcome at time `t` (microseconds) when `newest` is the version chosen for it.
 pub fn judge(newest: Option<&Version>, t: i64, ttl: Option<i64>) -> Outcome {
-    match newest {
-        None => Outcome::NotFound,
-        Some(version) if version.deleted => Outcome::NotFound,
-        Some(version) if ttl.is_some_and(|ttl| t.saturating_sub(version.event_time) > ttl) => {
-            Outcome::OutsideMaxAge
-        }
-        Some(_) => Outcome::Present,
+    newest.map_or(Outcome::NotFound, |version| age_judgement(version.deleted, version.event_time, t, ttl))
+}
+
+/// The same for the parts of a version that the online store keeps.
+pub fn age_judgement(deleted: bool, event_time: i64, t: i64, ttl: Option<i64>) -> Outcome {
+    if deleted {
+        Outcome::NotFound
+    } else if ttl.is_some_and(|ttl| t.saturating_sub(event_time) > ttl) {
+        Outcome::OutsideMaxAge
+    } else {
+        Outcome::Present
     }
 }
 

@@ -46,7 +46,6 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "Prometheus text exposition", body = String, content_type = "text/plain")))]
 pub async fn prometheus(State(app): State<Arc<App>>) -> Response {
-    metrics::observe_process();
     metrics::record_free_bytes(app.shards.free_bytes());
     let catalog = app.catalog.current();
     metrics::record_registry_version(catalog.version);

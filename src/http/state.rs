@@ -5,13 +5,12 @@ use std::{
     time::Instant,
 };
 
-use metrics_exporter_prometheus::PrometheusHandle;
-
 use crate::{
     actor::Link,
     clock::Clock,
     config::Config,
     ingest::Ingest,
+    metrics::MetricsHandle,
     registry::{CatalogHandle, actor::RegistryActor},
     serve::Reads,
     shard::{Quarantine, Shards},
@@ -28,7 +27,7 @@ pub struct App {
     pub reads: Arc<Reads>,
     pub quarantine: Quarantine,
     pub readiness: Readiness,
-    pub metrics: PrometheusHandle,
+    pub metrics: MetricsHandle,
     pub started: Instant,
     /// Training sets that may be built at the same time; more wait.
     pub training_slots: tokio::sync::Semaphore,

@@ -71,16 +71,15 @@ pub async fn training_sets(
     let wanted = Wanted::from_parts(query.feature_service, features)?;
     let permit = app.training_slots.acquire().await.map_err(|_| Problem::internal("the node is stopping"))?;
     let worker = Arc::clone(&app);
-    let bytes = tokio::task::spawn_blocking(move || -> Result<Vec<u8>, Problem> {
-        let limits = &worker.config.limits;
-        let body = decompress(encoding.as_deref(), body, limits.body_bytes, limits.decompression_ratio)?;
+    let (bytes, rows) = tokio::task::spawn_blocking(move || -> Result<(Vec<u8>, usize), Problem> {
+        let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)?;
         let resolved = wanted.resolve(&worker.catalog.current())?;
         // A key such as 007 stays text where the view says so, whatever it looks like.
         let mut types: BTreeMap<String, DataType> =
             resolved.join_keys().into_iter().map(|key| (key.name, key.data_type)).collect();
         let event_time = query.event_time.clone().unwrap_or_else(|| EVENT_TIME.to_owned());
         types.insert(event_time, DataType::Timestamp);
-        let max_decoded_bytes = Some(limits.body_bytes.saturating_mul(DECODED_FACTOR));
+        let max_decoded_bytes = Some(worker.ingest.max_body.saturating_mul(DECODED_FACTOR));
         let spine = read_spine(given, body, &ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })?;
         let request = TrainingRequest {
             wanted,
@@ -92,12 +91,12 @@ pub async fn training_sets(
         let set = worker.reads.training_set(&request)?;
         let mut writer = TableWriter::new(wanted_format, Vec::new(), set.schema())?;
         writer.write(&set)?;
-        Ok(writer.finish()?)
+        Ok((writer.finish()?, set.num_rows()))
     })
     .await
     .map_err(|_| Problem::internal("the training set could not be built"))??;
     drop(permit);
-    metrics::record_training(started.elapsed());
+    metrics::record_training(rows, started.elapsed());
     Ok(([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response())
 }
 

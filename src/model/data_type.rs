@@ -143,8 +143,18 @@ mod tests {
     #[test]
     fn every_type_reads_back_as_it_is_written() {
         for text in [
-            "bool", "int32", "int64", "float32", "float64", "string", "bytes", "timestamp", "json",
-            "array<int64>", "array<string>", "array<float32, 128>",
+            "bool",
+            "int32",
+            "int64",
+            "float32",
+            "float64",
+            "string",
+            "bytes",
+            "timestamp",
+            "json",
+            "array<int64>",
+            "array<string>",
+            "array<float32, 128>",
         ] {
             assert_eq!(text.parse::<DataType>().unwrap().to_string(), text);
         }
@@ -152,7 +162,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "int", "array<>", "array<array<int64>>", "array<int64, 3>", "array<float32, 0>", "array<float32, -1>"] {
+        for text in [
+            "",
+            "int",
+            "array<>",
+            "array<array<int64>>",
+            "array<int64, 3>",
+            "array<float32, 0>",
+            "array<float32, -1>",
+        ] {
             assert!(text.parse::<DataType>().is_err(), "{text}");
         }
     }

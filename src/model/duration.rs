@@ -11,8 +11,14 @@ pub struct Duration(i64);
 pub struct ParseDurationError(pub String);
 
 /// Unit suffixes with their microseconds, longest suffix first so that `ms` is not read as `m` + `s`.
-const UNITS: [(&str, i64); 6] =
-    [("ms", 1_000), ("us", 1), ("s", 1_000_000), ("m", 60_000_000), ("h", 3_600_000_000), ("d", 86_400_000_000)];
+const UNITS: [(&str, i64); 6] = [
+    ("ms", 1_000),
+    ("us", 1),
+    ("s", 1_000_000),
+    ("m", 60_000_000),
+    ("h", 3_600_000_000),
+    ("d", 86_400_000_000),
+];
 
 impl Duration {
     pub const ZERO: Duration = Duration(0);

@@ -28,7 +28,12 @@ pub enum KeyError {
 pub const MAX_KEY_STRING: usize = 1024;
 
 /// Appends one join key's value to `out`.
-pub fn encode_key_part(name: &str, data_type: &DataType, value: &Value, out: &mut Vec<u8>) -> Result<(), KeyError> {
+pub fn encode_key_part(
+    name: &str,
+    data_type: &DataType,
+    value: &Value,
+    out: &mut Vec<u8>,
+) -> Result<(), KeyError> {
     match (data_type, value) {
         (_, Value::Null) => return Err(KeyError::Null(name.to_owned())),
         (DataType::String, Value::String(text)) => push_str(name, text, out)?,
@@ -91,7 +96,12 @@ pub fn encode_keys(
 }
 
 /// Appends the key of one row of `batch` to `out`.
-pub fn row_keys(batch: &RecordBatch, columns: &[usize], row: usize, out: &mut Vec<u8>) -> Result<(), KeyError> {
+pub fn row_keys(
+    batch: &RecordBatch,
+    columns: &[usize],
+    row: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), KeyError> {
     for &index in columns {
         let array = batch.column(index);
         let schema = batch.schema_ref();
@@ -136,7 +146,10 @@ mod tests {
     #[test]
     fn parts_do_not_run_into_each_other() {
         let key = |a: &str, b: &str| {
-            encode(&[(DataType::String, Value::String(a.into())), (DataType::String, Value::String(b.into()))])
+            encode(&[
+                (DataType::String, Value::String(a.into())),
+                (DataType::String, Value::String(b.into())),
+            ])
         };
         assert_ne!(key("a", "bc"), key("ab", "c"));
         assert_ne!(key("a\0", "b"), key("a", "\0b"));

@@ -59,7 +59,13 @@ pub struct TableSchema {
 }
 
 impl TableSchema {
-    pub fn feature_view(table: TableId, name: &str, version: u32, keys: Vec<Column>, columns: Vec<Column>) -> Self {
+    pub fn feature_view(
+        table: TableId,
+        name: &str,
+        version: u32,
+        keys: Vec<Column>,
+        columns: Vec<Column>,
+    ) -> Self {
         Self::new(table, name, TableKind::FeatureView, version, keys, EVENT_TIME, columns, None)
     }
 
@@ -128,7 +134,8 @@ impl TableSchema {
     fn data_fields(&self) -> Vec<Field> {
         let keys = self.keys.iter().map(|key| Field::new(&key.name, key.data_type.arrow(), false));
         let time = std::iter::once(Field::new(&self.event_time, DataType::arrow_timestamp(), false));
-        let columns = self.columns.iter().map(|column| Field::new(&column.name, column.data_type.arrow(), true));
+        let columns =
+            self.columns.iter().map(|column| Field::new(&column.name, column.data_type.arrow(), true));
         keys.chain(time).chain(columns).collect()
     }
 }

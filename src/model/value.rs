@@ -61,7 +61,10 @@ impl Value {
                     return Err(format!("expected {data_type}, got {} values", items.len()));
                 }
                 Value::Array(
-                    items.iter().map(|i| Value::from_json(i, &DataType::Float32)).collect::<Result<_, _>>()?,
+                    items
+                        .iter()
+                        .map(|i| Value::from_json(i, &DataType::Float32))
+                        .collect::<Result<_, _>>()?,
                 )
             }
             _ => return Err(wrong()),

@@ -6,8 +6,6 @@ use crate::{offline::OfflineError, registry::RegistryError, shard::ShardError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    #[error("server.listen: `{0}` is not an address such as 127.0.0.1:6566")]
-    Address(String),
     #[error("cannot listen on {address}: {source}")]
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("the data directory {path}: {source}", path = .path.display())]
@@ -18,6 +16,8 @@ pub enum NodeError {
     Shard(#[from] ShardError),
     #[error("the offline store: {0}")]
     Offline(#[from] OfflineError),
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::MetricsError),
     #[error("the registry: {0}")]
     Registry(#[from] RegistryError),
     #[error("{0}")]

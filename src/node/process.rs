@@ -120,20 +120,14 @@ fn in_system<T>(
     future: impl Future<Output = Result<T, NodeError>>,
 ) -> Result<T, NodeError> {
     let workers = if workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { workers };
-    // Built here first, so that a failure is an error and not a panic inside actix.
+    // Built here, so that a failure is an error and not a panic inside actix.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_name("larder-worker")
         .enable_all()
         .build()
         .map_err(NodeError::Runtime)?;
-    let runtime = std::sync::Mutex::new(Some(runtime));
-    let system = System::with_tokio_rt(move || {
-        let runtime = runtime.lock().unwrap_or_else(|e| e.into_inner()).take();
-        #[allow(clippy::expect_used)]
-        runtime.expect("actix asks for its runtime once")
-    });
-    system.block_on(future)
+    System::with_tokio_rt(move || runtime).block_on(future)
 }
 
 async fn wait_for_signal() {

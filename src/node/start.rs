@@ -49,27 +49,27 @@ const TRAINING_SLOTS: usize = 2;
 
 pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let config = Arc::new(config);
-    let metrics_handle = metrics::install();
+    let metrics_handle = metrics::install()?;
     // First of all, so that a wrong address or a second node is noticed before any work.
-    let listener = bind(&config.server.listen).await?;
+    let listener = bind(config.server.listen).await?;
     let address = listener.local_addr().map_err(NodeError::Runtime)?;
 
     let data = config.data.dir.clone();
     create_dir(&data.join(ONLINE))?;
     create_dir(&data.join(OFFLINE))?;
     let options = StoreOptions {
-        memtable: config.online.memtable_bytes,
-        block_cache: config.online.block_cache_bytes,
-        max_journal: config.online.max_journal_bytes,
+        memtable: config.online.memtable_bytes.0,
+        block_cache: config.online.block_cache_bytes.0,
+        max_journal: config.online.max_journal_bytes.0,
     };
-    let (store, shard_count) = Store::open(&data.join(ONLINE), options, config.online.shards)?;
+    let (store, shard_count) = Store::open(&data.join(ONLINE), options, usize::from(config.online.shards))?;
     let catalog = CatalogHandle::default();
     let registry = Registry::open(Box::new(FjallRegistryLog::new(store.clone())), clock.clone(), catalog.clone())?;
 
     let offline = OfflineStore::open(
         &data.join(OFFLINE),
         OfflineOptions {
-            compact_segments: config.offline.compact_segments,
+            compact_min_segments: config.offline.compact_segments,
             segment_rows: config.offline.segment_rows,
             ..OfflineOptions::default()
         },
@@ -97,11 +97,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let segments = Arbiter::new();
     let writer = start_writer(&config, &offline, &outbox, &catalog, &clock, &segments, &supervisor)?;
 
-    let cache = RowCache::new(config.online.cache_bytes);
+    let cache = RowCache::new(config.online.cache_bytes.as_usize());
     let limits = WriteLimits {
-        in_flight: config.ingest.max_in_flight_bytes,
-        backlog: config.offline.seal_rows.saturating_mul(BACKLOG_FACTOR),
-        min_free: config.ingest.min_free_bytes,
+        in_flight: config.ingest.max_in_flight_bytes.as_usize(),
+        backlog: (config.offline.seal_rows as u64).saturating_mul(BACKLOG_FACTOR),
+        min_free: config.ingest.min_free_bytes.0,
         data_dir: data.clone(),
     };
     let shards = Shards::new(shard_count, committed.clone(), limits);
@@ -132,9 +132,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             catalog: catalog.clone(),
             shards: shards.clone(),
             clock: clock.clone(),
-            limits: DecodeLimits::from(&config.limits),
-            max_body: config.limits.body_bytes,
-            max_ratio: config.limits.decompression_ratio,
+            limits: decode_limits(&config),
+            max_body: config.limits.body_bytes.as_usize(),
+            max_ratio: usize::try_from(config.limits.decompression_ratio).unwrap_or(usize::MAX),
             retrying: Arc::default(),
         },
         reads: Arc::new(Reads {
@@ -168,13 +168,26 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     Ok(Node { address, app, writer, arbiters, http, stop_http, ticks })
 }
 
-async fn bind(listen: &str) -> Result<TcpListener, NodeError> {
-    let address: SocketAddr = listen.parse().map_err(|_| NodeError::Address(listen.to_owned()))?;
+async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address).await.map_err(|source| NodeError::Bind { address, source })
 }
 
 fn create_dir(path: &Path) -> Result<(), NodeError> {
     std::fs::create_dir_all(path).map_err(|source| NodeError::DataDir { path: path.to_owned(), source })
+}
+
+/// Rows take more room as Arrow than as text: a number that is 8 bytes there may be 2 in CSV.
+const DECODED_FACTOR: usize = 4;
+
+fn decode_limits(config: &Config) -> DecodeLimits {
+    let limits = &config.limits;
+    DecodeLimits {
+        max_json_rows: limits.json_rows,
+        max_json_depth: limits.json_depth,
+        max_string: limits.string_bytes.as_usize(),
+        max_key: limits.key_bytes.as_usize(),
+        max_decoded_bytes: limits.body_bytes.as_usize().saturating_mul(DECODED_FACTOR),
+    }
 }
 
 /// Starts an actor now and, through the supervisor, whenever it died.
@@ -233,7 +246,7 @@ fn start_writer(
             unsealed: outbox.clone(),
             catalog: catalog.clone(),
             clock: clock.clone(),
-            chunk_rows: usize::try_from(config.offline.seal_rows).unwrap_or(usize::MAX),
+            chunk_rows: config.offline.seal_rows,
             vacuum_after: config.offline.vacuum_after.std(),
             watch: death_watch(NAME, &boss),
         };
@@ -278,7 +291,7 @@ impl ShardParts {
             DurabilityMode::Interval => Durability::Interval,
             DurabilityMode::Buffer => Durability::Buffer,
         };
-        let options = ShardOptions { durability, quarantine_rows: self.config.ingest.quarantine_rows };
+        let options = ShardOptions { durability, quarantine_rows: self.config.ingest.quarantine_rows as u64 };
         ShardActor {
             shard: Shard::new(
                 self.index.to_string(),
@@ -295,7 +308,7 @@ impl ShardParts {
             catalog: self.catalog.clone(),
             clock: self.clock.clone(),
             writer: self.writer.clone(),
-            seal: SealPolicy { rows: self.config.offline.seal_rows, after: self.config.offline.seal_after.std() },
+            seal: SealPolicy { rows: self.config.offline.seal_rows as u64, after: self.config.offline.seal_after.std() },
             durability,
             sync_interval: self.config.durability.interval.std(),
             answers_kept: self.config.ingest.idempotency_window.std(),

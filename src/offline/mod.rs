@@ -6,6 +6,7 @@
 //!
 //! Nothing here is an actor and nothing here is async; everything may be called from any thread that may block.
 
+pub mod actor;
 mod compact;
 mod delta_log;
 mod delta_read;
@@ -39,4 +40,4 @@ pub use options::OfflineOptions;
 pub use segment::Segment;
 pub use store::OfflineStore;
 pub use table::{Sealed, Table, TableSnapshot};
-pub use tail::{NoTail, Tail, TailError};
+pub use tail::{NoTail, Tail, TailError, Unsealed};

@@ -14,6 +14,13 @@ pub trait Tail: Send + Sync {
     fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError>;
 }
 
+/// Unsealed rows in portions: what sealing reads, so that its memory is bounded.
+pub trait Unsealed: Send + Sync {
+    /// Acknowledged rows of `table` from `from_seq` on, at least one where there is any and not many more than
+    /// `max_rows`; `None` where the table is unknown.
+    fn read(&self, table: TableId, from_seq: u64, max_rows: usize) -> Result<Option<RecordBatch>, TailError>;
+}
+
 /// The tail could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("rows that are not yet in a segment cannot be read: {reason}")]

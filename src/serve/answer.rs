@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    compute::Validity,
+    compute::as_of::Outcome,
     model::{Timestamp, Value},
     serve::Plan,
     shard::{Cell, Row},
@@ -41,7 +41,7 @@ impl Status {
 pub struct Found {
     /// `None` where the entity has no version, or its newest is a tombstone.
     pub row: Option<Bytes>,
-    pub validity: Validity,
+    pub outcome: Outcome,
 }
 
 /// All values of one read, entity by entity.
@@ -65,8 +65,8 @@ impl Answer {
     pub fn value(&self, entity: usize, column: usize) -> (Served<'_>, Status) {
         let wanted = &self.plan.columns[column];
         let found = &self.found[entity * self.plan.groups.len() + wanted.group];
-        let (cell, status) = match (&found.row, found.validity) {
-            (Some(row), Validity::Present) => {
+        let (cell, status) = match (&found.row, found.outcome) {
+            (Some(row), Outcome::Present) => {
                 let row = Row(row);
                 let slot = self.plan.groups[wanted.group].slot(row.schema_version(), wanted.feature);
                 match slot.map_or(Cell::Null, |slot| row.cell(slot)) {
@@ -74,7 +74,7 @@ impl Answer {
                     cell => (cell, Status::Present),
                 }
             }
-            (Some(_), Validity::OutsideMaxAge) => (Cell::Null, Status::OutsideMaxAge),
+            (Some(_), Outcome::OutsideMaxAge) => (Cell::Null, Status::OutsideMaxAge),
             _ => (Cell::Null, Status::NotFound),
         };
         match (&wanted.default, status) {

@@ -6,9 +6,9 @@ use arrow::array::{Array, RecordBatch};
 use bytes::Bytes;
 
 use crate::{
-    compute::Validity,
+    compute::as_of::Outcome,
     model::Timestamp,
-    offline::{AsOf, History, as_of_join},
+    offline::{AsOf, History, SpineKeys, as_of_join},
     serve::{Answer, Entities, Found, Plan, PlanGroup, Reads, ServeError},
     shard::PreparedBatch,
 };
@@ -28,7 +28,7 @@ pub fn read(
     let mut found = Vec::with_capacity(entities.len() * plan.groups.len());
     for entity in 0..entities.len() {
         for group in &mut by_group {
-            found.push(std::mem::replace(&mut group[entity], Found { row: None, validity: Validity::NotFound }));
+            found.push(std::mem::replace(&mut group[entity], Found { row: None, outcome: Outcome::NotFound }));
         }
     }
     Ok(Answer { plan: Arc::clone(plan), now: at, entities: entities.len(), found })
@@ -55,9 +55,8 @@ fn read_group(
     let columns: Vec<&str> = view.features.iter().map(|f| f.name.as_str()).collect();
     let result = as_of_join(&AsOf {
         history: &history,
-        spine_keys: &keys,
-        spine_offsets: &offsets,
-        spine_times: &vec![at.micros(); entities.len()],
+        keys: SpineKeys { bytes: &keys, offsets: &offsets },
+        times: &vec![at.micros(); entities.len()],
         ttl: group.ttl,
         lag: 0,
         known_at: known_at.map(Timestamp::micros),
@@ -65,13 +64,13 @@ fn read_group(
     })?;
     // Into the form that the online store answers in, so that everything after this is the same.
     let mut found = Vec::with_capacity(entities.len());
-    for (entity, validity) in result.validity.iter().copied().enumerate() {
-        let row = if validity == Validity::NotFound || result.event_times.is_null(entity) {
+    for (entity, outcome) in result.outcomes.iter().copied().enumerate() {
+        let row = if outcome == Outcome::NotFound || result.event_times.is_null(entity) {
             None
         } else {
             Some(encode(view, &result.features, result.event_times.value(entity), entity)?)
         };
-        found.push(Found { row, validity });
+        found.push(Found { row, outcome });
     }
     Ok(found)
 }

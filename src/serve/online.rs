@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    compute::{self, Validity},
+    compute::as_of::{Outcome, age_judgement},
     model::Timestamp,
     serve::{Answer, Entities, Found, Plan, ServeError},
     shard::{Row, ShardReader},
@@ -26,23 +26,23 @@ pub fn lookup(
     for entity in 0..entities.len() {
         for (g, group) in plan.groups.iter().enumerate() {
             if !entities.encode_key(plan, group, entity, &mut entity_key)? {
-                found.push(Found { row: None, validity: Validity::NotFound });
+                found.push(Found { row: None, outcome: Outcome::NotFound });
                 continue;
             }
             let (row, hit) = reader.get(group.table, &entity_key, &mut scratch)?;
             if hit { hits += 1 } else { misses += 1 }
-            let validity = match &row {
-                None => Validity::NotFound,
+            let outcome = match &row {
+                None => Outcome::NotFound,
                 Some(bytes) => {
                     let row = Row(bytes);
                     if row.event_time() > now {
                         ahead.push((entity, g));
                     }
-                    compute::validity(now.micros(), row.event_time().micros(), row.is_tombstone(), group.ttl)
+                    age_judgement(row.is_tombstone(), row.event_time().micros(), now.micros(), group.ttl)
                 }
             };
-            let row = if validity == Validity::NotFound { None } else { row };
-            found.push(Found { row, validity });
+            let row = if outcome == Outcome::NotFound { None } else { row };
+            found.push(Found { row, outcome });
         }
     }
     crate::metrics::record_cache(hits, misses);

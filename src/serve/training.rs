@@ -11,7 +11,7 @@ use arrow::{
 use crate::{
     error::Detail,
     model::{DataType, EVENT_TIME, Timestamp, Value, encode_keys},
-    offline::{AsOf, History, as_of_join},
+    offline::{AsOf, History, SpineKeys, as_of_join},
     registry::{Group, Resolved},
     serve::{Reads, ServeError, Wanted},
     shard::ColumnBuilder,
@@ -57,7 +57,6 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBa
         fields.push(Field::new(name, column.data_type().clone(), true));
         arrays.push(column);
     }
-    crate::metrics::record_training_rows(spine.num_rows());
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
 
@@ -88,9 +87,8 @@ fn join_group(
     let columns: Vec<&str> = definitions.iter().map(|d| d.name.as_str()).collect();
     let result = as_of_join(&AsOf {
         history: &history,
-        spine_keys: &keys,
-        spine_offsets: &offsets,
-        spine_times: times,
+        keys: SpineKeys { bytes: &keys, offsets: &offsets },
+        times,
         ttl: view.ttl.map(crate::model::Duration::micros),
         lag: 0,
         known_at: known_at.map(Timestamp::micros),

@@ -7,7 +7,9 @@ use arrow::{
 };
 
 use crate::{
+    error::Coded,
     model::{TableId, TableSchema},
+    offline::{Tail, TailError, Unsealed},
     registry::CatalogHandle,
     shard::{
         CommittedTables, ShardError,
@@ -64,6 +66,23 @@ impl Outbox {
         }
         rows.finish().map(Some)
     }
+}
+
+impl Tail for Outbox {
+    fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError> {
+        let batch = Outbox::read(self, table, from_seq, usize::MAX).map_err(tail_error)?;
+        Ok(batch.into_iter().filter(|batch| batch.num_rows() > 0).collect())
+    }
+}
+
+impl Unsealed for Outbox {
+    fn read(&self, table: TableId, from_seq: u64, max_rows: usize) -> Result<Option<RecordBatch>, TailError> {
+        Outbox::read(self, table, from_seq, max_rows).map_err(tail_error)
+    }
+}
+
+fn tail_error(error: ShardError) -> TailError {
+    TailError { code: error.code(), reason: error.to_string() }
 }
 
 /// Builds an offline batch from encoded rows of any version of the table.

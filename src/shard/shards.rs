@@ -59,6 +59,22 @@ pub struct WriteLimits {
     pub data_dir: PathBuf,
 }
 
+/// Counts a write while it waits for its answer.
+struct Waiting<'a>(&'a AtomicUsize, usize);
+
+impl<'a> Waiting<'a> {
+    fn new(queued: &'a AtomicUsize, shard: usize) -> Self {
+        metrics::record_queued(shard, queued.fetch_add(1, Ordering::Relaxed) + 1);
+        Waiting(queued, shard)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        metrics::record_queued(self.1, self.0.fetch_sub(1, Ordering::Relaxed) - 1);
+    }
+}
+
 /// Cloneable handle.
 #[derive(Clone)]
 pub struct Shards {
@@ -69,6 +85,8 @@ pub struct Shards {
     permits: Arc<Semaphore>,
     limits: Arc<WriteLimits>,
     warming: Arc<AtomicUsize>,
+    /// Writes that each shard has not answered yet.
+    queued: Arc<[AtomicUsize]>,
 }
 
 const PERMIT_BYTES: usize = 1024;
@@ -84,6 +102,7 @@ impl Shards {
             permits: Arc::new(Semaphore::new((limits.in_flight / PERMIT_BYTES).max(1))),
             limits: Arc::new(limits),
             warming: Arc::default(),
+            queued: (0..count).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
 
@@ -128,6 +147,7 @@ impl Shards {
     pub async fn apply(&self, write: Write, permit: OwnedSemaphorePermit) -> Result<Applied, ShardError> {
         let shard = self.shard_of(write.batch.schema.table);
         let (reply, answer) = oneshot::channel();
+        let _waiting = Waiting::new(&self.queued[shard], shard);
         if !self.links[shard].send(Apply(PendingWrite { write, permit, reply })) {
             return Err(ShardError::Stopped);
         }

@@ -1,0 +1,107 @@
+//! What happened, in the words of the layer that saw it.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+
+use super::names::*;
+
+fn seconds_of_micros(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
+pub fn record_ingest(table: &str, counts: &[(&'static str, u64)], took: Duration) {
+    for (result, rows) in counts {
+        counter!(INGEST_ROWS, "table" => table.to_owned(), "result" => *result).increment(*rows);
+    }
+    counter!(INGEST_BATCHES, "table" => table.to_owned()).increment(1);
+    histogram!(INGEST_SECONDS, "table" => table.to_owned()).record(took);
+}
+
+pub fn record_rejected(table: &str, rows: u64) {
+    counter!(INGEST_ROWS, "table" => table.to_owned(), "result" => "rejected").increment(rows);
+}
+
+/// `nulls`: columns with how many of the `rows` are null.
+pub fn record_nulls<'a>(view: &str, nulls: impl Iterator<Item = (&'a str, u64)>, rows: u64) {
+    for (feature, count) in nulls {
+        let labels = [("view", view.to_owned()), ("feature", feature.to_owned())];
+        counter!(VIEW_VALUES, &labels).increment(rows);
+        counter!(VIEW_NULLS, &labels).increment(count);
+    }
+}
+
+pub fn record_in_flight(bytes: usize) {
+    gauge!(INGEST_IN_FLIGHT_BYTES).set(bytes as f64);
+}
+
+/// Writes that wait for a shard.
+pub fn record_queued(shard: usize, requests: usize) {
+    gauge!(SHARD_QUEUE_REQUESTS, "shard" => shard.to_string()).set(requests as f64);
+}
+
+pub fn record_commit(shard: &str, took: Duration, group: usize) {
+    histogram!(COMMIT_SECONDS, "shard" => shard.to_owned()).record(took);
+    histogram!(COMMIT_GROUP_SIZE, "shard" => shard.to_owned()).record(group as f64);
+}
+
+pub fn record_fsync(took: Duration) {
+    histogram!(FSYNC_SECONDS).record(took);
+}
+
+/// `age`: of the oldest row that no segment holds, µs.
+pub fn record_outbox(table: &str, rows: u64, age: i64) {
+    gauge!(OUTBOX_ROWS, "table" => table.to_owned()).set(rows as f64);
+    gauge!(OUTBOX_AGE_SECONDS, "table" => table.to_owned()).set(seconds_of_micros(age));
+}
+
+pub fn record_online(service: &str, took: Duration) {
+    counter!(ONLINE_REQUESTS, "service" => service.to_owned()).increment(1);
+    histogram!(ONLINE_SECONDS).record(took);
+}
+
+pub fn record_values(view: &str, status: &'static str, count: u64) {
+    counter!(ONLINE_VALUES, "view" => view.to_owned(), "status" => status).increment(count);
+}
+
+pub fn record_cache(hits: u64, misses: u64) {
+    counter!(ONLINE_CACHE, "result" => "hit").increment(hits);
+    counter!(ONLINE_CACHE, "result" => "miss").increment(misses);
+}
+
+/// `age`: of the newest event time, µs.
+pub fn record_staleness(view: &str, age: i64) {
+    gauge!(VIEW_STALENESS_SECONDS, "view" => view.to_owned()).set(seconds_of_micros(age));
+}
+
+pub fn record_seal(table: &str, took: Duration, segments: usize, rows: u64) {
+    histogram!(SEAL_SECONDS).record(took);
+    gauge!(SEGMENTS, "table" => table.to_owned()).set(segments as f64);
+    gauge!(OFFLINE_ROWS, "table" => table.to_owned()).set(rows as f64);
+}
+
+pub fn record_compaction() {
+    counter!(COMPACTIONS).increment(1);
+}
+
+pub fn record_training(rows: usize, took: Duration) {
+    counter!(TRAINING_ROWS).increment(rows as u64);
+    histogram!(TRAINING_SECONDS).record(took);
+}
+
+pub fn record_restart(actor: &str) {
+    counter!(ACTOR_RESTARTS, "actor" => actor.to_owned()).increment(1);
+}
+
+/// Also with 0, so that the metric is there to be watched.
+pub fn record_invariant_violations(count: usize) {
+    counter!(INVARIANT_VIOLATIONS).increment(count as u64);
+}
+
+pub fn record_free_bytes(bytes: u64) {
+    gauge!(STORAGE_FREE_BYTES).set(bytes as f64);
+}
+
+pub fn record_registry_version(version: u64) {
+    gauge!(REGISTRY_VERSION).set(version as f64);
+}
