@@ -8,6 +8,7 @@ use crate::{
     registry::{
         catalog::Catalog,
         definition::{EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, SourceDefinition},
+        error::RegistryError,
         lookup::{Versions, history},
         object::{Entity, FeatureService, FeatureView, ObjectKind, Source},
         resolve::resolve,
@@ -95,20 +96,45 @@ pub fn describe_feature_service(catalog: &Catalog, service: &FeatureService) -> 
     })
 }
 
+/// One object; of the version given, or as it is defined now.
+pub fn describe(
+    catalog: &Catalog,
+    kind: ObjectKind,
+    name: &str,
+    version: Option<u32>,
+) -> Result<Json, RegistryError> {
+    Ok(match kind {
+        ObjectKind::Entity => describe_entity(catalog, catalog.entity(name, version)?),
+        ObjectKind::Source => describe_source(catalog, catalog.source(name, version)?),
+        ObjectKind::FeatureView => describe_feature_view(catalog, catalog.feature_view(name, version)?),
+        ObjectKind::FeatureService => {
+            describe_feature_service(catalog, catalog.feature_service(name, version)?)
+        }
+    })
+}
+
+/// All objects of one kind that are defined now, by name.
+pub fn describe_all(catalog: &Catalog, kind: ObjectKind) -> Vec<Json> {
+    match kind {
+        ObjectKind::Entity => catalog.entities.values().map(|e| describe_entity(catalog, e)).collect(),
+        ObjectKind::Source => catalog.sources.values().map(|s| describe_source(catalog, s)).collect(),
+        ObjectKind::FeatureView => {
+            catalog.feature_views.values().map(|v| describe_feature_view(catalog, v)).collect()
+        }
+        ObjectKind::FeatureService => {
+            catalog.feature_services.values().map(|s| describe_feature_service(catalog, s)).collect()
+        }
+    }
+}
+
 /// Everything that is defined now, with the registry's version.
 pub fn describe_catalog(catalog: &Catalog) -> Json {
-    let entities: Vec<Json> = catalog.entities.values().map(|e| describe_entity(catalog, e)).collect();
-    let sources: Vec<Json> = catalog.sources.values().map(|s| describe_source(catalog, s)).collect();
-    let views: Vec<Json> =
-        catalog.feature_views.values().map(|v| describe_feature_view(catalog, v)).collect();
-    let services: Vec<Json> =
-        catalog.feature_services.values().map(|s| describe_feature_service(catalog, s)).collect();
     json!({
         "version": catalog.version,
-        "entities": entities,
-        "sources": sources,
-        "feature_views": views,
-        "feature_services": services,
+        "entities": describe_all(catalog, ObjectKind::Entity),
+        "sources": describe_all(catalog, ObjectKind::Source),
+        "feature_views": describe_all(catalog, ObjectKind::FeatureView),
+        "feature_services": describe_all(catalog, ObjectKind::FeatureService),
     })
 }
 

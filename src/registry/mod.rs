@@ -33,7 +33,8 @@ pub use definition::{
     Definitions, EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, Note, SourceDefinition,
 };
 pub use describe::{
-    describe_catalog, describe_entity, describe_feature_service, describe_feature_view, describe_source,
+    describe, describe_all, describe_catalog, describe_entity, describe_feature_service,
+    describe_feature_view, describe_source,
 };
 pub use error::{DefinitionError, ReferenceError, ReferenceProblem, RegistryError};
 pub use lineage::{Edge, Lineage, lineage};

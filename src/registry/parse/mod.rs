@@ -30,11 +30,29 @@ pub fn parse_toml(files: &[DefinitionFile]) -> Result<Definitions, RegistryError
     if report.is_empty() { document::read(&roots, report) } else { Err(report.into_error()) }
 }
 
-/// Reads a JSON document of the structure of the TOML files: `{"entity": [{"name": …}], "feature_view": […]}`.
+/// Reads a JSON document of the structure of the TOML files: `{"entity": [{"name": …}], "feature_view": […]}`; or one
+/// that holds such files, `{"files": {"views.toml": "…"}}`, so that errors name their lines.
 ///
 /// `name` stands for the document in errors that concern it as a whole.
 pub fn parse_json(name: &str, text: &str) -> Result<Definitions, RegistryError> {
     let report = walk::Report::default();
     let root = json::from_json(name, text, &report);
+    if let Some(tree::Tree { node: tree::Node::Table(members), .. }) = &root
+        && members.iter().any(|member| member.name == FILES)
+    {
+        let files: Vec<DefinitionFile> = root.iter().flat_map(|root| held_files(root, &report)).collect();
+        return if report.is_empty() { parse_toml(&files) } else { Err(report.into_error()) };
+    }
     if report.is_empty() { document::read(root.as_slice(), report) } else { Err(report.into_error()) }
+}
+
+const FILES: &str = "files";
+
+fn held_files(root: &tree::Tree, report: &walk::Report) -> Vec<DefinitionFile> {
+    let Some(fields) = walk::Fields::open(root, "definitions", &[FILES], report) else { return Vec::new() };
+    let file = |member: &tree::Member| {
+        let text = fields.as_text(&member.name, &member.value)?;
+        Some(DefinitionFile { name: member.name.clone(), text: text.to_owned() })
+    };
+    fields.members(FILES).iter().filter_map(file).collect()
 }

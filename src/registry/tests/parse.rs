@@ -356,6 +356,17 @@ fn json_says_the_same_with_paths_for_lines() {
 }
 
 #[test]
+fn json_may_hold_toml_files_whose_lines_errors_name() {
+    let held = |views: &str| serde_json::json!({"files": {"e.toml": AIRPORT, "v.toml": views}}).to_string();
+    let view = "[[feature_view]]\nname = \"w\"\nentities = [\"airport\"]\nfeature = [{ name = \"x\", type = \"int64\" }]\n";
+    assert_eq!(parse_json("body", &held(view)).unwrap().feature_views[0].name, "w");
+    assert_one(&wrong_json(&held(&view.replace("int64", "int46"))), &["v.toml:4: ", "did you mean `int64`?"]);
+    assert_one(&wrong_json(r#"{"files": {"v.toml": 1}}"#), &["files.v.toml: ", "must be a string"]);
+    assert_one(&wrong_json(r#"{"files": {}, "entity": []}"#), &["unknown key `entity`"]);
+    assert_one(&wrong_json(r#"{"files": {}}"#), &["nothing is defined"]);
+}
+
+#[test]
 fn deep_nesting_in_toml_is_refused_and_not_overflown() {
     let n = 100_000;
     for text in [

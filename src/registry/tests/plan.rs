@@ -80,6 +80,10 @@ fn compatible_changes_of_a_view_make_a_version() {
         changes(&temp("float32"), &with("description = \"d\"")),
         ["feature `temp`: description changed"]
     );
+    let text = |pattern: &str| {
+        weather(&format!("{{ name = \"t\", type = \"string\", validate = {{ regex = '{pattern}' }} }}"), "")
+    };
+    assert_eq!(changes(&text("a+"), &text("a*")), ["feature `t`: validation changed"]);
     let more = |more: &str| weather(&feature("temp", "float32"), more);
     assert_eq!(changes(&temp("float32"), &more("ttl = \"2h\"")), ["ttl: none → 2h"]);
     assert_eq!(changes(&temp("float32"), &more("online = false")), ["online: true → false"]);

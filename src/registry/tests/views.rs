@@ -2,8 +2,8 @@
 
 use super::{Node, lines, service};
 use crate::registry::{
-    FeatureStatus, ObjectKind, ObjectRef, Query, describe_catalog, describe_feature_service,
-    describe_feature_view, describe_source, lineage, search,
+    FeatureStatus, ObjectKind, ObjectRef, Query, describe, describe_all, describe_catalog,
+    describe_feature_service, describe_feature_view, describe_source, lineage, search,
 };
 
 const CATALOG: &str = r#"
@@ -155,6 +155,9 @@ fn descriptions_show_what_was_written_and_what_came_of_it() {
     assert_eq!(all["version"], 2);
     assert_eq!(all["feature_views"][0]["versions"], serde_json::json!([1, 2]));
     assert_eq!(all["feature_services"], serde_json::json!([]));
-    let before = describe_feature_view(&catalog, catalog.feature_view("air", Some(1)).unwrap());
+    let before = describe(&catalog, ObjectKind::FeatureView, "air", Some(1)).unwrap();
     assert_eq!((&before["version"], &before["ttl"]), (&1.into(), &"2h".into()));
+    assert_eq!(describe_all(&catalog, ObjectKind::Entity).len(), 2);
+    let error = describe(&catalog, ObjectKind::Source, "landing", None).unwrap_err();
+    assert_eq!(error.to_string(), "unknown source `landing`; did you mean `landings`?");
 }
