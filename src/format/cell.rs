@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array,
-        ListArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array,
+        Int64Array, ListArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
     },
     compute::cast,
     datatypes::{
@@ -36,7 +36,10 @@ enum Kind<'a> {
     List(&'a ListArray, Box<CellWriter<'a>>),
     Struct(&'a StructArray, Vec<CellWriter<'a>>),
     /// A type that larder's tables do not have but a spine's further columns may.
-    Other { formatter: ArrayFormatter<'a>, quoted: bool },
+    Other {
+        formatter: ArrayFormatter<'a>,
+        quoted: bool,
+    },
 }
 
 impl<'a> CellWriter<'a> {
@@ -136,9 +139,7 @@ impl<'a> CellWriter<'a> {
             Kind::Bytes(array) => out.write_all(text::to_base64(array.value(row)).as_bytes()),
             Kind::Timestamp(array) => write!(out, "{}", Timestamp::from_micros(array.value(row))),
             Kind::List(..) | Kind::Struct(..) => self.json(row, out),
-            Kind::Other { formatter, .. } => {
-                out.write_all(self.formatted(formatter, row)?.as_bytes())
-            }
+            Kind::Other { formatter, .. } => out.write_all(self.formatted(formatter, row)?.as_bytes()),
         }
     }
 

@@ -10,11 +10,10 @@ use arrow::{
     buffer::{OffsetBuffer, ScalarBuffer},
     datatypes::Field,
 };
-use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::DeserializeSeed;
 
 use crate::{
-    format::text,
+    format::{list::Items, text},
     model::DataType,
 };
 
@@ -49,7 +48,11 @@ enum Values {
     Text(StringBuilder),
     Bytes(BinaryBuilder),
     Timestamp(TimestampMicrosecondBuilder),
-    List { items: Box<ColumnBuilder>, offsets: Vec<i32>, nulls: NullBufferBuilder },
+    List {
+        items: Box<ColumnBuilder>,
+        offsets: Vec<i32>,
+        nulls: NullBufferBuilder,
+    },
 }
 
 impl ColumnBuilder {
@@ -67,9 +70,9 @@ impl ColumnBuilder {
             DataType::Float64 => Values::Float64(Float64Builder::new()),
             DataType::String | DataType::Json => Values::Text(StringBuilder::new()),
             DataType::Bytes => Values::Bytes(BinaryBuilder::new()),
-            DataType::Timestamp => {
-                Values::Timestamp(TimestampMicrosecondBuilder::new().with_data_type(DataType::arrow_timestamp()))
-            }
+            DataType::Timestamp => Values::Timestamp(
+                TimestampMicrosecondBuilder::new().with_data_type(DataType::arrow_timestamp()),
+            ),
             DataType::Array(item) => list(item),
             DataType::Vector(_) => list(&DataType::Float32),
         };
@@ -138,7 +141,9 @@ impl ColumnBuilder {
                 self.check_depth(raw)?;
                 Err(text::mismatch(&self.data_type, raw))
             }
-            (DataType::String | DataType::Bytes | DataType::Timestamp, true) => self.push_text(&text::unquote(raw)?),
+            (DataType::String | DataType::Bytes | DataType::Timestamp, true) => {
+                self.push_text(&text::unquote(raw)?)
+            }
             (DataType::Timestamp, false) => match &mut self.values {
                 Values::Timestamp(b) => {
                     b.append_value(text::timestamp_micros(raw)?);
@@ -146,7 +151,9 @@ impl ColumnBuilder {
                 }
                 _ => Err(text::mismatch(&self.data_type, raw)),
             },
-            (DataType::String | DataType::Bytes, false) | (_, true) => Err(text::mismatch(&self.data_type, raw)),
+            (DataType::String | DataType::Bytes, false) | (_, true) => {
+                Err(text::mismatch(&self.data_type, raw))
+            }
             _ => self.push_text(raw),
         }
     }
@@ -221,9 +228,9 @@ impl ColumnBuilder {
         if let Some(error) = failed {
             return Err(error);
         }
-        parsed
-            .and_then(|()| json.end())
-            .map_err(|error| CellError::Value(format!("expected {}, a JSON array: {error}", self.data_type)))?;
+        parsed.and_then(|()| json.end()).map_err(|error| {
+            CellError::Value(format!("expected {}, a JSON array: {error}", self.data_type))
+        })?;
         let length = items.len() - start;
         if exact.is_some_and(|n| n != length) {
             return Err(CellError::Value(format!("expected {}, got {length} values", self.data_type)));
@@ -282,7 +289,11 @@ fn end(items: &ColumnBuilder) -> i32 {
 
 /// An infinity is welcome only where the text says so (`inf`, in CSV); otherwise it is an overflow.
 fn check_finite(infinite: bool, text: &str, expected: &DataType) -> Result<(), CellError> {
-    if infinite && text.bytes().any(|b| b.is_ascii_digit()) { Err(text::overflow(text, expected)) } else { Ok(()) }
+    if infinite && text.bytes().any(|b| b.is_ascii_digit()) {
+        Err(text::overflow(text, expected))
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn check_length(length: usize, limit: usize, what: &str) -> Result<(), CellError> {
@@ -290,45 +301,6 @@ pub(super) fn check_length(length: usize, limit: usize, what: &str) -> Result<()
         return Err(CellError::Value(format!("a {what} of {length} bytes; at most {limit} are allowed")));
     }
     Ok(())
-}
-
-/// The elements of a JSON array, pushed one by one.
-struct Items<'b> {
-    items: &'b mut ColumnBuilder,
-    failed: &'b mut Option<CellError>,
-    nullable: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Items<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Items<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(raw) = seq.next_element::<&RawValue>()? {
-            let pushed = match raw.get() {
-                "null" if !self.nullable => {
-                    Err(CellError::Value("an embedding must not have null elements".to_owned()))
-                }
-                raw => self.items.push_json(raw),
-            };
-            if let Err(error) = pushed {
-                *self.failed = Some(error);
-                return Err(serde::de::Error::custom("refused"));
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -64,7 +64,10 @@ impl Inference {
 
     /// Names and types; a column without any value is a string.
     pub fn finish(self) -> Vec<(String, DataType)> {
-        self.columns.into_iter().map(|(name, kind)| (name, kind.map_or(DataType::String, data_type))).collect()
+        self.columns
+            .into_iter()
+            .map(|(name, kind)| (name, kind.map_or(DataType::String, data_type)))
+            .collect()
     }
 }
 
@@ -131,12 +134,14 @@ fn of_json(raw: &str) -> Option<Kind> {
             let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw) else { return Some(Kind::Document) };
             let mut kind = None;
             for item in items {
-                match (of_json(item.get()), kind.take()) {
-                    // Lists of lists have no type of their own.
-                    (Some(Kind::List(_)), _) => return Some(Kind::Document),
-                    (Some(seen), Some(before)) => kind = Some(merge(before, seen, &Kind::Document)),
-                    (seen, before) => kind = before.or(seen),
+                // Lists of lists have no type of their own; and looking into them would recurse without a bound.
+                if item.get().starts_with('[') {
+                    return Some(Kind::Document);
                 }
+                kind = match (kind.take(), of_json(item.get())) {
+                    (Some(before), Some(seen)) => Some(merge(before, seen, &Kind::Document)),
+                    (before, seen) => before.or(seen),
+                };
             }
             Kind::List(kind.map(Box::new))
         }
@@ -187,6 +192,7 @@ mod tests {
         assert_eq!(json(&["[]", "[1, null]", "[2.5]"]), "array<float64>");
         assert_eq!(json(&["{}", "1"]), "json");
         assert_eq!(json(&["[[1]]"]), "json");
+        assert_eq!(json(&[&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))]), "json");
         assert_eq!(json(&["1", "\"x\""]), "json");
     }
 }

@@ -26,7 +26,12 @@ const CHUNK: usize = 256 * 1024;
 
 /// A stream that is read as it comes, from a trusted source.
 pub(super) fn stream(reader: impl Read + Send + 'static) -> Result<(SchemaRef, Batches), FormatError> {
-    start(Stream { reader: Box::new(reader), decoder: StreamDecoder::new(), chunk: Buffer::default(), over: false })
+    start(Stream {
+        reader: Box::new(reader),
+        decoder: StreamDecoder::new(),
+        chunk: Buffer::default(),
+        over: false,
+    })
 }
 
 /// A stream that is in memory, from anywhere.
@@ -106,7 +111,9 @@ fn check(bytes: &[u8]) -> Result<(), String> {
         rest = after.get(body..).ok_or(CUT_OFF)?;
         let batch = match message.header_type() {
             ipc::MessageHeader::RecordBatch => message.header_as_record_batch(),
-            ipc::MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|d| d.data()),
+            ipc::MessageHeader::DictionaryBatch => {
+                message.header_as_dictionary_batch().and_then(|d| d.data())
+            }
             _ => None,
         };
         if batch.is_some_and(|batch| batch.compression().is_some()) {
@@ -174,7 +181,10 @@ mod tests {
         let bytes = written();
         let cut = &bytes[..bytes.len() - 20];
         assert!(read(Bytes::copy_from_slice(cut)).is_err());
-        assert!(stream(std::io::Cursor::new(cut.to_vec())).is_ok_and(|(_, batches)| batches.last().unwrap().is_err()));
+        assert!(
+            stream(std::io::Cursor::new(cut.to_vec()))
+                .is_ok_and(|(_, batches)| batches.last().unwrap().is_err())
+        );
         const HUGE: [u8; 9] = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0];
         assert!(read(Bytes::copy_from_slice(&HUGE)).is_err());
         assert!(stream(HUGE.as_slice()).is_err());

@@ -26,7 +26,8 @@ pub fn json_rows<E>(
 ) -> Result<(), JsonRowsError<E>> {
     let mut stopped = None;
     let mut json = serde_json::Deserializer::from_str(body);
-    let parsed = Document { rows, ended, stopped: &mut stopped }.deserialize(&mut json).and_then(|()| json.end());
+    let parsed =
+        Document { rows, ended, stopped: &mut stopped }.deserialize(&mut json).and_then(|()| json.end());
     match (stopped, parsed) {
         (Some(error), _) => Err(JsonRowsError::Stopped(error)),
         (None, Err(error)) => Err(JsonRowsError::Malformed(error.to_string())),
@@ -117,14 +118,20 @@ impl<'de, F: FnMut(&mut RowBuilder) -> Result<(), E>, E> Visitor<'de> for Docume
         while let Some(Key(key)) = map.next_key()? {
             if key != "rows" {
                 let key = text::shorten(&key);
-                return Err(A::Error::custom(format!(r#"unknown key `{key}`; the document is {{"rows":[…]}}"#)));
+                return Err(A::Error::custom(format!(
+                    r#"unknown key `{key}`; the document is {{"rows":[…]}}"#
+                )));
             }
             if std::mem::replace(&mut found, true) {
                 return Err(A::Error::custom("`rows` is given twice"));
             }
             map.next_value_seed(Rows(&mut self))?;
         }
-        if found { Ok(()) } else { Err(A::Error::custom(r#"`rows` is missing; the document is {"rows":[…]}"#)) }
+        if found {
+            Ok(())
+        } else {
+            Err(A::Error::custom(r#"`rows` is missing; the document is {"rows":[…]}"#))
+        }
     }
 }
 

@@ -17,7 +17,9 @@ pub enum Format {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a known format; known: json, ndjson, csv, arrow, parquet (text formats also with .gz or .zst)")]
+#[error(
+    "`{0}` is not a known format; known: json, ndjson, csv, arrow, parquet (text formats also with .gz or .zst)"
+)]
 pub struct UnknownFormat(pub String);
 
 impl Format {
@@ -63,7 +65,9 @@ impl Format {
             let format = match essence.as_str() {
                 "" | "*/*" => offered.first().copied(),
                 range => match range.strip_suffix("/*") {
-                    Some(kind) => offered.iter().copied().find(|f| f.media_type().split('/').next() == Some(kind)),
+                    Some(kind) => {
+                        offered.iter().copied().find(|f| f.media_type().split('/').next() == Some(kind))
+                    }
                     None => Format::from_media_type(range).filter(|f| offered.contains(f)),
                 },
             };
@@ -133,7 +137,10 @@ pub enum Compression {
 
 impl Compression {
     /// Decompresses as it is read; gzip of any number of members, zstd of any number of frames.
-    pub fn reader<'a>(self, compressed: impl io::Read + Send + 'a) -> io::Result<Box<dyn io::Read + Send + 'a>> {
+    pub fn reader<'a>(
+        self,
+        compressed: impl io::Read + Send + 'a,
+    ) -> io::Result<Box<dyn io::Read + Send + 'a>> {
         Ok(match self {
             Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(compressed)),
             Compression::Zstd => {

@@ -115,7 +115,8 @@ pub(super) fn check_pages(file: &Bytes, metadata: &ParquetMetaData, limit: usize
                 )));
             }
             if page.is_compressed && matches!(column.compression(), Compression::GZIP(_)) {
-                check_gzip(body.get(page.levels..).unwrap_or_default(), page.uncompressed).map_err(malformed)?;
+                check_gzip(body.get(page.levels..).unwrap_or_default(), page.uncompressed)
+                    .map_err(malformed)?;
             }
             rest = rest.get(page.header_length + page.compressed..).unwrap_or_default();
         }
@@ -142,7 +143,9 @@ fn value_width(column: &ColumnChunkMetaData) -> usize {
         Physical::INT64 | Physical::DOUBLE => 8,
         Physical::INT96 => 12,
         Physical::BYTE_ARRAY => 16,
-        Physical::FIXED_LEN_BYTE_ARRAY => usize::try_from(column.column_descr().type_length()).unwrap_or(0).max(1),
+        Physical::FIXED_LEN_BYTE_ARRAY => {
+            usize::try_from(column.column_descr().type_length()).unwrap_or(0).max(1)
+        }
     }
 }
 
@@ -239,7 +242,8 @@ mod tests {
 
     fn file(properties: WriterPropertiesBuilder) -> Bytes {
         let names: Vec<String> = (0..1000).map(|n| format!("name {n}")).collect();
-        let batch = RecordBatch::try_from_iter([("name", Arc::new(StringArray::from(names)) as ArrayRef)]).unwrap();
+        let batch =
+            RecordBatch::try_from_iter([("name", Arc::new(StringArray::from(names)) as ArrayRef)]).unwrap();
         let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build())).unwrap();
         writer.write(&batch).unwrap();
         Bytes::from(writer.into_inner().unwrap())
@@ -271,7 +275,8 @@ mod tests {
 
     #[test]
     fn what_decodes_without_a_bound_is_not_taken() {
-        let brotli = file(WriterProperties::builder().set_compression(Compression::BROTLI(BrotliLevel::default())));
+        let brotli =
+            file(WriterProperties::builder().set_compression(Compression::BROTLI(BrotliLevel::default())));
         assert!(check(&brotli, 100_000).unwrap_err().to_string().contains("zstd"));
         let delta = WriterProperties::builder()
             .set_dictionary_enabled(false)
@@ -311,7 +316,8 @@ mod tests {
     #[test]
     fn page_headers() {
         // { 1: 0, 2: 100, 3: 50, 5: { 1: 7, 2: 8 } }
-        let header = PageHeader::read(&[0x15, 0, 0x15, 0xC8, 1, 0x15, 100, 0x2C, 0x15, 14, 0x15, 16, 0, 0]).unwrap();
+        let header =
+            PageHeader::read(&[0x15, 0, 0x15, 0xC8, 1, 0x15, 100, 0x2C, 0x15, 14, 0x15, 16, 0, 0]).unwrap();
         assert_eq!((header.header_length, header.uncompressed, header.compressed), (14, 100, 50));
         assert_eq!((header.values, header.encodings), (7, vec![8]));
         assert!(PageHeader::read(&[0x25, 1, 0x15, 2, 0]).is_err(), "a negative size");

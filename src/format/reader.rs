@@ -101,7 +101,11 @@ impl TableReader {
     }
 
     /// Reads a table that is in memory, from anyone where `max_decoded_bytes` is set.
-    pub fn from_bytes(format: Format, bytes: Bytes, options: &ReadOptions) -> Result<TableReader, FormatError> {
+    pub fn from_bytes(
+        format: Format,
+        bytes: Bytes,
+        options: &ReadOptions,
+    ) -> Result<TableReader, FormatError> {
         Self::guarded(format, || match format {
             Format::Parquet => parquet_reader::read(bytes, options),
             Format::ArrowStream => Ok(bounded(format, ipc::read(bytes)?, options)),
@@ -109,7 +113,11 @@ impl TableReader {
         })
     }
 
-    fn text(format: Format, input: &Input, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
+    fn text(
+        format: Format,
+        input: &Input,
+        options: &ReadOptions,
+    ) -> Result<(SchemaRef, Batches), FormatError> {
         match format {
             Format::Csv => text_reader::csv(input, options),
             Format::NdJson => text_reader::ndjson(input, options),
@@ -145,7 +153,11 @@ impl Iterator for TableReader {
 }
 
 /// Ends the table with an error as soon as its batches pass the limit in sum.
-fn bounded(format: Format, (schema, batches): (SchemaRef, Batches), options: &ReadOptions) -> (SchemaRef, Batches) {
+fn bounded(
+    format: Format,
+    (schema, batches): (SchemaRef, Batches),
+    options: &ReadOptions,
+) -> (SchemaRef, Batches) {
     let Some(limit) = options.max_decoded_bytes else { return (schema, batches) };
     let mut left = limit;
     let batches = batches.map(move |batch| {
@@ -185,7 +197,11 @@ mod tests {
         RecordBatch::try_from_iter_with_nullable([
             ("id", Arc::new(StringArray::from_iter_values(ids)) as ArrayRef, true),
             ("n", Arc::new(Int64Array::from_iter_values(0..rows)), true),
-            ("x", Arc::new(Float64Array::from_iter((0..rows).map(|n| (n % 2 == 0).then_some(n as f64 + 0.5)))), true),
+            (
+                "x",
+                Arc::new(Float64Array::from_iter((0..rows).map(|n| (n % 2 == 0).then_some(n as f64 + 0.5)))),
+                true,
+            ),
             ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(0..rows).with_timezone("UTC")), true),
             ("list", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists)), true),
         ])
@@ -210,7 +226,11 @@ mod tests {
         for (column, field) in written.columns().iter().zip(written.schema_ref().fields()) {
             let read = read.column_by_name(field.name()).unwrap();
             if format != Format::Csv || field.name() != "list" {
-                assert_eq!(&arrow::compute::cast(read, field.data_type()).unwrap(), column, "{format} {field}");
+                assert_eq!(
+                    &arrow::compute::cast(read, field.data_type()).unwrap(),
+                    column,
+                    "{format} {field}"
+                );
             }
         }
     }
@@ -222,16 +242,23 @@ mod tests {
         for format in Format::ALL {
             let bytes = bytes(format, &spine);
             for limit in [None, Some(1 << 20)] {
-                let options = ReadOptions { batch_rows: 1000, max_decoded_bytes: limit, ..ReadOptions::default() };
+                let options =
+                    ReadOptions { batch_rows: 1000, max_decoded_bytes: limit, ..ReadOptions::default() };
                 let reader = TableReader::from_bytes(format, bytes.clone().into(), &options).unwrap();
                 assert_same(format, &read_all(reader), &spine);
             }
             let path = directory.path().join(format!("spine.{format}"));
             fs_err::write(&path, &bytes).unwrap();
-            assert_same(format, &read_all(TableReader::open(&path, &ReadOptions::default()).unwrap()), &spine);
+            assert_same(
+                format,
+                &read_all(TableReader::open(&path, &ReadOptions::default()).unwrap()),
+                &spine,
+            );
             let path = directory.path().join(format!("spine.{format}.gz"));
-            let mut encoder =
-                flate2::write::GzEncoder::new(fs_err::File::create(&path).unwrap(), flate2::Compression::fast());
+            let mut encoder = flate2::write::GzEncoder::new(
+                fs_err::File::create(&path).unwrap(),
+                flate2::Compression::fast(),
+            );
             encoder.write_all(&bytes).unwrap();
             encoder.finish().unwrap();
             let packed = TableReader::open(&path, &ReadOptions::default());
@@ -285,7 +312,10 @@ mod tests {
             (Format::Parquet, "PAR1"),
             (Format::ArrowStream, ""),
         ] {
-            assert!(TableReader::from_bytes(format, body.into(), &ReadOptions::default()).is_err(), "{format} {body}");
+            assert!(
+                TableReader::from_bytes(format, body.into(), &ReadOptions::default()).is_err(),
+                "{format} {body}"
+            );
         }
         let missing = TableReader::open(Path::new("/nowhere/spine.csv"), &options).err().unwrap();
         assert_eq!(missing.code(), crate::error::Code::NotFound);

@@ -60,7 +60,10 @@ impl RowBuilder {
     /// `max_depth`: how deep the arrays and objects of one cell may nest.
     pub fn new(fields: Vec<FieldSpec>, max_depth: usize) -> RowBuilder {
         RowBuilder {
-            columns: fields.iter().map(|f| ColumnBuilder::new(&f.data_type, f.max_bytes, max_depth)).collect(),
+            columns: fields
+                .iter()
+                .map(|f| ColumnBuilder::new(&f.data_type, f.max_bytes, max_depth))
+                .collect(),
             lookup: fields.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect(),
             max_depth,
             order: Vec::with_capacity(fields.len()),
@@ -95,7 +98,10 @@ impl RowBuilder {
 
     /// Refuses the row that is being built, whatever its cells are.
     pub fn refuse(&mut self, field: Option<&str>, reason: impl Into<String>) {
-        self.failed.get_or_insert_with(|| RowError::Refused { field: field.map(str::to_owned), reason: reason.into() });
+        self.failed.get_or_insert_with(|| RowError::Refused {
+            field: field.map(str::to_owned),
+            reason: reason.into(),
+        });
     }
 
     /// Looks into a JSON value that is not kept: nesting too deep refuses the whole body.

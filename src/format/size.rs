@@ -39,7 +39,11 @@ pub fn decoded_size(array: &dyn Array) -> usize {
                 return rows * 4;
             }
             let sizes: Vec<usize> = (0..values.len()).map(|i| decoded_size(&values.slice(i, 1))).collect();
-            dictionary.normalized_keys().into_iter().map(|key| sizes.get(key).copied().unwrap_or_default()).sum()
+            dictionary
+                .normalized_keys()
+                .into_iter()
+                .map(|key| sizes.get(key).copied().unwrap_or_default())
+                .sum()
         }
         other => other.primitive_width().map_or_else(|| array.get_array_memory_size(), |width| rows * width),
     }

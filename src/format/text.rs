@@ -50,7 +50,9 @@ pub(super) fn unquote(raw: &str) -> Result<Cow<'_, str>, CellError> {
 }
 
 pub(super) fn base64(text: &str) -> Result<Vec<u8>, CellError> {
-    STANDARD.decode(text).map_err(|_| CellError::Value(format!("expected bytes as base64, got {}", shorten(text))))
+    STANDARD
+        .decode(text)
+        .map_err(|_| CellError::Value(format!("expected bytes as base64, got {}", shorten(text))))
 }
 
 pub(super) fn to_base64(bytes: &[u8]) -> String {

@@ -41,7 +41,10 @@ pub(super) fn csv(input: &Input, options: &ReadOptions) -> Result<(SchemaRef, Ba
     let mut inference = Inference::default();
     for (position, name) in header.iter().enumerate() {
         if inference.column(header_name(position, name)) != position {
-            return Err(FormatError::malformed(Format::Csv, format!("its header names column `{name}` twice")));
+            return Err(FormatError::malformed(
+                Format::Csv,
+                format!("its header names column `{name}` twice"),
+            ));
         }
     }
     if !header.iter().enumerate().all(|(n, name)| options.types.contains_key(header_name(n, name))) {
@@ -206,7 +209,9 @@ impl Columns {
             }
             let mut rows = self.builder();
             let mut fill = || -> Result<(), FormatError> {
-                while rows.rows() < self.batch_rows && (!rows.rows().is_multiple_of(64) || rows.bytes() < BATCH_BYTES) {
+                while rows.rows() < self.batch_rows
+                    && (!rows.rows().is_multiple_of(64) || rows.bytes() < BATCH_BYTES)
+                {
                     let Some(line) = read(&mut rows)? else {
                         over = true;
                         break;

@@ -2,12 +2,7 @@
 
 use std::io::Write;
 
-use arrow::{
-    array::RecordBatch,
-    compute::BatchCoalescer,
-    datatypes::SchemaRef,
-    ipc::writer::StreamWriter,
-};
+use arrow::{array::RecordBatch, compute::BatchCoalescer, datatypes::SchemaRef, ipc::writer::StreamWriter};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
@@ -52,7 +47,8 @@ impl<W: Write + Send> TableWriter<W> {
                     .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
                     .set_created_by("larder".to_owned())
                     .build();
-                let writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(parquet_error)?;
+                let writer =
+                    ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(parquet_error)?;
                 Kind::Parquet(Box::new(writer), coalescer())
             }
             Format::ArrowStream => {
@@ -202,7 +198,10 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::{
-        array::{ArrayRef, BinaryArray, Float64Array, Int64Array, ListArray, StringArray, TimestampMicrosecondArray},
+        array::{
+            ArrayRef, BinaryArray, Float64Array, Int64Array, ListArray, StringArray,
+            TimestampMicrosecondArray,
+        },
         datatypes::Int32Type,
     };
 

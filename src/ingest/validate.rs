@@ -44,7 +44,8 @@ pub fn validate(view: &FeatureView, batch: &RecordBatch) -> Vec<Violation> {
 
 /// The batch without the rows `bad`, which are in ascending order.
 pub fn retain(batch: &RecordBatch, bad: &[usize]) -> Result<RecordBatch, ArrowError> {
-    let keep: BooleanArray = (0..batch.num_rows()).map(|index| Some(bad.binary_search(&index).is_err())).collect();
+    let keep: BooleanArray =
+        (0..batch.num_rows()).map(|index| Some(bad.binary_search(&index).is_err())).collect();
     filter_record_batch(batch, &keep)
 }
 
@@ -121,9 +122,13 @@ fn check_range(rules: &Validation, column: &ArrayRef, report: Report<'_>) {
     let integer = |n: i64| n >= least && n <= greatest;
     let float = |x: f64| x >= min && x <= max;
     match column.data_type() {
-        Arrow::Int32 => each(column.as_primitive::<Int32Type>().iter(), |n| integer(i64::from(n)), |index, n| {
-            report(index, outside(n.to_string()));
-        }),
+        Arrow::Int32 => each(
+            column.as_primitive::<Int32Type>().iter(),
+            |n| integer(i64::from(n)),
+            |index, n| {
+                report(index, outside(n.to_string()));
+            },
+        ),
         Arrow::Int64 => each(column.as_primitive::<Int64Type>().iter(), integer, |index, n| {
             report(index, outside(n.to_string()));
         }),
@@ -133,9 +138,13 @@ fn check_range(rules: &Validation, column: &ArrayRef, report: Report<'_>) {
             });
         }
         Arrow::Float32 => {
-            each(column.as_primitive::<Float32Type>().iter(), |x| float(f64::from(x)), |index, x| {
-                report(index, outside(x.to_string()));
-            });
+            each(
+                column.as_primitive::<Float32Type>().iter(),
+                |x| float(f64::from(x)),
+                |index, x| {
+                    report(index, outside(x.to_string()));
+                },
+            );
         }
         Arrow::Float64 => each(column.as_primitive::<Float64Type>().iter(), float, |index, x| {
             report(index, outside(x.to_string()));
@@ -145,7 +154,8 @@ fn check_range(rules: &Validation, column: &ArrayRef, report: Report<'_>) {
 }
 
 fn check_allowed(allowed: &[Value], column: &ArrayRef, report: Report<'_>) {
-    let mut refuse = |index, shown: &str| report(index, format!("{} is not an allowed value", shorten(shown)));
+    let mut refuse =
+        |index, shown: &str| report(index, format!("{} is not an allowed value", shorten(shown)));
     match column.data_type() {
         Arrow::Utf8 => {
             let known: HashSet<&str> = allowed
@@ -155,12 +165,17 @@ fn check_allowed(allowed: &[Value], column: &ArrayRef, report: Report<'_>) {
                     _ => None,
                 })
                 .collect();
-            each(column.as_string::<i32>().iter(), |text| known.contains(text), |index, text| {
-                refuse(index, &format!("{text:?}"));
-            });
+            each(
+                column.as_string::<i32>().iter(),
+                |text| known.contains(text),
+                |index, text| {
+                    refuse(index, &format!("{text:?}"));
+                },
+            );
         }
         Arrow::Binary => {
-            let known = |bytes: &[u8]| allowed.iter().any(|value| matches!(value, Value::Bytes(b) if b == bytes));
+            let known =
+                |bytes: &[u8]| allowed.iter().any(|value| matches!(value, Value::Bytes(b) if b == bytes));
             each(column.as_binary::<i32>().iter(), known, |index, _| refuse(index, "this"));
         }
         Arrow::Boolean => {
@@ -169,29 +184,45 @@ fn check_allowed(allowed: &[Value], column: &ArrayRef, report: Report<'_>) {
         }
         Arrow::Int32 => {
             let known = integers(allowed);
-            each(column.as_primitive::<Int32Type>().iter(), |n| known.contains(&i64::from(n)), |index, n| {
-                refuse(index, &n.to_string());
-            });
+            each(
+                column.as_primitive::<Int32Type>().iter(),
+                |n| known.contains(&i64::from(n)),
+                |index, n| {
+                    refuse(index, &n.to_string());
+                },
+            );
         }
         Arrow::Int64 => {
             let known = integers(allowed);
-            each(column.as_primitive::<Int64Type>().iter(), |n| known.contains(&n), |index, n| {
-                refuse(index, &n.to_string());
-            });
+            each(
+                column.as_primitive::<Int64Type>().iter(),
+                |n| known.contains(&n),
+                |index, n| {
+                    refuse(index, &n.to_string());
+                },
+            );
         }
         Arrow::Timestamp(..) => {
             let known = integers(allowed);
-            each(column.as_primitive::<TimestampMicrosecondType>().iter(), |n| known.contains(&n), |index, n| {
-                refuse(index, &Timestamp::from_micros(n).to_string());
-            });
+            each(
+                column.as_primitive::<TimestampMicrosecondType>().iter(),
+                |n| known.contains(&n),
+                |index, n| {
+                    refuse(index, &Timestamp::from_micros(n).to_string());
+                },
+            );
         }
         Arrow::Float32 => {
             let known = |x: f32| allowed.iter().any(|value| matches!(value, Value::Float32(a) if *a == x));
-            each(column.as_primitive::<Float32Type>().iter(), known, |index, x| refuse(index, &x.to_string()));
+            each(column.as_primitive::<Float32Type>().iter(), known, |index, x| {
+                refuse(index, &x.to_string())
+            });
         }
         Arrow::Float64 => {
             let known = |x: f64| allowed.iter().any(|value| matches!(value, Value::Float64(a) if *a == x));
-            each(column.as_primitive::<Float64Type>().iter(), known, |index, x| refuse(index, &x.to_string()));
+            each(column.as_primitive::<Float64Type>().iter(), known, |index, x| {
+                refuse(index, &x.to_string())
+            });
         }
         _ => {}
     }
@@ -273,7 +304,10 @@ mod tests {
         assert_eq!(rows(&rules, Int64Array::from(vec![1 << 53, (1 << 53) + 1, i64::MIN])), [1]);
         let times = TimestampMicrosecondArray::from(vec![0, 3]).with_timezone("UTC");
         let rules = Validation { max: Some(2.0), ..Validation::default() };
-        assert_eq!(broken(&rules, times), [(1, "1970-01-01T00:00:00.000003Z (3 µs) is more than 2".to_owned())]);
+        assert_eq!(
+            broken(&rules, times),
+            [(1, "1970-01-01T00:00:00.000003Z (3 µs) is more than 2".to_owned())]
+        );
     }
 
     #[test]
@@ -293,7 +327,8 @@ mod tests {
     fn the_whole_text_has_to_match() {
         let rules = Validation { regex: Some(Regex::new("a|ab").unwrap()), ..Validation::default() };
         assert_eq!(rows(&rules, StringArray::from(vec!["a", "ab", "abc", "", "xa"])), [2, 3, 4]);
-        let verbose = Validation { regex: Some(Regex::new("(?x) a b # both").unwrap()), ..Validation::default() };
+        let verbose =
+            Validation { regex: Some(Regex::new("(?x) a b # both").unwrap()), ..Validation::default() };
         assert_eq!(rows(&verbose, StringArray::from(vec!["ab", "abab"])), [1]);
     }
 

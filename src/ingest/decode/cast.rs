@@ -6,7 +6,9 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, FixedSizeListArray, Int64Array, ListArray, new_null_array},
     buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
     compute::cast,
-    datatypes::{DataType as Arrow, Field, Float32Type, Float64Type, Int64Type, TimeUnit as Unit, UInt64Type},
+    datatypes::{
+        DataType as Arrow, Field, Float32Type, Float64Type, Int64Type, TimeUnit as Unit, UInt64Type,
+    },
     error::ArrowError,
 };
 
@@ -40,9 +42,10 @@ pub(super) fn check_type(from: &Arrow, to: &DataType) -> Result<(), String> {
         (Arrow::Float16 | Arrow::Float32 | Arrow::Float64, DataType::Float64) => true,
         (from, DataType::Float32 | DataType::Float64) => from.is_integer(),
         (Arrow::Utf8 | Arrow::LargeUtf8 | Arrow::Utf8View, DataType::String | DataType::Json) => true,
-        (Arrow::Binary | Arrow::LargeBinary | Arrow::BinaryView | Arrow::FixedSizeBinary(_), DataType::Bytes) => {
-            true
-        }
+        (
+            Arrow::Binary | Arrow::LargeBinary | Arrow::BinaryView | Arrow::FixedSizeBinary(_),
+            DataType::Bytes,
+        ) => true,
         (Arrow::Timestamp(_, Some(_)), DataType::Timestamp) => true,
         (Arrow::Timestamp(_, None), DataType::Timestamp) => {
             return Err("the timestamps have no time zone; make them UTC".to_owned());
@@ -144,7 +147,10 @@ fn check_lengths(
 ) {
     for (index, length) in lengths.enumerate() {
         if length > limit && nulls.is_none_or(|nulls| nulls.is_valid(index)) {
-            bad.push(Bad { index, reason: format!("a {what} of {length} bytes; at most {limit} are allowed") });
+            bad.push(Bad {
+                index,
+                reason: format!("a {what} of {length} bytes; at most {limit} are allowed"),
+            });
         }
     }
 }
@@ -211,8 +217,13 @@ fn list(
         }
         Arrow::LargeList(_) => {
             let list = array.as_list::<i64>();
-            let narrow = list.value_offsets().iter().map(|offset| i32::try_from(*offset)).collect::<Result<Vec<_>, _>>();
-            let narrow = narrow.map_err(|_| ArrowError::ComputeError("a list of more than 2³¹ values".to_owned()))?;
+            let narrow = list
+                .value_offsets()
+                .iter()
+                .map(|offset| i32::try_from(*offset))
+                .collect::<Result<Vec<_>, _>>();
+            let narrow =
+                narrow.map_err(|_| ArrowError::ComputeError("a list of more than 2³¹ values".to_owned()))?;
             (OffsetBuffer::new(ScalarBuffer::from(narrow)), list.values().clone())
         }
         _ => {

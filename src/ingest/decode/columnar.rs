@@ -32,7 +32,8 @@ pub(super) fn columnar(
     let fields = fields(schema, limits);
     let sources = sources(reader.schema(), &fields, schema)?;
     let mut parts: Vec<Vec<ArrayRef>> = vec![Vec::new(); fields.len()];
-    let mut state = State { limits, left: limits.max_decoded_bytes, rows: 0, rejected: Vec::new(), good: Vec::new() };
+    let mut state =
+        State { limits, left: limits.max_decoded_bytes, rows: 0, rejected: Vec::new(), good: Vec::new() };
     for batch in reader {
         let batch = batch?;
         for (part, column) in parts.iter_mut().zip(state.convert(&batch, &fields, &sources)?) {
@@ -60,7 +61,8 @@ fn sources(
     schema: &TableSchema,
 ) -> Result<Vec<Option<usize>>, DecodeError> {
     let mut details = Vec::new();
-    let mut wrong = |name: &str, reason| details.push(Detail { row: None, field: Some(name.to_owned()), reason });
+    let mut wrong =
+        |name: &str, reason| details.push(Detail { row: None, field: Some(name.to_owned()), reason });
     let mut seen = HashSet::new();
     let mut sources = vec![None; fields.len()];
     for (position, column) in given.fields().iter().enumerate() {

@@ -84,7 +84,9 @@ mod tests {
     #[test]
     fn bombs_stop_early() {
         let zeros = vec![0; 64 * MIB];
-        for (encoding, bomb) in [("gzip", gzip(&zeros)), ("zstd", zstd::encode_all(zeros.as_slice(), 0).unwrap())] {
+        for (encoding, bomb) in
+            [("gzip", gzip(&zeros)), ("zstd", zstd::encode_all(zeros.as_slice(), 0).unwrap())]
+        {
             let by_ratio = decompress(Some(encoding), bomb.clone().into(), 128 * MIB, 100).unwrap_err();
             assert!(by_ratio.to_string().contains("ratio"), "{by_ratio}");
             let by_size = decompress(Some(encoding), bomb.into(), MIB, usize::MAX).unwrap_err();

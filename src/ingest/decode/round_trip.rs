@@ -14,13 +14,31 @@ use crate::{
 
 /// A join key and a column of every type; `json` last.
 static TABLE: LazyLock<TableSchema> = LazyLock::new(|| {
-    let column = |name: &str, data_type: &str| Column { name: name.into(), data_type: data_type.parse().unwrap() };
+    let column =
+        |name: &str, data_type: &str| Column { name: name.into(), data_type: data_type.parse().unwrap() };
     let types = [
-        "bool", "int32", "int64", "float32", "float64", "string", "bytes", "timestamp", "array<string>",
-        "array<int64>", "array<float32, 3>", "json",
+        "bool",
+        "int32",
+        "int64",
+        "float32",
+        "float64",
+        "string",
+        "bytes",
+        "timestamp",
+        "array<string>",
+        "array<int64>",
+        "array<float32, 3>",
+        "json",
     ];
-    let columns = types.iter().enumerate().map(|(n, data_type)| column(&format!("c{n}"), data_type)).collect();
-    TableSchema::feature_view(TableId(7), "all", 1, vec![column("k", "string"), column("n", "int64")], columns)
+    let columns =
+        types.iter().enumerate().map(|(n, data_type)| column(&format!("c{n}"), data_type)).collect();
+    TableSchema::feature_view(
+        TableId(7),
+        "all",
+        1,
+        vec![column("k", "string"), column("n", "int64")],
+        columns,
+    )
 });
 
 /// JSON text of a value of that type.
@@ -34,7 +52,9 @@ fn cell(data_type: &DataType) -> BoxedStrategy<String> {
         DataType::Float64 => prop::num::f64::NORMAL.prop_map(|x| format!("{x:e}")).boxed(),
         DataType::String => text().boxed(),
         DataType::Bytes => vec(any::<u8>(), 1..6)
-            .prop_map(|b| format!("\"{}\"", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, b)))
+            .prop_map(|b| {
+                format!("\"{}\"", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, b))
+            })
             .boxed(),
         DataType::Timestamp => {
             (Timestamp::MIN.micros()..=Timestamp::MAX.micros()).prop_map(|t| t.to_string()).boxed()
@@ -44,9 +64,9 @@ fn cell(data_type: &DataType) -> BoxedStrategy<String> {
             let item = option::of(cell(item)).prop_map(|item| item.unwrap_or("null".to_owned()));
             vec(item, 0..4).prop_map(|items| format!("[{}]", items.join(","))).boxed()
         }
-        DataType::Vector(n) => {
-            vec(cell(&DataType::Float32), *n as usize).prop_map(|items| format!("[{}]", items.join(","))).boxed()
-        }
+        DataType::Vector(n) => vec(cell(&DataType::Float32), *n as usize)
+            .prop_map(|items| format!("[{}]", items.join(",")))
+            .boxed(),
     }
 }
 

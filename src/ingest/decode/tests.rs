@@ -73,7 +73,10 @@ fn json_and_ndjson_give_the_tables_columns() {
         assert_eq!(decoded.batch.schema_ref(), weather().arrow());
         let column = |name| decoded.batch.column_by_name(name).unwrap();
         assert_eq!(column("origin").as_string::<i32>().value(1), "é");
-        assert_eq!(column("temp").as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(39.5), None, Some(39.5)]);
+        assert_eq!(
+            column("temp").as_primitive::<Float64Type>().iter().collect::<Vec<_>>(),
+            [Some(39.5), None, Some(39.5)]
+        );
         assert_eq!(column("seats").as_primitive::<Int64Type>().value(2), 2);
         assert!(column("tags").is_null(1));
         assert_eq!(column("extra").as_string::<i32>().value(0), r#"{"b":[1]}"#);
@@ -96,15 +99,16 @@ fn each_bad_row_is_named_and_the_others_stay() {
         ("7", "", "got 7"),
     ];
     let rows: Vec<&str> = [GOOD].into_iter().chain(bad.iter().map(|(row, ..)| *row)).chain([GOOD]).collect();
-    for (format, body) in [
-        (Format::Json, format!("{{\"rows\":[{}]}}", rows.join(","))),
-        (Format::NdJson, rows.join("\n")),
-    ] {
+    for (format, body) in
+        [(Format::Json, format!("{{\"rows\":[{}]}}", rows.join(","))), (Format::NdJson, rows.join("\n"))]
+    {
         let decoded = decode_as(format, body).unwrap();
         assert_eq!((decoded.rows, decoded.batch.num_rows()), (bad.len() + 2, 2));
         assert_eq!(decoded.row_numbers, Some(vec![0, bad.len() as u64 + 1]));
         assert_eq!((decoded.body_row(0), decoded.body_row(1)), (0, bad.len() as u64 + 1));
-        for (n, ((row, field, reason), (raw, expected_field, says))) in reasons(&decoded).into_iter().zip(bad).enumerate() {
+        for (n, ((row, field, reason), (raw, expected_field, says))) in
+            reasons(&decoded).into_iter().zip(bad).enumerate()
+        {
             assert_eq!((row, field), (n as u64 + 1, expected_field));
             assert!(reason.contains(says), "{reason}");
             assert_eq!(decoded.rejected[n].raw, raw);
@@ -114,7 +118,18 @@ fn each_bad_row_is_named_and_the_others_stay() {
 
 #[test]
 fn bodies_that_are_not_json() {
-    for body in ["", "{", r#"{"rows":[{"#, r#"{"rows":[]} x"#, r#"{"rows":[],"rows":[]}"#, r#"{"row":[]}"#, "{}", "[]", r#"{"rows":{}}"#, r#"{"rows":[{"a":1,}]}"#] {
+    for body in [
+        "",
+        "{",
+        r#"{"rows":[{"#,
+        r#"{"rows":[]} x"#,
+        r#"{"rows":[],"rows":[]}"#,
+        r#"{"row":[]}"#,
+        "{}",
+        "[]",
+        r#"{"rows":{}}"#,
+        r#"{"rows":[{"a":1,}]}"#,
+    ] {
         let error = decode_as(Format::Json, body).unwrap_err();
         assert!(matches!(error, DecodeError::Malformed { .. }), "{body}: {error}");
         assert_eq!(error.code(), Code::Invalid);
@@ -140,7 +155,9 @@ fn depth_is_bounded_wherever_it_is() {
         assert!(matches!(error, DecodeError::TooDeep { row: 0, limit: 64 }), "{error}");
         assert!(matches!(decode_as(Format::NdJson, row), Err(DecodeError::TooDeep { .. })));
     }
-    let nested = |n: usize| format!(r#"{{"rows":[{{"origin":"J","event_time":0,"extra":{}{}}}]}}"#, "[".repeat(n), "]".repeat(n));
+    let nested = |n: usize| {
+        format!(r#"{{"rows":[{{"origin":"J","event_time":0,"extra":{}{}}}]}}"#, "[".repeat(n), "]".repeat(n))
+    };
     assert_eq!(decode_as(Format::Json, nested(61)).unwrap().batch.num_rows(), 1);
     assert!(decode_as(Format::Json, nested(62)).is_err());
     assert!(decode_as(Format::Json, &deep).is_err());
@@ -220,15 +237,18 @@ fn columns_that_fit_exactly_are_cast() {
         }
     }
     // A column of the null type is as good as none.
-    let (format, body) = columnar_bodies(vec![("temp", Arc::new(NullArray::new(2)))]).into_iter().next().unwrap();
+    let (format, body) =
+        columnar_bodies(vec![("temp", Arc::new(NullArray::new(2)))]).into_iter().next().unwrap();
     assert_eq!(decode_as(format, body).unwrap().batch.num_rows(), 2);
 }
 
 #[test]
 fn values_that_do_not_fit_reject_their_row() {
-    let table = schema(&[("n", "int32"), ("x", "float64"), ("v", "array<float32, 2>"), ("list", "array<int32>")]);
+    let table =
+        schema(&[("n", "int32"), ("x", "float64"), ("v", "array<float32, 2>"), ("list", "array<int32>")]);
     let item = || Arc::new(Field::new("item", arrow::datatypes::DataType::Float32, true));
-    let halves = Arc::new(Float32Array::from(vec![Some(1.0), Some(2.0), None, Some(4.0), Some(5.0), Some(6.0)]));
+    let halves =
+        Arc::new(Float32Array::from(vec![Some(1.0), Some(2.0), None, Some(4.0), Some(5.0), Some(6.0)]));
     let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([
         Some(vec![Some(1), None]),
         Some(vec![]),
@@ -242,8 +262,18 @@ fn values_that_do_not_fit_reject_their_row() {
         ("v", Arc::new(FixedSizeListArray::new(item(), 2, halves, None)), 1, "null elements"),
         ("list", Arc::new(lists), 2, "int32 overflow"),
         ("origin", Arc::new(StringArray::from(vec![Some("a"), None, Some("b")])), 1, "must not be null"),
-        ("origin", Arc::new(StringArray::from(vec!["x".repeat(1025), "a".into(), "b".into()])), 0, "at most 1024"),
-        ("event_time", Arc::new(TimestampSecondArray::from(vec![0, 1, i64::MAX]).with_timezone("UTC")), 2, "years"),
+        (
+            "origin",
+            Arc::new(StringArray::from(vec!["x".repeat(1025), "a".into(), "b".into()])),
+            0,
+            "at most 1024",
+        ),
+        (
+            "event_time",
+            Arc::new(TimestampSecondArray::from(vec![0, 1, i64::MAX]).with_timezone("UTC")),
+            2,
+            "years",
+        ),
     ];
     for (name, column, bad, says) in cases {
         for (format, body) in columnar_bodies(vec![(name, column.clone())]) {
@@ -253,7 +283,11 @@ fn values_that_do_not_fit_reject_their_row() {
             }
             let decoded = decode(format, body, &table, &DecodeLimits::default()).unwrap();
             let expected: Vec<u64> = (0..3).filter(|row| *row != bad as u64).collect();
-            assert_eq!(decoded.row_numbers.clone().unwrap_or(vec![0, 1, 2]), expected, "{format} {name} {says}");
+            assert_eq!(
+                decoded.row_numbers.clone().unwrap_or(vec![0, 1, 2]),
+                expected,
+                "{format} {name} {says}"
+            );
             assert_eq!(decoded.batch.num_rows(), expected.len());
             if bad < 3 {
                 let (row, field, reason) = reasons(&decoded)[0];
@@ -291,14 +325,16 @@ fn columns_of_a_wrong_type_are_named_all_at_once() {
     for (format, body) in bodies {
         let error = decode_as(format, body).unwrap_err();
         let details = error.details();
-        let reason = |field: &str| &details.iter().find(|d| d.field.as_deref() == Some(field)).unwrap().reason;
+        let reason =
+            |field: &str| &details.iter().find(|d| d.field.as_deref() == Some(field)).unwrap().reason;
         assert_eq!(details.len(), 4);
         assert!(reason("event_time").contains("no time zone"));
         assert!(reason("temp").contains("expected float64"));
         assert!(reason("seats").contains("expected int64"));
         assert!(reason("seat").contains("did you mean `seats`"));
     }
-    let nothing = RecordBatch::try_from_iter([("temp", Arc::new(Float64Array::from(vec![1.0])) as ArrayRef)]).unwrap();
+    let nothing =
+        RecordBatch::try_from_iter([("temp", Arc::new(Float64Array::from(vec![1.0])) as ArrayRef)]).unwrap();
     let error = decode_as(Format::Parquet, encoded(Format::Parquet, &nothing)).unwrap_err();
     assert!(error.to_string().contains("`origin`: the column is missing"), "{error}");
 }
@@ -350,5 +386,9 @@ fn rows_that_break_a_rule_move_to_the_rejected() {
     assert_eq!(decoded.row_numbers, Some(vec![0, 3]));
     assert_eq!(decoded.batch.num_rows(), 2);
     assert_eq!(decoded.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), [1, 2]);
-    assert!(decoded.rejected[1].raw.starts_with(r#"{"origin":"JFK","event_time":"2013-01-01T00:00:00Z","temp":39.5"#));
+    assert!(
+        decoded.rejected[1]
+            .raw
+            .starts_with(r#"{"origin":"JFK","event_time":"2013-01-01T00:00:00Z","temp":39.5"#)
+    );
 }

@@ -6,9 +6,7 @@ use arrow::array::RecordBatch;
 
 use crate::{
     error::Detail,
-    format::{
-        Format, JsonRowsError, RowBuilder, RowError, json_rows, ndjson_rows, raw_rows, unknown_column,
-    },
+    format::{Format, JsonRowsError, RowBuilder, RowError, json_rows, ndjson_rows, raw_rows, unknown_column},
     ingest::decode::{DecodeError, DecodeLimits, Decoded, Rejected, fields},
     model::TableSchema,
 };
@@ -34,7 +32,11 @@ pub(super) fn json(body: &[u8], schema: &TableSchema, limits: &DecodeLimits) -> 
     sink.finish(rows, schema)
 }
 
-pub(super) fn ndjson(body: &[u8], schema: &TableSchema, limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
+pub(super) fn ndjson(
+    body: &[u8],
+    schema: &TableSchema,
+    limits: &DecodeLimits,
+) -> Result<Decoded, DecodeError> {
     let body = utf8(Format::NdJson, body)?;
     let mut rows = RowBuilder::new(fields(schema, limits), limits.max_json_depth.saturating_sub(1));
     let mut sink = Sink::new(limits, limits.max_json_rows);
@@ -67,7 +69,10 @@ pub(super) fn csv(body: &[u8], schema: &TableSchema, limits: &DecodeLimits) -> R
         let line = record.position().map_or(0, csv::Position::line) + blank as u64;
         rows.begin();
         if record.len() != header.len() {
-            rows.refuse(None, format!("the header has {} fields, this row has {}", header.len(), record.len()));
+            rows.refuse(
+                None,
+                format!("the header has {} fields, this row has {}", header.len(), record.len()),
+            );
         }
         for (column, text) in columns.iter().zip(&record) {
             rows.text_cell(*column, text);
@@ -98,7 +103,9 @@ fn csv_columns(
     let wrong = |name: &str, reason: String| Detail { row: None, field: Some(name.to_owned()), reason };
     for name in header {
         match rows.column(name) {
-            Some(_) if !seen.insert(name) => details.push(wrong(name, "the column is given twice".to_owned())),
+            Some(_) if !seen.insert(name) => {
+                details.push(wrong(name, "the column is given twice".to_owned()))
+            }
             Some(column) => columns.push(column),
             None => details.push(wrong(name, unknown(name, schema))),
         }

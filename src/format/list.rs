@@ -1,0 +1,46 @@
+//! Elements of JSON arrays.
+
+use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::format::column::{CellError, ColumnBuilder};
+
+/// The elements of a JSON array, pushed one by one.
+pub(super) struct Items<'b> {
+    pub items: &'b mut ColumnBuilder,
+    /// Why an element was refused; the reading then stops.
+    pub failed: &'b mut Option<CellError>,
+    pub nullable: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(raw) = seq.next_element::<&RawValue>()? {
+            let pushed = match raw.get() {
+                "null" if !self.nullable => {
+                    Err(CellError::Value("an embedding must not have null elements".to_owned()))
+                }
+                raw => self.items.push_json(raw),
+            };
+            if let Err(error) = pushed {
+                *self.failed = Some(error);
+                return Err(serde::de::Error::custom("refused"));
+            }
+        }
+        Ok(())
+    }
+}
