@@ -36,7 +36,7 @@ pub struct IngestQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Acknowledged {
     #[schema(value_type = String)]
-    pub batch_id: uuid::Uuid,
+    pub batch_id: crate::model::BatchId,
     /// Rows stored.
     pub accepted: u64,
     /// Of these, rows older than their entity's newest: they are history only.

@@ -43,7 +43,7 @@ impl Ingest {
         let times = vec![event_time; keys.num_rows()];
         let write = Write {
             batch: PreparedBatch::tombstones(Arc::clone(&view.schema), &keys, &times),
-            batch_id: uuid::Uuid::now_v7(),
+            batch_id: crate::model::BatchId::fresh(),
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
             online: view.online,
             offline: view.offline,

@@ -102,7 +102,7 @@ impl Ingest {
         if !decoded.rejected.is_empty() && request.on_error == OnError::Reject {
             return Err(IngestError::Rows { rejected: decoded.rejected, total: decoded.rows });
         }
-        let batch_id = uuid::Uuid::now_v7();
+        let batch_id = crate::model::BatchId::fresh();
         Ok(Write {
             batch: PreparedBatch::rows(Arc::clone(&target.schema), &decoded.batch),
             batch_id,
@@ -114,7 +114,7 @@ impl Ingest {
         })
     }
 
-    fn quarantined(&self, batch_id: uuid::Uuid, rejected: Vec<Rejected>) -> Vec<Vec<u8>> {
+    fn quarantined(&self, batch_id: crate::model::BatchId, rejected: Vec<Rejected>) -> Vec<Vec<u8>> {
         let rejected_at = self.clock.now();
         rejected
             .into_iter()

@@ -39,7 +39,7 @@ impl Ingest {
             .collect();
         let write = Write {
             batch: PreparedBatch::rows(Arc::clone(&view.schema), &decoded.batch),
-            batch_id: uuid::Uuid::now_v7(),
+            batch_id: crate::model::BatchId::fresh(),
             idempotency: None,
             online: view.online,
             offline: view.offline,

@@ -2,6 +2,7 @@
 //!
 //! Pure data. Nothing here does I/O, and nothing here knows who uses it.
 
+mod batch_id;
 mod data_type;
 mod duration;
 mod key;
@@ -10,6 +11,7 @@ mod schema;
 mod timestamp;
 mod value;
 
+pub use batch_id::BatchId;
 pub use data_type::{DataType, ParseDataTypeError};
 pub use duration::{Duration, ParseDurationError};
 pub use key::{EntityKey, KeyError, encode_key_part, encode_keys, row_keys};

@@ -39,7 +39,7 @@ pub(super) struct Identity {
 
 impl Identity {
     pub fn new() -> Identity {
-        Identity { id: uuid::Uuid::now_v7().to_string(), created: now_millis() }
+        Identity { id: crate::model::BatchId::fresh().to_string(), created: now_millis() }
     }
 }
 

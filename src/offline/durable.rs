@@ -33,7 +33,7 @@ pub(super) struct Written {
 
 impl NewFile {
     pub fn create(dir: &Path) -> Result<NewFile, OfflineError> {
-        let path = dir.join(format!("{TEMPORARY}{}", uuid::Uuid::now_v7()));
+        let path = dir.join(format!("{TEMPORARY}{}", crate::model::BatchId::fresh()));
         let file = File::create_new(&path).map_err(OfflineError::io("creating", &path))?;
         Ok(NewFile { out: BufWriter::with_capacity(1 << 18, file), path, length: 0, crc: 0, named: false })
     }

@@ -129,7 +129,7 @@ impl<'a> SegmentWriter<'a> {
     fn close(&mut self) -> Result<(), OfflineError> {
         let Some(mut writer) = self.open.take() else { return Ok(()) };
         let footer = writer.finish().map_err(OfflineError::write("writing a segment in", self.dir))?;
-        let name = format!("{PREFIX}{:020}-{}.parquet", self.version, uuid::Uuid::now_v7());
+        let name = format!("{PREFIX}{:020}-{}.parquet", self.version, crate::model::BatchId::fresh());
         let path = self.dir.join(&name);
         let written = writer.inner_mut().rename(&path)?;
         let stats = to_json(&footer, &self.schema);

@@ -11,7 +11,7 @@ use crate::{
 /// One rejected row and why.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct QuarantinedRow {
-    pub batch_id: uuid::Uuid,
+    pub batch_id: crate::model::BatchId,
     pub rejected_at: Timestamp,
     /// Row of the request's body, from 0.
     pub row: u64,

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Write {
     pub batch: PreparedBatch,
-    pub batch_id: uuid::Uuid,
+    pub batch_id: crate::model::BatchId,
     /// Given by the client: the key and a fingerprint of the request.
     pub idempotency: Option<(String, u128)>,
     /// Whether the newest rows are served.
@@ -27,7 +27,7 @@ pub struct Write {
 /// What a batch came to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Applied {
-    pub batch_id: uuid::Uuid,
+    pub batch_id: crate::model::BatchId,
     pub table: TableId,
     /// Rows stored.
     pub accepted: u64,
