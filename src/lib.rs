@@ -3,5 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod metrics;
 pub mod model;
 pub mod registry;
+pub mod telemetry;
