@@ -1,5 +1,5 @@
 //! The `larder` command.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    larder::cli::run()
 }
