@@ -1,6 +1,6 @@
 //! Parquet as record batches.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -29,6 +29,13 @@ pub(super) fn open(file: File, options: &ReadOptions) -> Result<(SchemaRef, Batc
     let schema = builder.schema().clone();
     let reader = builder.with_batch_size(options.batch_rows).build().map_err(malformed)?;
     Ok((schema, Box::new(reader.map(|batch| batch.map_err(malformed)))))
+}
+
+/// The rows that a file's footer counts; `None` where it cannot be read.
+pub(super) fn rows(path: &Path) -> Option<u64> {
+    let file = fs_err::File::open(path).ok()?.into_parts().0;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).ok()?;
+    u64::try_from(metadata.metadata().file_metadata().num_rows()).ok()
 }
 
 /// Bytes from anywhere. With `max_decoded_bytes` they are checked before and while they are decoded.

@@ -44,6 +44,8 @@ pub struct TableReader {
     format: Format,
     schema: SchemaRef,
     batches: Batches,
+    /// Where the format says so in advance.
+    rows: Option<u64>,
     failed: bool,
 }
 
@@ -83,7 +85,11 @@ impl TableReader {
         options: &ReadOptions,
     ) -> Result<TableReader, FormatError> {
         let input = Input::File(path.to_owned(), compression);
-        Self::guarded(format, || match format {
+        let rows = match format {
+            Format::Parquet => parquet_reader::rows(path),
+            _ => None,
+        };
+        let reader = Self::guarded(format, || match format {
             Format::Parquet if compression.is_some() => Err(FormatError::Unsupported(
                 "a Parquet file is compressed inside; decompress what is around it first".to_owned(),
             )),
@@ -97,7 +103,8 @@ impl TableReader {
                 }
             }
             _ => Self::text(format, &input, options),
-        })
+        })?;
+        Ok(TableReader { rows, ..reader })
     }
 
     /// Reads a table that is in memory, from anyone where `max_decoded_bytes` is set.
@@ -130,7 +137,12 @@ impl TableReader {
         open: impl FnOnce() -> Result<(SchemaRef, Batches), FormatError>,
     ) -> Result<TableReader, FormatError> {
         let (schema, batches) = no_panic(format, open)?;
-        Ok(TableReader { format, schema, batches, failed: false })
+        Ok(TableReader { format, schema, batches, rows: None, failed: false })
+    }
+
+    /// How many rows there are; Parquet files tell.
+    pub fn rows(&self) -> Option<u64> {
+        self.rows
     }
 
     pub fn schema(&self) -> &SchemaRef {

@@ -1,19 +1,16 @@
-//! Reads bodies, counted while they stream in and not for ever, and JSON, never nested too deep.
+//! Reads bodies: counted while they stream in, and not for ever.
 
 use axum::{
     body::{Body, Bytes, HttpBody},
-    http::{StatusCode, header, request::Parts},
+    http::{header, request::Parts},
 };
 use bytes::BytesMut;
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{edge::Deadline, problem::Problem};
 use crate::{
     config::{LimitsConfig, ServerConfig},
-    error::Detail,
     model::Duration,
 };
 
@@ -66,51 +63,6 @@ pub async fn read(head: &Parts, mut body: Body, limits: BodyLimits) -> Result<By
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
-/// A JSON body, as a request's type has it.
-///
-/// # Errors
-/// 400 for what is not JSON or nests deeper than `limits.json_depth`; 422 for JSON of another shape. Both name the place.
-pub fn parse_json<T: DeserializeOwned>(body: &[u8], limits: &LimitsConfig) -> Result<T, Problem> {
-    if body.is_empty() {
-        return Err(Problem::bad_request("the body is empty; send JSON"));
-    }
-    if !nests_within(body, limits.json_depth) {
-        let allowed = limits.json_depth;
-        return Err(Problem::bad_request(format!(
-            "the body nests deeper than the {allowed} levels allowed (limits.json_depth)"
-        )));
-    }
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => {
-            let detail = Detail { row: None, field: None, reason: error.to_string() };
-            let problem =
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the body does not fit: {error}"));
-            Problem { errors: vec![detail], ..problem }
-        }
-        _ => Problem::bad_request(format!("the body is not JSON: {error}")),
-    })
-}
-
-/// Whether arrays and objects nest at most `limit` deep. Does not recurse: the body may be hostile.
-fn nests_within(json: &[u8], limit: usize) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > limit {
-            return false;
-        }
-    }
-    true
-}
-
 /// The next data; `None` at the end. Trailers are skipped.
 async fn next(body: &mut Body, stall: Duration, deadline: Option<Instant>) -> Result<Option<Bytes>, Problem> {
     loop {
@@ -160,35 +112,4 @@ async fn too_large(head: &Parts, mut body: Body, limits: BodyLimits) -> Problem 
     Problem::too_large(format!(
         "the body has more than the {allowed} bytes allowed (limits.body_bytes); send several"
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-
-    #[track_caller]
-    fn refused(body: &str, status: u16, detail: &str) {
-        let limits = LimitsConfig { json_depth: 3, ..Config::default().limits };
-        let problem =
-            parse_json::<std::collections::BTreeMap<String, i64>>(body.as_bytes(), &limits).unwrap_err();
-        assert_eq!(problem.status.as_u16(), status, "{}", problem.detail);
-        assert!(problem.detail.contains(detail), "{}", problem.detail);
-    }
-
-    #[test]
-    fn json_is_refused_with_its_place() {
-        refused("", 400, "empty");
-        refused("{\"a\":1,}", 400, "line 1 column 8");
-        refused("{\"a\":\"x\"}", 422, "expected i64 at line 1 column 8");
-        refused("[[[[1]]]]", 400, "the 3 levels allowed");
-        refused("[[[1]]]", 422, "expected a map");
-    }
-
-    #[test]
-    fn depth_counts_brackets_outside_of_strings() {
-        assert!(nests_within(br#"{"a":["]}[[[[[["]}"#, 2));
-        assert!(!nests_within(br#"{"a":[[1]]}"#, 2));
-        assert!(nests_within(br#""\"[[[""#, 0));
-    }
 }

@@ -1,6 +1,6 @@
 //! The registry over HTTP: apply, list, look up, search, lineage.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    http::{App, Problem, media},
+    http::{App, Problem, ProblemBody, extract::Body, media},
     registry::{
         ApplyOutcome, DefinitionFile, Definitions, FeatureHit, Lineage, ParseObjectKindError,
         Query as SearchQuery, RegistryError,
@@ -35,14 +35,14 @@ pub struct ApplyQuery {
     request_body(content = String, content_type = "application/toml",
         description = "all definitions, as TOML; or as JSON, of the same structure or `{\"files\":{\"name\":\"TOML\"}}`"),
     responses((status = 200, body = Object, description = "version, created, updated, unchanged, retired"),
-        (status = 409, body = Problem, description = "would break what is in use: see `breaking`"),
-        (status = 412, body = Problem, description = "the registry is at another version"),
-        (status = 422, body = Problem, description = "errors with file and line")))]
+        (status = 409, body = ProblemBody, description = "would break what is in use: see `breaking`"),
+        (status = 412, body = ProblemBody, description = "the registry is at another version"),
+        (status = 422, body = ProblemBody, description = "errors with file and line")))]
 pub async fn apply(
     State(app): State<Arc<App>>,
     Query(query): Query<ApplyQuery>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Json<ApplyOutcome>, Problem> {
     let expected_version = match media::text(&headers, header::IF_MATCH.as_str())? {
         None => None,
@@ -56,15 +56,15 @@ pub async fn apply(
     let outcome = registry
         .send(ApplyDefinitions { definitions, expected_version, dry_run: query.dry_run })
         .await
-        .map_err(|_| Problem::unavailable("the registry stopped while it had these definitions"))??;
-    Ok(Json(outcome))
-}
-
-/// A directory of TOML files, so that errors can name file and line.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Files {
-    files: BTreeMap<String, String>,
+        .map_err(|_| Problem::unavailable("the registry stopped while it had these definitions"))?;
+    outcome.map(Json).map_err(|error| match error {
+        RegistryError::Stale { expected, actual } => Problem::precondition_failed(&expected.to_string(), actual),
+        RegistryError::Breaking(outcome) => {
+            let breaking = serde_json::to_value(&outcome.changes.breaking).unwrap_or_default();
+            Problem::from_error(&RegistryError::Breaking(outcome)).with("breaking", breaking)
+        }
+        other => other.into(),
+    })
 }
 
 fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Definitions, Problem> {
@@ -75,17 +75,8 @@ fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Definitions, Problem> {
         "application/toml" | "text/plain" => {
             Ok(parse_toml(&[DefinitionFile { name: "body".to_owned(), text: text.to_owned() }])?)
         }
-        "application/json" => match serde_json::from_str::<Files>(text) {
-            Ok(Files { files }) => {
-                let files: Vec<DefinitionFile> =
-                    files.into_iter().map(|(name, text)| DefinitionFile { name, text }).collect();
-                Ok(parse_toml(&files)?)
-            }
-            Err(_) => Ok(parse_json("body", text)?),
-        },
-        other => Err(Problem::unsupported_media_type(format!(
-            "`{other}` is not understood; send application/toml or application/json"
-        ))),
+        "application/json" => Ok(parse_json("body", text)?),
+        other => Err(Problem::unsupported_media_type(other, &["application/toml", "application/json"])),
     }
 }
 
@@ -114,7 +105,7 @@ macro_rules! objects {
         }
 
         #[utoipa::path(get, path = $item, tag = "registry", params(("name" = String, Path), VersionQuery),
-            responses((status = 200, body = Object), (status = 404, body = Problem)))]
+            responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
         pub async fn $one(
             State(app): State<Arc<App>>,
             Path(name): Path<String>,
@@ -160,7 +151,7 @@ pub async fn features(State(app): State<Arc<App>>, Query(query): Query<SearchQue
     params(("kind" = String, Path, description = "entity, source, feature_view or feature_service"),
         ("name" = String, Path)),
     responses((status = 200, body = Object, description = "upstream, downstream, edges"),
-        (status = 404, body = Problem)))]
+        (status = 404, body = ProblemBody)))]
 pub async fn object_lineage(
     State(app): State<Arc<App>>,
     Path((kind, name)): Path<(String, String)>,

@@ -4,8 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
-    body::{Body, HttpBody},
-    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    extract::{MatchedPath, Request, State},
     http::{Method, StatusCode, Uri},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
@@ -16,7 +15,6 @@ use tracing::Instrument;
 
 use super::{
     RequestId,
-    body::{self, BodyLimits},
     problem::{self, Problem},
     requests::{Requests, UNMATCHED},
 };
@@ -44,7 +42,6 @@ pub struct EdgeOptions {
     pub url_bytes: usize,
     pub read_timeout: Duration,
     pub write_timeout: Duration,
-    pub body: BodyLimits,
     /// The class of a route, by method and pattern (`/v1/registry/{name}`).
     pub class: fn(&Method, &str) -> Class,
 }
@@ -60,7 +57,6 @@ impl EdgeOptions {
             url_bytes: limits.url_bytes.as_usize(),
             read_timeout: server.read_timeout,
             write_timeout: server.write_timeout,
-            body: BodyLimits::new(server, limits),
             class,
         }
     }
@@ -75,13 +71,11 @@ struct Edge {
     requests: Requests,
 }
 
-/// Wraps a whole router, once: request ids, limits on URL, headers and body, deadlines, caught panics, a span, metrics, and
-/// problems for whatever fails, unknown paths and methods included. Handlers see a request when its body is here as a
-/// whole, and take it as `Bytes`.
+/// Wraps a whole router, once: request ids, limits on URL and headers, deadlines, caught panics, a span, metrics, and
+/// problems for whatever fails, unknown paths and methods included.
 pub fn wrap(router: Router, options: EdgeOptions) -> Router {
     let edge = Arc::new(Edge { options, requests: Requests::default() });
-    // The body was counted when a handler's extractor sees it; axum's own, lower limit has nothing to add.
-    router.fallback(no_such_path).layer(DefaultBodyLimit::disable()).layer(from_fn_with_state(edge, pass))
+    router.fallback(no_such_path).layer(from_fn_with_state(edge, pass))
 }
 
 async fn no_such_path(uri: Uri) -> Problem {
@@ -104,13 +98,7 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
             if let Some((time, _)) = time {
                 request.extensions_mut().insert(Deadline(started + time.std()));
             }
-            let handled = async {
-                match edge.with_whole_body(request, matched.is_some()).await {
-                    Ok(request) => next.run(request).await,
-                    Err(problem) => problem.into_response(),
-                }
-            };
-            answer(handled, started, time).instrument(span).await
+            answer(next.run(request), started, time).instrument(span).await
         }
     };
 
@@ -120,17 +108,6 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
     }
     edge.requests.record(route, &method, response.status(), started.elapsed());
     response
-}
-
-impl Edge {
-    async fn with_whole_body(&self, request: Request, matched: bool) -> Result<Request, Problem> {
-        if !matched || request.body().is_end_stream() {
-            return Ok(request);
-        }
-        let (head, body) = request.into_parts();
-        let whole = body::read(&head, body, self.options.body).await?;
-        Ok(Request::from_parts(head, Body::from(whole)))
-    }
 }
 
 /// A handler's answer, or the problem that it ended in.

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    http::{App, Problem, body::parse_json, media},
-    ingest::{DeleteRequest, IngestRequest, OnError},
+    http::{App, Problem, ProblemBody, extract::{Body, parse_json}, media},
+    ingest::{DeleteRequest, IngestError, IngestRequest, OnError},
     model::{TableKind, Timestamp},
     shard::Applied,
 };
@@ -53,15 +53,15 @@ pub struct Acknowledged {
     request_body(content = Object, content_type = "application/json",
         description = "`{\"rows\":[{…}]}`; also application/x-ndjson, text/csv, \
             application/vnd.apache.arrow.stream, application/vnd.apache.parquet; gzip or zstd"),
-    responses((status = 200, body = Acknowledged), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 413, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem),
-        (status = 429, body = Problem), (status = 503, body = Problem), (status = 507, body = Problem)))]
+    responses((status = 200, body = Acknowledged), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody),
+        (status = 429, body = ProblemBody), (status = 503, body = ProblemBody), (status = 507, body = ProblemBody)))]
 pub async fn rows(
     State(app): State<Arc<App>>,
     Path(view): Path<String>,
     Query(query): Query<IngestQuery>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     ingest(&app, view, TableKind::FeatureView, &query, &headers, body).await
 }
@@ -69,15 +69,15 @@ pub async fn rows(
 #[utoipa::path(post, path = "/v1/sources/{source}/events", tag = "ingestion",
     params(("source" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header)),
     request_body(content = Object, content_type = "application/json", description = "as for rows"),
-    responses((status = 200, body = Acknowledged), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 413, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem),
-        (status = 429, body = Problem), (status = 503, body = Problem), (status = 507, body = Problem)))]
+    responses((status = 200, body = Acknowledged), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody),
+        (status = 429, body = ProblemBody), (status = 503, body = ProblemBody), (status = 507, body = ProblemBody)))]
 pub async fn events(
     State(app): State<Arc<App>>,
     Path(source): Path<String>,
     Query(query): Query<IngestQuery>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     ingest(&app, source, TableKind::Source, &query, &headers, body).await
 }
@@ -99,7 +99,7 @@ async fn ingest(
         on_error: query.on_error,
         idempotency_key: media::text(headers, IDEMPOTENCY_KEY)?,
     };
-    Ok(acknowledge(app, app.ingest.ingest(request).await?))
+    Ok(acknowledge(app, app.ingest.ingest(request).await.map_err(refusal)?))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -117,14 +117,14 @@ pub struct DeleteBody {
 #[utoipa::path(post, path = "/v1/feature-views/{view}/delete", tag = "ingestion",
     params(("view" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body = DeleteBody,
-    responses((status = 200, body = Acknowledged), (status = 404, body = Problem), (status = 422, body = Problem)))]
+    responses((status = 200, body = Acknowledged), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn delete(
     State(app): State<Arc<App>>,
     Path(view): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
-    let given: DeleteBody = parse_json(&body, &app.config.limits)?;
+    let given: DeleteBody = parse_json(&body)?;
     let request = DeleteRequest {
         view,
         entities: given.entities,
@@ -134,7 +134,15 @@ pub async fn delete(
     Ok(acknowledge(&app, app.ingest.delete(request).await?))
 }
 
-pub(super) fn acknowledge(app: &App, applied: Applied) -> Response {
+/// An encoding that is not known has a status of its own; everything else follows from its code.
+fn refusal(error: IngestError) -> Problem {
+    match error {
+        IngestError::Decode(error) => media::undecodable(error),
+        other => other.into(),
+    }
+}
+
+fn acknowledge(app: &App, applied: Applied) -> Response {
     let replayed = applied.replayed;
     let mut response = Json(Acknowledged {
         batch_id: applied.batch_id,

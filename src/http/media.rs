@@ -1,17 +1,16 @@
 //! Which format a request is in and which it wants back.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 
-use crate::{format::Format, http::Problem};
+use crate::{format::Format, http::Problem, ingest::DecodeError};
 
 /// The body's format by `Content-Type`; 415 with the list of what would be right.
 pub fn content_type(headers: &HeaderMap) -> Result<Format, Problem> {
     let Some(given) = headers.get(header::CONTENT_TYPE) else {
-        return Err(Problem::unsupported_media_type(format!("the request has no Content-Type; send {}", known())));
+        return Err(Problem::unsupported_media_type("", &known()));
     };
     let text = given.to_str().unwrap_or_default();
-    Format::from_media_type(text)
-        .ok_or_else(|| Problem::unsupported_media_type(format!("`{text}` is not understood; send {}", known())))
+    Format::from_media_type(text).ok_or_else(|| Problem::unsupported_media_type(text, &known()))
 }
 
 /// The answer's format by `Accept`, among those `offered`; the first where anything will do.
@@ -22,8 +21,18 @@ pub fn accepted(headers: &HeaderMap, offered: &[Format]) -> Result<Format, Probl
     let text = accept.to_str().unwrap_or_default();
     Format::from_accept(text, offered).ok_or_else(|| {
         let names: Vec<&str> = offered.iter().map(|f| f.media_type()).collect();
-        Problem::not_acceptable(format!("`{text}` cannot be answered; this can: {}", names.join(", ")))
+        Problem::not_acceptable(text, &names)
     })
+}
+
+/// A body that cannot be decoded: 415 where its encoding is not known.
+pub fn undecodable(error: DecodeError) -> Problem {
+    match error {
+        DecodeError::UnsupportedEncoding(_) => {
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.to_string())
+        }
+        other => other.into(),
+    }
 }
 
 /// A header's text, where it is given.
@@ -37,6 +46,6 @@ pub fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> 
     }
 }
 
-fn known() -> String {
-    Format::ALL.map(Format::media_type).join(", ")
+fn known() -> [&'static str; 5] {
+    Format::ALL.map(Format::media_type)
 }

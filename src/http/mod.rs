@@ -1,18 +1,32 @@
 //! HTTP: the accept loop, the edge that every request passes, and how errors look on the wire.
 //!
 //! `server` knows connections and nothing of routes; `edge` wraps any router with what every route needs (request ids,
-//! limits, whole bodies, deadlines, caught panics, metrics, problems); `body` reads bodies; `problem` is the only place where error codes
-//! become statuses.
+//! limits, deadlines, caught panics, metrics, problems); `body` reads bodies; `problem` is the only place where error codes
+//! become statuses. `router` lists the routes, one file each for their handlers.
 
-pub mod body;
-pub mod edge;
+mod answer_arrow;
+mod answer_json;
+mod body;
+mod definitions;
+mod edge;
+mod extract;
+mod health;
+mod ingestion;
+mod media;
+mod online;
 mod problem;
+mod quarantine;
 mod request_id;
 mod requests;
-pub mod server;
+mod router;
+mod server;
 mod stall;
+mod state;
 #[cfg(test)]
 mod tests;
+mod training;
 
-pub use problem::Problem;
+pub use problem::{Problem, ProblemBody};
 pub use request_id::RequestId;
+pub use router::serve;
+pub use state::{App, Readiness};

@@ -7,7 +7,6 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use utoipa::ToSchema;
@@ -15,7 +14,7 @@ use utoipa::ToSchema;
 use crate::{
     error::Detail,
     format::Format,
-    http::{App, Problem, answer_arrow, answer_json, body::parse_json, media},
+    http::{App, Problem, ProblemBody, answer_arrow, answer_json, extract::{Body, parse_json}, media},
     metrics,
     model::Timestamp,
     serve::{AsOf, Entities, Plan, ServeError, Wanted},
@@ -60,16 +59,16 @@ pub struct OnlineRequest {
         (status = 200, description = "one row of values per entity, in the request's order; \
             `feature_names`, `values`, and what `include` asked for: `status`, `event_time`, `age_ms`; \
             as one record batch with `Accept: application/vnd.apache.arrow.stream`"),
-        (status = 404, body = Problem, description = "unknown feature service, view or feature"),
-        (status = 422, body = Problem, description = "an entity lacks a join key, or has one of the wrong type")))]
+        (status = 404, body = ProblemBody, description = "unknown feature service, view or feature"),
+        (status = 422, body = ProblemBody, description = "an entity lacks a join key, or has one of the wrong type")))]
 pub async fn online_features(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     let started = std::time::Instant::now();
     let format = media::accepted(&headers, &[Format::Json, Format::ArrowStream])?;
-    let request: OnlineRequest = parse_json(&body, &app.config.limits)?;
+    let request: OnlineRequest = parse_json(&body)?;
     let wanted = Wanted::from_parts(request.feature_service, request.features)?;
     let plan = app.reads.plan(&wanted)?;
     let entities = entities(&plan, request.entities)?;

@@ -9,7 +9,6 @@ use axum::{
 };
 use http_body_util::{BodyExt, Limited};
 use serde::Serialize;
-use utoipa::openapi::{RefOr, schema::Schema};
 
 use super::RequestId;
 use crate::error::{Code, Coded, Detail};
@@ -36,10 +35,10 @@ pub struct Problem {
     pub cause: Option<String>,
 }
 
-/// Everything that went wrong, in the form of RFC 9457.
+/// The wire form, as `/openapi.json` describes it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
-struct ProblemBody<'a> {
+pub struct ProblemBody<'a> {
     /// `urn:larder:error:` and the code.
     #[schema(value_type = String)]
     r#type: Cow<'a, str>,
@@ -48,29 +47,15 @@ struct ProblemBody<'a> {
     status: u16,
     /// What was wrong and what would be right.
     detail: &'a str,
-    /// Stable and machine-readable.
     code: &'a str,
-    /// Under which the server's log has this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
-    /// What is wrong piece by piece, each with `reason` and, where there is one, `row` and `field`.
+    /// What is wrong piece by piece: `{row?, field?, reason}`.
     #[schema(value_type = Vec<Object>)]
     errors: &'a [Detail],
     #[serde(flatten)]
     #[schema(ignore)]
     members: &'a serde_json::Map<String, serde_json::Value>,
-}
-
-impl utoipa::PartialSchema for Problem {
-    fn schema() -> RefOr<Schema> {
-        <ProblemBody as utoipa::PartialSchema>::schema()
-    }
-}
-
-impl utoipa::ToSchema for Problem {
-    fn name() -> Cow<'static, str> {
-        "Problem".into()
-    }
 }
 
 impl Problem {
@@ -117,9 +102,13 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// 406. `detail` names what was asked for and what there is.
-    pub fn not_acceptable(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::NOT_ACCEPTABLE, detail)
+    /// 406. `offered` lists the media types that there are.
+    pub fn not_acceptable(asked: &str, offered: &[&str]) -> Problem {
+        let offered = offered.join(", ");
+        Problem::new(
+            StatusCode::NOT_ACCEPTABLE,
+            format!("cannot answer as `{asked}`; Accept one of {offered}"),
+        )
     }
 
     /// 408.
@@ -139,9 +128,14 @@ impl Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
-    /// 415. `detail` names what was sent and what would be understood.
-    pub fn unsupported_media_type(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    /// 415. `sent` is empty where no Content-Type was; `known` lists the media types that there are.
+    pub fn unsupported_media_type(sent: &str, known: &[&str]) -> Problem {
+        let known = known.join(", ");
+        let wrong = match sent {
+            "" => "the request has no Content-Type".to_owned(),
+            sent => format!("Content-Type `{sent}` is not known here"),
+        };
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("{wrong}; send one of {known}"))
     }
 
     /// 429.

@@ -9,7 +9,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::{App, Problem};
+use crate::http::{App, Problem, ProblemBody};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -33,7 +33,7 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
 
 #[utoipa::path(get, path = "/v1/quarantine", tag = "ingestion", params(QuarantineQuery),
-    responses((status = 200, body = Quarantined), (status = 404, body = Problem)))]
+    responses((status = 200, body = Quarantined), (status = 404, body = ProblemBody)))]
 pub async fn list(
     State(app): State<Arc<App>>,
     Query(query): Query<QuarantineQuery>,
@@ -64,7 +64,7 @@ pub struct RetryQuery {
 }
 
 #[utoipa::path(post, path = "/v1/quarantine/retry", tag = "ingestion", params(RetryQuery),
-    responses((status = 200, body = Retried), (status = 404, body = Problem)))]
+    responses((status = 200, body = Retried), (status = 404, body = ProblemBody)))]
 pub async fn retry(
     State(app): State<Arc<App>>,
     Query(query): Query<RetryQuery>,

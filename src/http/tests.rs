@@ -10,8 +10,7 @@ use std::{
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::Json,
+    extract::{Json, Request},
     http::Method,
     routing::{get, post},
 };
@@ -23,6 +22,7 @@ use tokio::{
 
 use super::{
     RequestId,
+    body::{self, BodyLimits},
     edge::{self, Class, EdgeOptions},
     server::{Drained, ServerOptions, serve},
 };
@@ -59,6 +59,7 @@ fn start(change: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config::default();
     config.limits.body_bytes = "1KiB".parse().unwrap();
     change(&mut config);
+    let limits = BodyLimits::new(&config.server, &config.limits);
     let release = Arc::new(Notify::new());
     let released = release.clone();
     let (ask, asked) = mpsc::channel();
@@ -68,7 +69,13 @@ fn start(change: impl FnOnce(&mut Config)) -> Server {
         .route("/never", get(std::future::pending::<&'static str>))
         .route("/plain", post(async |Json(_): Json<Vec<u8>>| "read"))
         .route("/huge", get(async || vec![0_u8; 64 << 20]))
-        .route("/rows", post(async |body: Bytes| body.len().to_string()))
+        .route(
+            "/rows",
+            post(async move |request: Request| {
+                let (head, body) = request.into_parts();
+                body::read(&head, body, limits).await.map(|bytes| bytes.len().to_string())
+            }),
+        )
         .route(
             "/slow",
             get(async move || {

@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 
 use crate::{
     format::{Format, ReadOptions, TableReader, TableWriter},
-    http::{App, Problem, media},
+    http::{App, Problem, ProblemBody, extract::Body, media},
     ingest::decompress,
     metrics,
     model::{DataType, EVENT_TIME, Timestamp},
@@ -56,12 +56,12 @@ const FORMATS: [Format; 5] = [Format::Parquet, Format::ArrowStream, Format::Csv,
         description = "the spine: entity keys, event time, further columns; Parquet, Arrow, CSV or NDJSON"),
     responses((status = 200, description = "the spine's rows in the spine's order, with the features at each row's \
             own time; in `Accept`'s format, Parquet by default", content_type = "application/vnd.apache.parquet"),
-        (status = 400, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem)))]
+        (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn training_sets(
     State(app): State<Arc<App>>,
     Query(query): Query<TrainingQuery>,
     headers: HeaderMap,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     let started = std::time::Instant::now();
     let given = media::content_type(&headers)?;
@@ -72,7 +72,8 @@ pub async fn training_sets(
     let permit = app.training_slots.acquire().await.map_err(|_| Problem::internal("the node is stopping"))?;
     let worker = Arc::clone(&app);
     let (bytes, rows) = tokio::task::spawn_blocking(move || -> Result<(Vec<u8>, usize), Problem> {
-        let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)?;
+        let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)
+            .map_err(media::undecodable)?;
         let resolved = wanted.resolve(&worker.catalog.current())?;
         // A key such as 007 stays text where the view says so, whatever it looks like.
         let mut types: BTreeMap<String, DataType> =

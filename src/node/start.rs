@@ -58,9 +58,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     create_dir(&data.join(ONLINE))?;
     create_dir(&data.join(OFFLINE))?;
     let options = StoreOptions {
-        memtable: config.online.memtable_bytes.0,
-        block_cache: config.online.block_cache_bytes.0,
-        max_journal: config.online.max_journal_bytes.0,
+        memtable: config.online.memtable_bytes.bytes(),
+        block_cache: config.online.block_cache_bytes.bytes(),
+        max_journal: config.online.max_journal_bytes.bytes(),
     };
     let (store, shard_count) = Store::open(&data.join(ONLINE), options, usize::from(config.online.shards))?;
     let catalog = CatalogHandle::default();
@@ -101,7 +101,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let limits = WriteLimits {
         in_flight: config.ingest.max_in_flight_bytes.as_usize(),
         backlog: (config.offline.seal_rows as u64).saturating_mul(BACKLOG_FACTOR),
-        min_free: config.ingest.min_free_bytes.0,
+        min_free: config.ingest.min_free_bytes.bytes(),
         data_dir: data.clone(),
     };
     let shards = Shards::new(shard_count, committed.clone(), limits);

@@ -16,6 +16,7 @@ use delta_kernel_default_engine::{
 };
 use object_store::local::LocalFileSystem;
 use parquet::arrow::ArrowWriter;
+use tokio::runtime::{Handle, Runtime};
 use url::Url;
 
 use crate::offline::{
@@ -39,24 +40,48 @@ pub(super) struct Loaded {
 /// Reads logs on the local filesystem. Callable from any thread that may block.
 pub(super) struct LogReader {
     engine: DefaultEngine<TokioMultiThreadExecutor>,
+    /// None when someone else's is used.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        // A runtime that is dropped on a thread of another runtime panics.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl LogReader {
     /// With its own runtime of one worker, or on `runtime`, which must be multi-threaded: on a single-threaded one
     /// delta_kernel's checkpoints hang.
-    pub fn new(runtime: Option<tokio::runtime::Handle>) -> Result<LogReader, KernelError> {
-        let executor = match runtime {
-            Some(handle) => TokioMultiThreadExecutor::new(handle),
-            None => TokioMultiThreadExecutor::new_owned_runtime(Some(1), Some(2))?,
+    pub fn new(runtime: Option<Handle>) -> Result<LogReader, std::io::Error> {
+        let (handle, runtime) = match runtime {
+            Some(handle) => (handle, None),
+            None => {
+                let mut builder = tokio::runtime::Builder::new_multi_thread();
+                let runtime = builder.worker_threads(1).thread_name("larder-delta").enable_all().build()?;
+                (runtime.handle().clone(), Some(runtime))
+            }
         };
         let engine = DefaultEngineBuilder::new(Arc::new(LocalFileSystem::new()))
-            .with_task_executor(Arc::new(executor))
+            .with_task_executor(Arc::new(TokioMultiThreadExecutor::new(handle)))
             .build();
-        Ok(LogReader { engine })
+        Ok(LogReader { engine, runtime })
     }
 
     /// The newest state of the table in `dir`, an absolute path. `event_time` is its event-time column.
     pub fn load(&self, dir: &Path, event_time: &str) -> Result<Loaded, OfflineError> {
+        apart(|| self.load_here(dir, event_time))
+    }
+
+    /// Writes a checkpoint of the newest version, so that opening does not read the whole log.
+    pub fn checkpoint(&self, dir: &Path) -> Result<(), OfflineError> {
+        apart(|| self.checkpoint_here(dir))
+    }
+
+    fn load_here(&self, dir: &Path, event_time: &str) -> Result<Loaded, OfflineError> {
         let wrong = |error: KernelError| OfflineError::log(dir, error);
         log_check::check(dir)?;
         let snapshot = self.snapshot(dir)?;
@@ -88,8 +113,7 @@ impl LogReader {
         })
     }
 
-    /// Writes a checkpoint of the newest version, so that opening does not read the whole log.
-    pub fn checkpoint(&self, dir: &Path) -> Result<(), OfflineError> {
+    fn checkpoint_here(&self, dir: &Path) -> Result<(), OfflineError> {
         let wrong = |error: KernelError| OfflineError::log(dir, error);
         let log = log_dir(dir);
         let snapshot = self.snapshot(dir)?;
@@ -133,6 +157,14 @@ impl LogReader {
         let engine: &dyn Engine = &self.engine;
         Snapshot::builder_for(url).build(engine).map_err(|error| OfflineError::log(dir, error))
     }
+}
+
+/// Runs `work` on a thread of its own and waits for it. delta_kernel's engine panics when it is called on a thread that
+/// runs a single-threaded runtime, as an actix arbiter does.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Each row of `files` (delta_kernel's scan rows) is a file of the table.

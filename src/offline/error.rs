@@ -93,3 +93,19 @@ impl OfflineError {
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let path = Path::new("/a");
+        assert_eq!(OfflineError::io("writing", path)(full()).code(), Code::StorageFull);
+        assert_eq!(OfflineError::write("writing", path)(full().into()).code(), Code::StorageFull);
+        let broken = || io::Error::from_raw_os_error(5);
+        assert_eq!(OfflineError::io("writing", path)(broken()).code(), Code::Internal);
+        assert_eq!(OfflineError::write("writing", path)(broken().into()).code(), Code::Internal);
+    }
+}

@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+/// Spine rows that all threads' sweeps together hold (32 bytes each), beyond those of one.
+const MOST_SLOTS: usize = 1 << 24;
+
 /// Encoded entity keys, one for each spine row, as `model::encode_keys` gives them: row `i` is
 /// `bytes[offsets[i]..offsets[i + 1]]`; an empty one has no value.
 #[derive(Clone, Copy)]
@@ -107,10 +110,11 @@ fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, Off
 
     let early = |bounds: Option<(i64, i64)>| bounds.is_none_or(|(earliest, _)| earliest <= latest);
     let candidates: Vec<usize> = (0..segments.len()).filter(|&i| early(segments[i].event_time)).collect();
-    let footers = in_parallel(&candidates, Vec::new, |footers: &mut Vec<(u32, Footer)>, &segment| {
-        footers.push((segment as u32, Footer::read(&segments[segment])?));
-        Ok(())
-    })?;
+    let footers =
+        in_parallel(&candidates, usize::MAX, Vec::new, |footers: &mut Vec<(u32, Footer)>, &segment| {
+            footers.push((segment as u32, Footer::read(&segments[segment])?));
+            Ok(())
+        })?;
     let footers: Vec<_> = footers.into_iter().flatten().collect();
     let mut tasks: Vec<Task<'_>> = Vec::new();
     for (source, footer) in &footers {
@@ -125,16 +129,17 @@ fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, Off
     tasks.sort_by_key(|task| std::cmp::Reverse(task.bounds.rows));
 
     let new_sweep = || Sweep::new(spine, request.known_at);
-    let mut sweeps = in_parallel(&tasks, new_sweep, |sweep, task| {
-        let mut row = task.bounds.first_row as u32;
-        for batch in task.footer.rows(&target, Some(task.group), STEP)? {
-            let batch = batch?;
-            offer(layout, spine, sweep, &batch, Place { source: task.source, row })?;
-            row += batch.num_rows() as u32;
-        }
-        Ok(())
-    })?
-    .into_iter();
+    let mut sweeps =
+        in_parallel(&tasks, MOST_SLOTS / request.times.len().max(1) + 1, new_sweep, |sweep, task| {
+            let mut row = task.bounds.first_row as u32;
+            for batch in task.footer.rows(&target, Some(task.group), STEP)? {
+                let batch = batch?;
+                offer(layout, spine, sweep, &batch, Place { source: task.source, row })?;
+                row += batch.num_rows() as u32;
+            }
+            Ok(())
+        })?
+        .into_iter();
     let mut best = sweeps.next().unwrap_or_else(new_sweep);
     sweeps.for_each(|sweep| best.merge(sweep));
 
@@ -198,7 +203,7 @@ fn fetch(
     }
 
     let used: Vec<usize> = (0..segments.len()).filter(|&source| !picked[source].is_empty()).collect();
-    let read = in_parallel(&used, Vec::new, |parts: &mut Vec<(usize, RecordBatch)>, &source| {
+    let read = in_parallel(&used, usize::MAX, Vec::new, |parts: &mut Vec<(usize, RecordBatch)>, &source| {
         let footer = Footer::read_with_offsets(&segments[source])?;
         let ranges = consecutive(&picked[source]);
         let batches = footer.picked(wanted, ranges, STEP)?.collect::<Result<Vec<_>, _>>()?;
@@ -255,13 +260,14 @@ fn consecutive(rows: &[u32]) -> impl Iterator<Item = std::ops::Range<usize>> {
     rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[run.len() - 1] as usize + 1)
 }
 
-/// Runs `work` for each item on all cores, each thread with a state of its own; returns the states.
+/// Runs `work` for each item on all cores (`most` at most), each thread with a state of its own; returns the states.
 fn in_parallel<T: Sync, S: Send>(
     items: &[T],
+    most: usize,
     new_state: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, &T) -> Result<(), OfflineError> + Sync,
 ) -> Result<Vec<S>, OfflineError> {
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(most).min(items.len());
     let next = AtomicUsize::new(0);
     let run = || {
         let mut state = new_state();
@@ -274,7 +280,7 @@ fn in_parallel<T: Sync, S: Send>(
         return if items.is_empty() { Ok(Vec::new()) } else { run().map(|state| vec![state]) };
     }
     thread::scope(|scope| {
-        let threads: Vec<_> = (1..cores).map(|_| scope.spawn(&run)).collect();
+        let threads: Vec<_> = (1..cores).map(|_| scope.spawn(run)).collect();
         let mut states = vec![run()];
         for thread in threads {
             states.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

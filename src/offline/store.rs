@@ -34,7 +34,8 @@ impl OfflineStore {
     pub fn open(dir: &Path, options: OfflineOptions) -> Result<Arc<OfflineStore>, OfflineError> {
         fs::create_dir_all(dir).map_err(OfflineError::io("creating", dir))?;
         let dir = fs::canonicalize(dir).map_err(OfflineError::io("opening", dir))?;
-        let log = LogReader::new(options.runtime.clone()).map_err(|error| OfflineError::log(&dir, error))?;
+        let log = LogReader::new(options.runtime.clone())
+            .map_err(OfflineError::io("starting a thread for", &dir))?;
         Ok(Arc::new(OfflineStore {
             dir,
             options: Arc::new(options),

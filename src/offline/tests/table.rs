@@ -220,6 +220,40 @@ fn a_source_has_no_keys() {
     );
 }
 
+/// Three appends, so that a checkpoint is among them.
+fn fill(dir: &std::path::Path, options: OfflineOptions) {
+    let v1 = schema(1);
+    let table = OfflineStore::open(dir, options).unwrap().table(&v1).unwrap();
+    for seq in 0..3 {
+        table.append(&v1, vec![batch(&v1, &rows(0..1), seq)], seq + 1).unwrap();
+    }
+    assert!(table.dir.join("_delta_log/00000000000000000003.checkpoint.parquet").exists());
+}
+
+#[test]
+fn any_thread_will_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let shared = || OfflineOptions { runtime: Some(runtime.handle().clone()), ..options() };
+    fill(&path("plain, own runtime"), options());
+    fill(&path("plain, shared runtime"), shared());
+    let (own, borrowed, one, two) =
+        (options(), shared(), path("blocking, own runtime"), path("blocking, shared"));
+    runtime.block_on(async {
+        tokio::task::spawn_blocking(move || fill(&one, own)).await.unwrap();
+        tokio::task::spawn_blocking(move || fill(&two, borrowed)).await.unwrap();
+        // Not where it belongs, but it neither panics nor hangs.
+        fill(&path("async, own runtime"), options());
+    });
+    // As an actix arbiter's thread is.
+    let arbiter = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    arbiter.block_on(async {
+        fill(&path("arbiter, own runtime"), options());
+        fill(&path("arbiter, shared runtime"), shared());
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]

@@ -1,0 +1,35 @@
+//! Bodies as handlers get them: read within the limits, parsed with a message that helps.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::http::{
+    App, Problem,
+    body::{self, BodyLimits},
+};
+
+/// The whole body as it was sent, within `limits.body_bytes`.
+pub struct Body(pub Bytes);
+
+impl FromRequest<Arc<App>> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        let (head, body) = request.into_parts();
+        let limits = BodyLimits::new(&app.config.server, &app.config.limits);
+        body::read(&head, body, limits).await.map(Body)
+    }
+}
+
+/// A JSON body of a known shape. Nesting is bounded by the parser (128 levels).
+pub fn parse_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        if body.is_empty() {
+            return Problem::bad_request("the body is empty; send a JSON object");
+        }
+        Problem::bad_request(format!("the body is not the JSON that is expected here: {error}"))
+    })
+}

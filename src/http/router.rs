@@ -1,0 +1,83 @@
+//! Every route, in one place; `/openapi.json` is made from the same list.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    http::Method,
+    routing::get,
+};
+use tokio::{net::TcpListener, sync::watch};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::http::{
+    App, definitions,
+    edge::{self, Class, EdgeOptions},
+    health, ingestion, online, quarantine, server, training,
+};
+
+/// Serves the node until `stopped` becomes true, then lets requests in flight finish.
+pub async fn serve(listener: TcpListener, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+    let options = server::ServerOptions::new(&app.config.server, &app.config.limits);
+    let edge_options = EdgeOptions::new(&app.config.server, &app.config.limits, class);
+    let router = edge::wrap(router(app), edge_options);
+    let stop = async move {
+        // An error means that the sender is gone: a reason to stop, too.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let drained = server::serve(listener, router, options, stop).await;
+    if drained.cut > 0 {
+        tracing::warn!(connections = drained.cut, "closed with a request in flight");
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
+    let (router, mut api) = OpenApiRouter::with_openapi(OpenApi::default())
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::prometheus))
+        .routes(routes!(health::info))
+        .routes(routes!(definitions::apply))
+        .routes(routes!(definitions::catalog))
+        .routes(routes!(definitions::entities))
+        .routes(routes!(definitions::entity))
+        .routes(routes!(definitions::sources))
+        .routes(routes!(definitions::source))
+        .routes(routes!(definitions::feature_views))
+        .routes(routes!(definitions::feature_view))
+        .routes(routes!(definitions::feature_services))
+        .routes(routes!(definitions::feature_service))
+        .routes(routes!(definitions::features))
+        .routes(routes!(definitions::object_lineage))
+        .routes(routes!(ingestion::rows))
+        .routes(routes!(ingestion::events))
+        .routes(routes!(ingestion::delete))
+        .routes(routes!(quarantine::list))
+        .routes(routes!(quarantine::retry))
+        .routes(routes!(online::online_features))
+        .routes(routes!(training::training_sets))
+        .split_for_parts();
+    let info = InfoBuilder::new()
+        .title("larder")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("A machine-learning feature store in one binary. Errors are RFC 9457 problems."))
+        .build();
+    api = OpenApiBuilder::from(api).info(info).build();
+    let api = Arc::new(api);
+    let openapi = get(move || {
+        let api = Arc::clone(&api);
+        async move { Json(api.as_ref().clone()) }
+    });
+    router.route("/openapi.json", openapi).with_state(app)
+}
+
+/// How long a request may take: what stores has longer than what reads, training sets as long as they need.
+fn class(method: &Method, route: &str) -> Class {
+    match route {
+        "/v1/training-sets" => Class::Long,
+        "/v1/online-features" => Class::Read,
+        _ if method == Method::POST => Class::Write,
+        _ => Class::Read,
+    }
+}
