@@ -6,8 +6,8 @@
 //!
 //! The spine is put in order once, by key and time. History is then offered in any number of pieces, in any order,
 //! from any number of threads: each thread's [`Sweep`] keeps the best version seen so far for each spine row, and
-//! sweeps are merged at the end. History that comes sorted by (key, time, seq) costs one look-up per key and one
-//! step per row; unsorted history gives the same answer, slower.
+//! sweeps are merged at the end. History that comes sorted by (key, time, seq) is walked side by side with the
+//! spine, without hashing; unsorted history gives the same answer, slower.
 
 use std::ops::Range;
 
@@ -64,9 +64,9 @@ pub fn judge(newest: Option<&Version>, t: i64, ttl: Option<i64>) -> Outcome {
 
 /// The questions: (key, time) pairs in order of key and time.
 pub struct Spine {
-    keys: KeyIndex,
-    /// Key numbers in the order of their bytes.
-    sorted_keys: Vec<u32>,
+    /// The keys asked for, ascending, end to end; key `k` is `bytes[ends[k - 1]..ends[k]]`.
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
     /// Slots of key `k` are `starts[k]..starts[k + 1]`.
     starts: Vec<u32>,
     /// Per slot: the time up to which versions count, ascending within a key.
@@ -88,6 +88,15 @@ impl Spine {
                 slots.push((keys.insert(key), time.saturating_sub(lag), row as u32));
             }
         }
+        let (mut sorted, mut ends, mut ranks) = (Vec::new(), Vec::new(), vec![0; keys.len()]);
+        for (rank, id) in keys.sorted().into_iter().enumerate() {
+            sorted.extend_from_slice(keys.key(id));
+            ends.push(sorted.len());
+            ranks[id as usize] = rank as u32;
+        }
+        for slot in &mut slots {
+            slot.0 = ranks[slot.0 as usize];
+        }
         slots.sort_unstable();
         let mut starts = vec![0u32; keys.len() + 1];
         for &(key, ..) in &slots {
@@ -97,8 +106,8 @@ impl Spine {
             starts[key] += starts[key - 1];
         }
         Spine {
-            sorted_keys: keys.sorted(),
-            keys,
+            bytes: sorted,
+            ends,
             starts,
             times: slots.iter().map(|slot| slot.1).collect(),
             rows: slots.iter().map(|slot| slot.2).collect(),
@@ -111,18 +120,39 @@ impl Spine {
         self.times.iter().copied().max()
     }
 
-    /// The number of a key, when some row asks for it.
-    pub fn key(&self, key: &[u8]) -> Option<u32> {
-        self.keys.get(key)
-    }
-
     /// Whether some row asks for a key in `low..=high`; bounds may be a leading part of the keys only.
     pub fn asks_within(&self, low: &[u8], high: &[u8]) -> bool {
-        let first = self.sorted_keys.partition_point(|&id| self.keys.key(id) < low);
-        self.sorted_keys.get(first).is_some_and(|&id| {
-            let key = self.keys.key(id);
+        let first = self.first_not_below(low, 0);
+        first < self.ends.len() && {
+            let key = self.key(first);
             key <= high || key.starts_with(high)
-        })
+        }
+    }
+
+    fn key(&self, rank: usize) -> &[u8] {
+        let start = if rank == 0 { 0 } else { self.ends[rank - 1] };
+        &self.bytes[start..self.ends[rank]]
+    }
+
+    /// The rank of the first key that is not below `key`; fast when that is close above `near`.
+    fn first_not_below(&self, key: &[u8], near: usize) -> usize {
+        let count = self.ends.len();
+        let below = |rank: usize| self.key(rank) < key;
+        let (mut low, mut high) = (0, near.min(count));
+        if high == 0 || below(high - 1) {
+            let mut stride = 1;
+            low = high;
+            while low + stride <= count && below(low + stride - 1) {
+                low += stride;
+                stride *= 2;
+            }
+            high = (low + stride).min(count);
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if below(middle) { low = middle + 1 } else { high = middle }
+        }
+        low
     }
 
     fn slots(&self, key: u32) -> Range<usize> {
@@ -157,6 +187,8 @@ pub struct Sweep<'a> {
     known_at: i64,
     best: Vec<Option<Version>>,
     held: Option<Held>,
+    /// Rank of the key offered last, or of the next one asked for.
+    near: usize,
 }
 
 /// The newest version of the current key so far, and the first slot that it may answer.
@@ -174,11 +206,17 @@ impl<'a> Sweep<'a> {
             known_at: known_at.unwrap_or(i64::MAX),
             best: vec![None; spine.times.len()],
             held: None,
+            near: 0,
         }
     }
 
     /// Takes `range` of `rows`, all of them versions of `key`.
-    pub fn offer(&mut self, key: u32, rows: &Rows<'_>, range: Range<usize>) {
+    pub fn offer(&mut self, key: &[u8], rows: &Rows<'_>, range: Range<usize>) {
+        self.near = self.spine.first_not_below(key, self.near);
+        if self.near == self.spine.ends.len() || self.spine.key(self.near) != key {
+            return;
+        }
+        let key = self.near as u32;
         let slots = self.spine.slots(key);
         if self.held.as_ref().is_some_and(|held| held.key != key) {
             self.release();
@@ -288,7 +326,7 @@ mod tests {
     }
 
     /// Offers `order` (seqs) to a sweep, in batches of `step`, and run by run within a batch.
-    fn offer(sweep: &mut Sweep<'_>, spine: &Spine, rows: &[Row], order: &[usize], step: usize, source: u32) {
+    fn offer(sweep: &mut Sweep<'_>, rows: &[Row], order: &[usize], step: usize, source: u32) {
         for (batch, seqs) in order.chunks(step).enumerate() {
             let times: Vec<i64> = seqs.iter().map(|&s| rows[s].time).collect();
             let accepted: Vec<i64> = seqs.iter().map(|&s| rows[s].accepted).collect();
@@ -305,9 +343,7 @@ mod tests {
             while start < seqs.len() {
                 let key = rows[seqs[start]].key;
                 let length = seqs[start..].iter().take_while(|&&s| rows[s].key == key).count();
-                if let Some(id) = spine.key(&[key]) {
-                    sweep.offer(id, &columns, start..start + length);
-                }
+                sweep.offer(&[key], &columns, start..start + length);
                 start += length;
             }
         }
@@ -342,7 +378,7 @@ mod tests {
                     part.sort_by_key(|&s| (rows[s].key, rows[s].time, s));
                 }
                 let mut sweep = Sweep::new(&spine, known_at);
-                offer(&mut sweep, &spine, &rows, part, step, source as u32);
+                offer(&mut sweep, &rows, part, step, source as u32);
                 sweeps.push(sweep);
             }
             let second = sweeps.pop().unwrap();
