@@ -6,14 +6,14 @@
 //!
 //! The spine is put in order once, by key and time. History is then offered in any number of pieces, in any order,
 //! from any number of threads: each thread's [`Sweep`] keeps the best version seen so far for each spine row, and
-//! sweeps are merged at the end. History that comes sorted by (key, time, seq) costs one look-up per key and one
-//! step per row; unsorted history gives the same answer, slower.
+//! sweeps are merged at the end. History that comes sorted by (key, time, seq) is walked side by side with the
+//! spine, without hashing; unsorted history gives the same answer, slower.
 
 use std::ops::Range;
 
 use arrow::array::BooleanArray;
 
-use crate::compute::KeyIndex;
+pub use crate::compute::spine::Spine;
 
 /// Where a version's row is: row `row` of source `source`; the caller numbers its sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,74 +66,6 @@ pub fn age_judgement(deleted: bool, event_time: i64, t: i64, ttl: Option<i64>) -
     }
 }
 
-/// The questions: (key, time) pairs in order of key and time.
-pub struct Spine {
-    keys: KeyIndex,
-    /// Key numbers in the order of their bytes.
-    sorted_keys: Vec<u32>,
-    /// Slots of key `k` are `starts[k]..starts[k + 1]`.
-    starts: Vec<u32>,
-    /// Per slot: the time up to which versions count, ascending within a key.
-    times: Vec<i64>,
-    /// Per slot: the row of the spine.
-    rows: Vec<u32>,
-    spine_rows: usize,
-}
-
-impl Spine {
-    /// Row `i` asks for key `bytes[offsets[i]..offsets[i + 1]]` at `times[i]`; an empty key asks for nothing.
-    /// A version counts from `lag` microseconds after its event time on.
-    pub fn new(bytes: &[u8], offsets: &[u32], times: &[i64], lag: i64) -> Spine {
-        let mut keys = KeyIndex::new();
-        let mut slots: Vec<(u32, i64, u32)> = Vec::with_capacity(times.len());
-        for (row, (ends, &time)) in offsets.windows(2).zip(times).enumerate() {
-            let key = &bytes[ends[0] as usize..ends[1] as usize];
-            if !key.is_empty() {
-                slots.push((keys.insert(key), time.saturating_sub(lag), row as u32));
-            }
-        }
-        slots.sort_unstable();
-        let mut starts = vec![0u32; keys.len() + 1];
-        for &(key, ..) in &slots {
-            starts[key as usize + 1] += 1;
-        }
-        for key in 1..starts.len() {
-            starts[key] += starts[key - 1];
-        }
-        Spine {
-            sorted_keys: keys.sorted(),
-            keys,
-            starts,
-            times: slots.iter().map(|slot| slot.1).collect(),
-            rows: slots.iter().map(|slot| slot.2).collect(),
-            spine_rows: times.len(),
-        }
-    }
-
-    /// No version with a later event time is wanted; `None` when nothing is.
-    pub fn latest(&self) -> Option<i64> {
-        self.times.iter().copied().max()
-    }
-
-    /// The number of a key, when some row asks for it.
-    pub fn key(&self, key: &[u8]) -> Option<u32> {
-        self.keys.get(key)
-    }
-
-    /// Whether some row asks for a key in `low..=high`; bounds may be a leading part of the keys only.
-    pub fn asks_within(&self, low: &[u8], high: &[u8]) -> bool {
-        let first = self.sorted_keys.partition_point(|&id| self.keys.key(id) < low);
-        self.sorted_keys.get(first).is_some_and(|&id| {
-            let key = self.keys.key(id);
-            key <= high || key.starts_with(high)
-        })
-    }
-
-    fn slots(&self, key: u32) -> Range<usize> {
-        self.starts[key as usize] as usize..self.starts[key as usize + 1] as usize
-    }
-}
-
 /// Rows of history, column by column; all slices are equally long.
 pub struct Rows<'a> {
     pub event_times: &'a [i64],
@@ -161,6 +93,8 @@ pub struct Sweep<'a> {
     known_at: i64,
     best: Vec<Option<Version>>,
     held: Option<Held>,
+    /// Rank of the key offered last, or of the next one asked for.
+    near: usize,
 }
 
 /// The newest version of the current key so far, and the first slot that it may answer.
@@ -178,11 +112,17 @@ impl<'a> Sweep<'a> {
             known_at: known_at.unwrap_or(i64::MAX),
             best: vec![None; spine.times.len()],
             held: None,
+            near: 0,
         }
     }
 
     /// Takes `range` of `rows`, all of them versions of `key`.
-    pub fn offer(&mut self, key: u32, rows: &Rows<'_>, range: Range<usize>) {
+    pub fn offer(&mut self, key: &[u8], rows: &Rows<'_>, range: Range<usize>) {
+        self.near = self.spine.first_not_below(key, self.near);
+        if self.near == self.spine.keys() || self.spine.key(self.near) != key {
+            return;
+        }
+        let key = self.near as u32;
         let slots = self.spine.slots(key);
         if self.held.as_ref().is_some_and(|held| held.key != key) {
             self.release();
@@ -292,7 +232,7 @@ mod tests {
     }
 
     /// Offers `order` (seqs) to a sweep, in batches of `step`, and run by run within a batch.
-    fn offer(sweep: &mut Sweep<'_>, spine: &Spine, rows: &[Row], order: &[usize], step: usize, source: u32) {
+    fn offer(sweep: &mut Sweep<'_>, rows: &[Row], order: &[usize], step: usize, source: u32) {
         for (batch, seqs) in order.chunks(step).enumerate() {
             let times: Vec<i64> = seqs.iter().map(|&s| rows[s].time).collect();
             let accepted: Vec<i64> = seqs.iter().map(|&s| rows[s].accepted).collect();
@@ -309,9 +249,7 @@ mod tests {
             while start < seqs.len() {
                 let key = rows[seqs[start]].key;
                 let length = seqs[start..].iter().take_while(|&&s| rows[s].key == key).count();
-                if let Some(id) = spine.key(&[key]) {
-                    sweep.offer(id, &columns, start..start + length);
-                }
+                sweep.offer(&[key], &columns, start..start + length);
                 start += length;
             }
         }
@@ -346,7 +284,7 @@ mod tests {
                     part.sort_by_key(|&s| (rows[s].key, rows[s].time, s));
                 }
                 let mut sweep = Sweep::new(&spine, known_at);
-                offer(&mut sweep, &spine, &rows, part, step, source as u32);
+                offer(&mut sweep, &rows, part, step, source as u32);
                 sweeps.push(sweep);
             }
             let second = sweeps.pop().unwrap();
@@ -361,15 +299,6 @@ mod tests {
                     prop_assert_eq!(parts[v.place.source as usize][v.place.row as usize], v.seq as usize);
                 }
             }
-        }
-
-        #[test]
-        fn a_range_without_questions_is_recognised(keys: Vec<[u8; 2]>, low: [u8; 2], high: [u8; 2]) {
-            let offsets: Vec<u32> = (0..=keys.len() as u32).map(|i| i * 2).collect();
-            let spine = Spine::new(&keys.concat(), &offsets, &vec![0; keys.len()], 0);
-            let asked = |low: &[u8], high: &[u8]| keys.iter().any(|k| &k[..] >= low && (&k[..] <= high || k.starts_with(high)));
-            prop_assert_eq!(spine.asks_within(&low, &high), asked(&low, &high));
-            prop_assert_eq!(spine.asks_within(&low[..1], &high[..1]), asked(&low[..1], &high[..1]));
         }
     }
 

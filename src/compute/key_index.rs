@@ -30,10 +30,6 @@ impl KeyIndex {
         slice(&self.bytes, &self.ends, id)
     }
 
-    pub fn get(&self, key: &[u8]) -> Option<u32> {
-        self.table.find(xxh3_64(key), |&id| self.key(id) == key).copied()
-    }
-
     pub fn insert(&mut self, key: &[u8]) -> u32 {
         let Self { table, bytes, ends } = self;
         let found = table.entry(
@@ -79,7 +75,6 @@ mod tests {
             for key in &keys {
                 let id = index.insert(key);
                 prop_assert_eq!(index.insert(key), id);
-                prop_assert_eq!(index.get(key), Some(id));
                 prop_assert_eq!(index.key(id), &key[..]);
             }
             let distinct: std::collections::BTreeSet<_> = keys.iter().cloned().collect();
@@ -87,12 +82,5 @@ mod tests {
             let sorted: Vec<_> = index.sorted().into_iter().map(|id| index.key(id).to_vec()).collect();
             prop_assert_eq!(sorted, distinct.into_iter().collect::<Vec<_>>());
         }
-    }
-
-    #[test]
-    fn an_absent_key_has_no_number() {
-        let mut index = KeyIndex::new();
-        index.insert(b"a");
-        assert_eq!(index.get(b"b"), None);
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod as_of;
 mod key_index;
+mod spine;
 
 pub use key_index::KeyIndex;

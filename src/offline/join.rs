@@ -134,7 +134,7 @@ fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, Off
             let mut row = task.bounds.first_row as u32;
             for batch in task.footer.rows(&target, Some(task.group), STEP)? {
                 let batch = batch?;
-                offer(layout, spine, sweep, &batch, Place { source: task.source, row })?;
+                offer(layout, sweep, &batch, Place { source: task.source, row })?;
                 row += batch.num_rows() as u32;
             }
             Ok(())
@@ -145,7 +145,7 @@ fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, Off
 
     for (batch, source) in history.tail.iter().zip(segments.len() as u32..) {
         let batch = conform(batch, &target).map_err(OfflineError::columns(&layout.table))?;
-        offer(layout, spine, &mut best, &batch, Place { source, row: 0 })?;
+        offer(layout, &mut best, &batch, Place { source, row: 0 })?;
     }
     Ok(best.finish())
 }
@@ -153,7 +153,6 @@ fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, Off
 /// Gives a batch's rows to the sweep, one run of equal keys after the other.
 fn offer(
     layout: &Layout,
-    spine: &Spine,
     sweep: &mut Sweep<'_>,
     batch: &RecordBatch,
     first: Place,
@@ -175,10 +174,8 @@ fn offer(
     for run in runs.ranges() {
         bytes.clear();
         // A key that cannot be encoded cannot be asked for.
-        if row_keys(batch, &keys, run.start, &mut bytes).is_ok()
-            && let Some(key) = spine.key(&bytes)
-        {
-            sweep.offer(key, &rows, run);
+        if row_keys(batch, &keys, run.start, &mut bytes).is_ok() {
+            sweep.offer(&bytes, &rows, run);
         }
     }
     Ok(())

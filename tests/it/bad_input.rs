@@ -248,8 +248,8 @@ fn wrong_reads() {
         (json!({ "features": ["profile"], "entities": [{ "id": "a" }] }), 422, "user_id"),
         (json!({ "features": ["profile"], "entities": [{ "user_id": 5 }] }), 422, "string"),
         (json!({ "features": ["profile"], "entities": ["a"] }), 422, "entities"),
-        (json!({ "features": ["profile"], "entities": entities, "include": ["everything"] }), 400, "include"),
-        (json!({ "features": ["profile"], "entities": entities, "as_of": "2024-05-01" }), 400, "as_of"),
+        (json!({ "features": ["profile"], "entities": entities, "include": ["everything"] }), 400, "age_ms"),
+        (json!({ "features": ["profile"], "entities": entities, "as_of": "2024-05-01" }), 400, "RFC 3339"),
         (json!({ "features": ["profile"], "entities": entities, "surprise": 1 }), 400, "surprise"),
     ] {
         let (got, problem) = read(body.clone());

@@ -13,8 +13,7 @@ use std::{
     time::Duration,
 };
 
-use proptest::test_runner::{RngAlgorithm, TestRng};
-use rand_core::RngCore;
+
 use serde_json::{Value as Json, json};
 
 const KILLS: u32 = 15;
@@ -213,8 +212,11 @@ fn check_counts(dir: &Path, base: &str) {
 #[test]
 fn kill_9_loses_and_doubles_nothing() {
     let dir = tempfile::TempDir::new().unwrap();
-    let seed: [u8; 32] = std::array::from_fn(|i| (std::process::id() as usize * 31 + i * 7) as u8);
-    let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let seed = match std::env::var("LARDER_CRASH_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => u64::from(std::process::id()),
+    };
+    println!("LARDER_CRASH_SEED={seed}");
     let mut oracle = Mutex::new(Oracle::default());
     let next_batch = AtomicU64::new(1);
     let first = Server::start(dir.path());
@@ -229,7 +231,7 @@ fn kill_9_loses_and_doubles_nothing() {
     let mut server = first;
     let mut versions = 0;
     for kill in 0..KILLS {
-        let kill_after = Duration::from_millis(100 + u64::from(random.next_u32() % 700));
+        let kill_after = Duration::from_millis(100 + xxhash_rust::xxh3::xxh3_64_with_seed(&kill.to_le_bytes(), seed) % 700);
         let base = server.base.clone();
         load(&base, &next_batch, &oracle, kill_after, server);
         server = Server::start(dir.path());

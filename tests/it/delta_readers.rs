@@ -11,7 +11,7 @@ const SCRIPT: &str = r#"
 import json, sys
 import deltalake, polars as pl
 path = sys.argv[1]
-by_deltalake = pl.from_arrow(deltalake.QueryBuilder().register("t", deltalake.DeltaTable(path)).execute("select * from t").read_all())
+by_deltalake = pl.DataFrame(deltalake.QueryBuilder().register("t", deltalake.DeltaTable(path)).execute("select * from t").read_all())
 by_polars = pl.read_delta(path)
 order = ["_seq"]
 columns = sorted(by_polars.columns)

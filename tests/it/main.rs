@@ -5,7 +5,6 @@ mod crash;
 mod delta_readers;
 mod flights;
 mod formats;
-mod layers;
 mod online;
 mod operations;
 mod registry;

@@ -55,7 +55,7 @@ fn every_type_comes_back_as_it_was_sent() {
             "2024-01-01T00:00:00.000001Z", {"a": [1, {"b": null}]}, "AAEC", 0.1, true
         ]]);
         assert_eq!(answer["values"], expected, "{round}");
-        assert_eq!(answer["status"][0], json!(["PRESENT"; 10]), "{round}");
+        assert_eq!(answer["status"][0], json!(vec!["PRESENT"; 10]), "{round}");
         assert_eq!(answer["age_ms"][0][0], 60_000);
         assert_eq!(answer["event_time"][0][0], "2024-05-01T11:59:00Z");
     }

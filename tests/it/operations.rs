@@ -136,7 +136,7 @@ fn a_full_disk_refuses_writes_and_not_reads() {
 
 #[test]
 fn too_much_in_flight_is_429_with_a_time_to_come_back() {
-    let node = TestNode::with("2024-05-01T12:00:00Z", &[("ingest.max_in_flight_bytes", "1MiB")]);
+    let node = TestNode::with("2024-05-01T12:00:00Z", &[("ingest.max_in_flight_bytes", "1MiB"), ("limits.body_bytes", "1MiB")]);
     node.apply(DEFINITIONS);
     let app = node.running().app();
     let held = app.shards.reserve(1 << 20).unwrap();
