@@ -17,6 +17,9 @@ use crate::{
 /// Memory taken on the word of a Content-Length alone.
 const MAX_RESERVED: usize = 1 << 20;
 
+/// How many times the allowed size of a refused body is read and dropped, so that its sender sees the refusal.
+const DROPPED: usize = 4;
+
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimits {
     pub max_bytes: usize,
@@ -103,7 +106,7 @@ async fn too_large(head: &Parts, mut body: Body, limits: BodyLimits) -> Problem 
     if !head.headers.contains_key(header::EXPECT) {
         let mut dropped = 0;
         let until = Instant::now() + limits.stall.std();
-        while dropped <= allowed
+        while dropped <= allowed.saturating_mul(DROPPED)
             && let Ok(Some(data)) = next(&mut body, limits.stall, Some(until)).await
         {
             dropped += data.len();
