@@ -22,7 +22,8 @@ impl Client {
     pub fn new(server: &Server) -> Result<Client, CliError> {
         if server.server.starts_with("https://") {
             return Err(CliError::Failed(
-                "this build of larder speaks plain HTTP; reach a node behind TLS through a local proxy".to_owned(),
+                "this build of larder speaks plain HTTP; reach a node behind TLS through a local proxy"
+                    .to_owned(),
             ));
         }
         let http = reqwest::blocking::Client::builder().timeout(TIMEOUT).build().map_err(CliError::failed)?;

@@ -103,7 +103,9 @@ impl Demo {
         std::fs::create_dir_all(&sample).map_err(|source| CliError::File { path: sample.clone(), source })?;
         let write = |name: &str, bytes: &[u8]| {
             let path = sample.join(name);
-            std::fs::write(&path, bytes).map(|()| path.clone()).map_err(|source| CliError::File { path, source })
+            std::fs::write(&path, bytes)
+                .map(|()| path.clone())
+                .map_err(|source| CliError::File { path, source })
         };
         say("Ingesting: the year's weather, all planes, January's landings and departures");
         let started = Instant::now();

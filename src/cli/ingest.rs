@@ -146,7 +146,11 @@ pub fn send_file(
     let file = SourceFile::open(path, format, &columns, strict)?;
     if !file.ignored.is_empty() {
         let name = path.display();
-        eprintln!("{name}: leaving out columns that `{}` does not have: {}", target.name(), file.ignored.join(", "));
+        eprintln!(
+            "{name}: leaving out columns that `{}` does not have: {}",
+            target.name(),
+            file.ignored.join(", ")
+        );
     }
     let bar = progress::bar(file.size, &format!("{} → {}", file_name(path), target.name()));
     let on_error = if quarantine { "quarantine" } else { "reject" };

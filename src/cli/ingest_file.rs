@@ -57,7 +57,8 @@ impl SourceFile {
         columns: &Columns,
         strict: bool,
     ) -> Result<SourceFile, CliError> {
-        let in_file = |error: &dyn std::fmt::Display| CliError::Failed(format!("{}: {error}", path.display()));
+        let in_file =
+            |error: &dyn std::fmt::Display| CliError::Failed(format!("{}: {error}", path.display()));
         let types = columns.0.iter().map(|c| (c.name.clone(), c.data_type.clone())).collect();
         let options = ReadOptions { types, ..ReadOptions::default() };
         let reader = match format {

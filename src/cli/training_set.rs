@@ -141,7 +141,8 @@ impl TrainingSet {
 }
 
 fn encode_spine(spine: &RecordBatch) -> Result<Vec<u8>, CliError> {
-    let mut writer = TableWriter::new(Format::Parquet, Vec::new(), spine.schema()).map_err(CliError::failed)?;
+    let mut writer =
+        TableWriter::new(Format::Parquet, Vec::new(), spine.schema()).map_err(CliError::failed)?;
     writer.write(spine).map_err(CliError::failed)?;
     writer.finish().map_err(CliError::failed)
 }
@@ -160,13 +161,15 @@ impl Output {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let file = std::fs::File::create(&part).map_err(|source| CliError::File { path: part.clone(), source })?;
+        let file =
+            std::fs::File::create(&part).map_err(|source| CliError::File { path: part.clone(), source })?;
         Ok(Output { path: path.to_owned(), part, format, file: Some(file), writer: None })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {
         if let Some(file) = self.file.take() {
-            self.writer = Some(TableWriter::new(self.format, file, batch.schema()).map_err(CliError::failed)?);
+            self.writer =
+                Some(TableWriter::new(self.format, file, batch.schema()).map_err(CliError::failed)?);
         }
         match &mut self.writer {
             Some(writer) => writer.write(batch).map_err(CliError::failed),

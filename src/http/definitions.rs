@@ -15,9 +15,9 @@ use crate::{
     http::{App, Problem, ProblemBody, extract::Body, media},
     registry::{
         ApplyOutcome, DefinitionFile, Definitions, FeatureHit, Lineage, ParseObjectKindError,
-        Query as SearchQuery, RegistryError,
-        actor::ApplyDefinitions, describe_catalog, describe_entity, describe_feature_service,
-        describe_feature_view, describe_source, lineage, parse_json, parse_toml, search,
+        Query as SearchQuery, RegistryError, actor::ApplyDefinitions, describe_catalog, describe_entity,
+        describe_feature_service, describe_feature_view, describe_source, lineage, parse_json, parse_toml,
+        search,
     },
 };
 
@@ -48,17 +48,23 @@ pub async fn apply(
         None => None,
         Some(text) => match text.trim_matches('"').parse() {
             Ok(version) => Some(version),
-            Err(_) => return Err(Problem::bad_request(format!("If-Match: `{text}` is not a registry version"))),
+            Err(_) => {
+                return Err(Problem::bad_request(format!("If-Match: `{text}` is not a registry version")));
+            }
         },
     };
     let definitions = parse(&headers, &body)?;
-    let Some(registry) = app.registry.get() else { return Err(Problem::unavailable("the registry is restarting")) };
+    let Some(registry) = app.registry.get() else {
+        return Err(Problem::unavailable("the registry is restarting"));
+    };
     let outcome = registry
         .send(ApplyDefinitions { definitions, expected_version, dry_run: query.dry_run })
         .await
         .map_err(|_| Problem::unavailable("the registry stopped while it had these definitions"))?;
     outcome.map(Json).map_err(|error| match error {
-        RegistryError::Stale { expected, actual } => Problem::precondition_failed(&expected.to_string(), actual),
+        RegistryError::Stale { expected, actual } => {
+            Problem::precondition_failed(&expected.to_string(), actual)
+        }
         RegistryError::Breaking(outcome) => {
             let breaking = serde_json::to_value(&outcome.changes.breaking).unwrap_or_default();
             Problem::from_error(&RegistryError::Breaking(outcome)).with("breaking", breaking)
@@ -69,8 +75,9 @@ pub async fn apply(
 
 fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Definitions, Problem> {
     let media = media::text(headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
-    let text = std::str::from_utf8(body)
-        .map_err(|e| Problem::bad_request(format!("the definitions are not UTF-8 (byte {})", e.valid_up_to())))?;
+    let text = std::str::from_utf8(body).map_err(|e| {
+        Problem::bad_request(format!("the definitions are not UTF-8 (byte {})", e.valid_up_to()))
+    })?;
     match media.split(';').next().unwrap_or_default().trim() {
         "application/toml" | "text/plain" => {
             Ok(parse_toml(&[DefinitionFile { name: "body".to_owned(), text: text.to_owned() }])?)
@@ -105,7 +112,7 @@ macro_rules! objects {
         }
 
         #[utoipa::path(get, path = $item, tag = "registry", params(("name" = String, Path), VersionQuery),
-            responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
+                    responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
         pub async fn $one(
             State(app): State<Arc<App>>,
             Path(name): Path<String>,
@@ -143,7 +150,10 @@ objects!(
         ("status" = Option<String>, Query, description = "experimental, active or deprecated"),
         ("limit" = Option<usize>, Query)),
     responses((status = 200, body = Vec<Object>, description = "features, the best match first")))]
-pub async fn features(State(app): State<Arc<App>>, Query(query): Query<SearchQuery>) -> Json<Vec<FeatureHit>> {
+pub async fn features(
+    State(app): State<Arc<App>>,
+    Query(query): Query<SearchQuery>,
+) -> Json<Vec<FeatureHit>> {
     Json(search(&app.catalog.current(), &query))
 }
 

@@ -14,7 +14,11 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    http::{App, Problem, ProblemBody, extract::{Body, parse_json}, media},
+    http::{
+        App, Problem, ProblemBody,
+        extract::{Body, parse_json},
+        media,
+    },
     ingest::{DeleteRequest, IngestError, IngestRequest, OnError},
     model::{TableKind, Timestamp},
     shard::Applied,

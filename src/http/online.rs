@@ -14,7 +14,11 @@ use utoipa::ToSchema;
 use crate::{
     error::Detail,
     format::Format,
-    http::{App, Problem, ProblemBody, answer_arrow, answer_json, extract::{Body, parse_json}, media},
+    http::{
+        App, Problem, ProblemBody, answer_arrow, answer_json,
+        extract::{Body, parse_json},
+        media,
+    },
     metrics,
     model::Timestamp,
     serve::{AsOf, Entities, Plan, ServeError, Wanted},
@@ -95,7 +99,11 @@ pub async fn online_features(
 
 fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {
     let wrong = |row: Option<u64>, reason: &str| {
-        ServeError::Request(vec![Detail { row, field: Some("entities".to_owned()), reason: reason.to_owned() }])
+        ServeError::Request(vec![Detail {
+            row,
+            field: Some("entities".to_owned()),
+            reason: reason.to_owned(),
+        }])
     };
     match given {
         Json::Array(items) => {

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json, Router,
-    http::Method,
-    routing::get,
-};
+use axum::{Json, Router, http::Method, routing::get};
 use tokio::{net::TcpListener, sync::watch};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};

@@ -49,7 +49,8 @@ fn yes() -> bool {
 
 /// A spine may take this many times the body's limit once it is decoded.
 const DECODED_FACTOR: usize = 16;
-const FORMATS: [Format; 5] = [Format::Parquet, Format::ArrowStream, Format::Csv, Format::NdJson, Format::Json];
+const FORMATS: [Format; 5] =
+    [Format::Parquet, Format::ArrowStream, Format::Csv, Format::NdJson, Format::Json];
 
 #[utoipa::path(post, path = "/v1/training-sets", tag = "serving", params(TrainingQuery),
     request_body(content = Vec<u8>, content_type = "application/vnd.apache.parquet",
@@ -81,7 +82,8 @@ pub async fn training_sets(
         let event_time = query.event_time.clone().unwrap_or_else(|| EVENT_TIME.to_owned());
         types.insert(event_time, DataType::Timestamp);
         let max_decoded_bytes = Some(worker.ingest.max_body.saturating_mul(DECODED_FACTOR));
-        let spine = read_spine(given, body, &ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })?;
+        let spine =
+            read_spine(given, body, &ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })?;
         let request = TrainingRequest {
             wanted,
             spine,
@@ -105,5 +107,6 @@ fn read_spine(format: Format, body: Bytes, options: &ReadOptions) -> Result<Reco
     let reader = TableReader::from_bytes(format, body, options)?;
     let schema = reader.schema().clone();
     let batches = reader.collect::<Result<Vec<_>, _>>()?;
-    concat_batches(&schema, &batches).map_err(|e| Problem::bad_request(format!("the spine cannot be read: {e}")))
+    concat_batches(&schema, &batches)
+        .map_err(|e| Problem::bad_request(format!("the spine cannot be read: {e}")))
 }

@@ -56,7 +56,8 @@ impl Ingest {
 
 /// The join keys as columns; every entity must give exactly the view's keys.
 fn key_batch(schema: &TableSchema, entities: &[Map<String, Json>]) -> Result<RecordBatch, IngestError> {
-    let mut builders: Vec<ColumnBuilder> = schema.keys.iter().map(|k| ColumnBuilder::new(&k.data_type)).collect();
+    let mut builders: Vec<ColumnBuilder> =
+        schema.keys.iter().map(|k| ColumnBuilder::new(&k.data_type)).collect();
     let mut rejected = Vec::new();
     for (row, entity) in entities.iter().enumerate() {
         let mut reject = |field: &str, reason: String| {
@@ -88,9 +89,13 @@ fn key_batch(schema: &TableSchema, entities: &[Map<String, Json>]) -> Result<Rec
     if !rejected.is_empty() {
         return Err(IngestError::Rows { rejected, total: entities.len() });
     }
-    let fields: Vec<Field> = schema.keys.iter().map(|k| Field::new(&k.name, k.data_type.arrow(), false)).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), builders.iter_mut().map(ColumnBuilder::finish).collect())
-        .map_err(|e| IngestError::Invalid(format!("the keys cannot be read: {e}")))
+    let fields: Vec<Field> =
+        schema.keys.iter().map(|k| Field::new(&k.name, k.data_type.arrow(), false)).collect();
+    RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        builders.iter_mut().map(ColumnBuilder::finish).collect(),
+    )
+    .map_err(|e| IngestError::Invalid(format!("the keys cannot be read: {e}")))
 }
 
 fn fingerprint(request: &DeleteRequest) -> u128 {

@@ -158,8 +158,12 @@ fn target(catalog: &Catalog, name: &str, kind: TableKind) -> Result<Target, Inge
             Ok(Target { schema: Arc::clone(&view.schema), view: Some(Arc::clone(view)) })
         }
         (TableKind::Source, _, Some(source)) => Ok(Target { schema: Arc::clone(&source.schema), view: None }),
-        (TableKind::FeatureView, None, Some(_)) => Err(unknown("feature view", name, "; it is a source: send events")),
-        (TableKind::Source, Some(_), None) => Err(unknown("source", name, "; it is a feature view: send rows")),
+        (TableKind::FeatureView, None, Some(_)) => {
+            Err(unknown("feature view", name, "; it is a source: send events"))
+        }
+        (TableKind::Source, Some(_), None) => {
+            Err(unknown("source", name, "; it is a feature view: send rows"))
+        }
         (TableKind::FeatureView, None, None) => {
             Err(unknown("feature view", name, &known(catalog.feature_views.keys())))
         }
@@ -178,7 +182,11 @@ fn unknown(kind: &'static str, name: &str, hint: &str) -> IngestError {
 
 fn known<'a>(names: impl Iterator<Item = &'a String>) -> String {
     let names: Vec<&str> = names.map(String::as_str).take(20).collect();
-    if names.is_empty() { "; none is defined yet".to_owned() } else { format!("; known: {}", names.join(", ")) }
+    if names.is_empty() {
+        "; none is defined yet".to_owned()
+    } else {
+        format!("; known: {}", names.join(", "))
+    }
 }
 
 pub(super) fn check_idempotency_key(key: Option<&str>) -> Result<(), IngestError> {

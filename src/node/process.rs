@@ -71,8 +71,9 @@ pub fn spawn(config: Config, clock: Clock) -> Result<Running, NodeError> {
         })
     });
     let thread = thread.map_err(NodeError::Runtime)?;
-    let (address, app) =
-        started.recv().map_err(|_| NodeError::Start("the node's thread ended before it was ready".to_owned()))??;
+    let (address, app) = started
+        .recv()
+        .map_err(|_| NodeError::Start("the node's thread ended before it was ready".to_owned()))??;
     Ok(Running { address, app, stop: Some(stop), thread: Some(thread) })
 }
 
@@ -115,11 +116,9 @@ impl Drop for Running {
 }
 
 /// Runs a future in an actix system on a multi-thread runtime, on which axum runs too.
-fn in_system<T>(
-    workers: usize,
-    future: impl Future<Output = Result<T, NodeError>>,
-) -> Result<T, NodeError> {
-    let workers = if workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { workers };
+fn in_system<T>(workers: usize, future: impl Future<Output = Result<T, NodeError>>) -> Result<T, NodeError> {
+    let workers =
+        if workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { workers };
     // Built here, so that a failure is an error and not a panic inside actix.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -131,7 +130,8 @@ fn in_system<T>(
 }
 
 async fn wait_for_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         // Without signal handlers the default action ends the process.
         return std::future::pending().await;

@@ -64,7 +64,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     };
     let (store, shard_count) = Store::open(&data.join(ONLINE), options, usize::from(config.online.shards))?;
     let catalog = CatalogHandle::default();
-    let registry = Registry::open(Box::new(FjallRegistryLog::new(store.clone())), clock.clone(), catalog.clone())?;
+    let registry =
+        Registry::open(Box::new(FjallRegistryLog::new(store.clone())), clock.clone(), catalog.clone())?;
 
     let offline = OfflineStore::open(
         &data.join(OFFLINE),
@@ -308,7 +309,10 @@ impl ShardParts {
             catalog: self.catalog.clone(),
             clock: self.clock.clone(),
             writer: self.writer.clone(),
-            seal: SealPolicy { rows: self.config.offline.seal_rows as u64, after: self.config.offline.seal_after.std() },
+            seal: SealPolicy {
+                rows: self.config.offline.seal_rows as u64,
+                after: self.config.offline.seal_after.std(),
+            },
             durability,
             sync_interval: self.config.durability.interval.std(),
             answers_kept: self.config.ingest.idempotency_window.std(),

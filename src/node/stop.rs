@@ -5,9 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    node::start::Node,
-    offline::actor::Drain as DrainWriter,
-    registry::actor::Drain as DrainRegistry,
+    node::start::Node, offline::actor::Drain as DrainWriter, registry::actor::Drain as DrainRegistry,
     shard::actor::Drain as DrainShard,
 };
 

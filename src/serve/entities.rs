@@ -51,10 +51,13 @@ impl Entities {
                 continue;
             };
             if *len.get_or_insert(values.len()) != values.len() {
-                let reason = format!("has {} values, the columns before it {}", values.len(), len.unwrap_or(0));
+                let reason =
+                    format!("has {} values, the columns before it {}", values.len(), len.unwrap_or(0));
                 note(&mut details, 0, &key.name, reason);
             }
-            columns.push(values.iter().enumerate().map(|(row, json)| read(json, key, row, &mut details)).collect());
+            columns.push(
+                values.iter().enumerate().map(|(row, json)| read(json, key, row, &mut details)).collect(),
+            );
         }
         Self::checked(columns, len.unwrap_or(0), details)
     }

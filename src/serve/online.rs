@@ -30,7 +30,11 @@ pub fn lookup(
                 continue;
             }
             let (row, hit) = reader.get(group.table, &entity_key, &mut scratch)?;
-            if hit { hits += 1 } else { misses += 1 }
+            if hit {
+                hits += 1
+            } else {
+                misses += 1
+            }
             let outcome = match &row {
                 None => Outcome::NotFound,
                 Some(bytes) => {

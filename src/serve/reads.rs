@@ -9,9 +9,7 @@ use crate::{
     model::Timestamp,
     offline::{OfflineStore, Tail},
     registry::CatalogHandle,
-    serve::{
-        Answer, Entities, Plan, Plans, ServeError, TrainingRequest, Wanted, history, online, training,
-    },
+    serve::{Answer, Entities, Plan, Plans, ServeError, TrainingRequest, Wanted, history, online, training},
     shard::ShardReader,
 };
 
@@ -60,7 +58,9 @@ impl Reads {
         }
         if let Some(group) = plan.groups.iter().find(|g| !g.view.online) {
             let name = &group.view.name;
-            return Err(ServeError::Invalid(format!("the view `{name}` is not served online (online = false)")));
+            return Err(ServeError::Invalid(format!(
+                "the view `{name}` is not served online (online = false)"
+            )));
         }
         Ok(plan)
     }

@@ -39,7 +39,8 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBa
 
     let mut columns: Vec<Option<ArrayRef>> = vec![None; resolved.features.len()];
     for (g, group) in resolved.groups.iter().enumerate() {
-        let wanted: Vec<usize> = (0..resolved.features.len()).filter(|f| resolved.features[*f].group == g).collect();
+        let wanted: Vec<usize> =
+            (0..resolved.features.len()).filter(|f| resolved.features[*f].group == g).collect();
         let joined = join_group(reads, group, &resolved, &wanted, spine, &times, request.known_at)?;
         for (position, column) in wanted.into_iter().zip(joined) {
             columns[position] = Some(column);
@@ -170,8 +171,12 @@ fn event_times(spine: &RecordBatch, name: &str) -> Result<Vec<i64>, ServeError> 
             column.data_type()
         )));
     }
-    let micros = cast_with_options(column, &DataType::arrow_timestamp(), &CastOptions { safe: false, ..CastOptions::default() })
-        .map_err(|e| wrong(e.to_string()))?;
+    let micros = cast_with_options(
+        column,
+        &DataType::arrow_timestamp(),
+        &CastOptions { safe: false, ..CastOptions::default() },
+    )
+    .map_err(|e| wrong(e.to_string()))?;
     if let Some(row) = (0..micros.len()).find(|row| micros.is_null(*row)) {
         return Err(ServeError::Request(vec![Detail {
             row: Some(row as u64),

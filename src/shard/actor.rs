@@ -233,7 +233,8 @@ impl ShardActor {
                 continue;
             }
             let (committed, Some(schema)) = (self.committed.of(table), schemas.last()) else { continue };
-            let age = committed.oldest_unsealed().map_or(0, |t| now.micros().saturating_sub(t.micros()).max(0));
+            let age =
+                committed.oldest_unsealed().map_or(0, |t| now.micros().saturating_sub(t.micros()).max(0));
             metrics::record_outbox(&schema.name, committed.unsealed(), age);
             let due = seal_all
                 || committed.unsealed() >= self.seal.rows

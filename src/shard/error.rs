@@ -13,7 +13,9 @@ pub enum ShardError {
     Stopped,
     #[error("the node is shutting down and takes no more writes")]
     Draining,
-    #[error("the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node")]
+    #[error(
+        "the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node"
+    )]
     Poisoned(String),
     #[error("only {free} bytes are free on the data directory's disk, writes need {needed}; reads go on")]
     StorageFull { free: u64, needed: u64 },

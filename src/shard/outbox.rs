@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, TimestampMicrosecondBuilder},
-};
+use arrow::array::{ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, TimestampMicrosecondBuilder};
 
 use crate::{
     error::Coded,
@@ -36,7 +34,12 @@ impl Outbox {
 
     /// The acknowledged rows of `table` from `from_seq` on, in order of acceptance, in the shape of the newest
     /// schema's `offline()`; stops after the blob that reaches `max_rows`.
-    pub fn read(&self, table: TableId, from_seq: u64, max_rows: usize) -> Result<Option<RecordBatch>, ShardError> {
+    pub fn read(
+        &self,
+        table: TableId,
+        from_seq: u64,
+        max_rows: usize,
+    ) -> Result<Option<RecordBatch>, ShardError> {
         let catalog = self.catalog.current();
         let Some(schema) = catalog.newest_schema(table) else { return Ok(None) };
         // Rows beyond this are of a commit that is still going on.
@@ -129,7 +132,10 @@ impl OfflineRows {
             let version = row.schema_version();
             if self.slots.as_ref().is_none_or(|(known, _)| *known != version) {
                 let written = schema_of(version).ok_or_else(|| {
-                    ShardError::Damaged(format!("a row of `{}` names unknown version {version}", self.schema.name))
+                    ShardError::Damaged(format!(
+                        "a row of `{}` names unknown version {version}",
+                        self.schema.name
+                    ))
                 })?;
                 self.slots = Some((version, slots(&written, &self.schema)));
             }
@@ -159,8 +165,9 @@ impl OfflineRows {
         arrays.push(Arc::new(self.seq.finish()));
         arrays.push(Arc::new(self.accepted_at.finish()));
         arrays.push(Arc::new(self.deleted.finish()));
-        RecordBatch::try_new(Arc::clone(self.schema.offline()), arrays)
-            .map_err(|e| ShardError::Damaged(format!("rows of `{}` do not fit its schema: {e}", self.schema.name)))
+        RecordBatch::try_new(Arc::clone(self.schema.offline()), arrays).map_err(|e| {
+            ShardError::Damaged(format!("rows of `{}` do not fit its schema: {e}", self.schema.name))
+        })
     }
 }
 
@@ -173,4 +180,3 @@ pub fn slots(written: &TableSchema, target: &TableSchema) -> Vec<Option<Slot>> {
         .map(|column| written.columns.iter().position(|c| c.name == column.name).map(|i| layout.slot(i)))
         .collect()
 }
-

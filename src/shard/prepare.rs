@@ -50,14 +50,23 @@ impl PreparedBatch {
             let start = blob::open_entry(key, &mut bytes);
             encoder.encode(row, |column| batch.column(first + column).is_null(row), &mut bytes);
             blob::close_entry(start, key.len(), &mut bytes);
-            entries.push(Entry { start, end: bytes.len(), key_length: key.len(), event_time: times.value(row) });
+            entries.push(Entry {
+                start,
+                end: bytes.len(),
+                key_length: key.len(),
+                event_time: times.value(row),
+            });
         }
         let nulls = (0..schema.columns.len()).map(|c| batch.column(first + c).null_count() as u64).collect();
         PreparedBatch { event_ids: event_ids(&schema, batch), schema, bytes, entries, nulls }
     }
 
     /// Tombstones for entities whose keys are the columns of `keys`, in the entity's order.
-    pub fn tombstones(schema: Arc<TableSchema>, keys: &RecordBatch, event_times: &[Timestamp]) -> PreparedBatch {
+    pub fn tombstones(
+        schema: Arc<TableSchema>,
+        keys: &RecordBatch,
+        event_times: &[Timestamp],
+    ) -> PreparedBatch {
         let key_columns: Vec<usize> = (0..schema.keys.len()).collect();
         let (key_bytes, offsets) = encode_keys(keys, &key_columns, |_, _| {});
         let mut bytes = Vec::new();
@@ -128,7 +137,9 @@ impl PreparedBatch {
 /// 128-bit fingerprints: two different ids of one source at one event time collide with probability 2⁻¹²⁸.
 fn event_ids(schema: &TableSchema, batch: &RecordBatch) -> Vec<Option<u128>> {
     let Some(name) = &schema.event_id else { return Vec::new() };
-    let Some(position) = schema.columns.iter().position(|c: &Column| &c.name == name) else { return Vec::new() };
+    let Some(position) = schema.columns.iter().position(|c: &Column| &c.name == name) else {
+        return Vec::new();
+    };
     let array = batch.column(schema.first_column_index() + position);
     let options = arrow::util::display::FormatOptions::new();
     match arrow::util::display::ArrayFormatter::try_new(array, &options) {

@@ -38,8 +38,10 @@ pub fn recover(
         }
         let first = first_in_outbox(store, table)?.unwrap_or(state.next_seq);
         if first > sealed {
-            violations
-                .push(format!("table {}: rows {sealed} to {first} are in neither segment nor outbox", table.0));
+            violations.push(format!(
+                "table {}: rows {sealed} to {first} are in neither segment nor outbox",
+                table.0
+            ));
         }
         let shared = committed.of(table);
         shared.publish(&state);

@@ -23,7 +23,8 @@ impl RegistryLog for FjallRegistryLog {
         let mut entries = Vec::new();
         for guard in self.0.registry.iter() {
             let (key, value) = guard.into_inner().map_err(|e| e.to_string())?;
-            let version = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| "a key is not a version".to_owned())?;
+            let version =
+                <[u8; 8]>::try_from(key.as_ref()).map_err(|_| "a key is not a version".to_owned())?;
             entries.push((u64::from_be_bytes(version), value.to_vec()));
         }
         Ok(entries)

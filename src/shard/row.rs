@@ -100,7 +100,8 @@ impl<'a> Row<'a> {
     }
 
     pub fn cell(self, slot: &Slot) -> Cell<'a> {
-        let null_bit = self.0.get(HEADER + slot.column / 8).is_none_or(|byte| byte >> (slot.column % 8) & 1 == 1);
+        let null_bit =
+            self.0.get(HEADER + slot.column / 8).is_none_or(|byte| byte >> (slot.column % 8) & 1 == 1);
         if null_bit || self.is_tombstone() {
             return Cell::Null;
         }
@@ -115,7 +116,9 @@ impl<'a> Row<'a> {
             DataType::Float32 => Cell::Float32(f32::from_le_bytes(self.bytes(at)?)),
             DataType::Int64 => Cell::Int64(i64::from_le_bytes(self.bytes(at)?)),
             DataType::Float64 => Cell::Float64(f64::from_le_bytes(self.bytes(at)?)),
-            DataType::Timestamp => Cell::Timestamp(Timestamp::from_micros(i64::from_le_bytes(self.bytes(at)?))),
+            DataType::Timestamp => {
+                Cell::Timestamp(Timestamp::from_micros(i64::from_le_bytes(self.bytes(at)?)))
+            }
             DataType::String => Cell::String(std::str::from_utf8(self.variable(at)?).ok()?),
             DataType::Json => Cell::Json(std::str::from_utf8(self.variable(at)?).ok()?),
             DataType::Bytes => Cell::Bytes(self.variable(at)?),
@@ -171,7 +174,8 @@ pub fn array_items<'a>(bytes: &'a [u8], item: &'a DataType) -> impl Iterator<Ite
             DataType::Int64 | DataType::Float64 | DataType::Timestamp => 8,
             _ => {
                 let length =
-                    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes) as usize;
+                    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+                        as usize;
                 at += 4;
                 length
             }
@@ -189,7 +193,9 @@ fn scalar<'a>(raw: &'a [u8], data_type: &DataType) -> Option<Cell<'a>> {
         DataType::Float32 => Cell::Float32(f32::from_le_bytes(raw.try_into().ok()?)),
         DataType::Int64 => Cell::Int64(i64::from_le_bytes(raw.try_into().ok()?)),
         DataType::Float64 => Cell::Float64(f64::from_le_bytes(raw.try_into().ok()?)),
-        DataType::Timestamp => Cell::Timestamp(Timestamp::from_micros(i64::from_le_bytes(raw.try_into().ok()?))),
+        DataType::Timestamp => {
+            Cell::Timestamp(Timestamp::from_micros(i64::from_le_bytes(raw.try_into().ok()?)))
+        }
         DataType::String => Cell::String(std::str::from_utf8(raw).ok()?),
         DataType::Json => Cell::Json(std::str::from_utf8(raw).ok()?),
         DataType::Bytes => Cell::Bytes(raw),
@@ -218,7 +224,8 @@ enum Source<'a> {
 impl<'a> RowEncoder<'a> {
     /// `batch` has the shape of `schema.arrow()`.
     pub fn new(schema: &TableSchema, batch: &'a RecordBatch) -> RowEncoder<'a> {
-        let event_times = batch.column(schema.event_time_index()).as_primitive::<TimestampMicrosecondType>().values();
+        let event_times =
+            batch.column(schema.event_time_index()).as_primitive::<TimestampMicrosecondType>().values();
         let first = schema.first_column_index();
         let columns = schema
             .columns
@@ -290,7 +297,9 @@ fn push_header(version: u32, event_time: i64, flags: u8, out: &mut Vec<u8>) {
 
 fn push_variable(array: &ArrayRef, data_type: &DataType, row: usize, out: &mut Vec<u8>) {
     match data_type {
-        DataType::String | DataType::Json => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
+        DataType::String | DataType::Json => {
+            out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes())
+        }
         DataType::Bytes => out.extend_from_slice(array.as_binary::<i32>().value(row)),
         DataType::Array(item) => push_list(array.as_list::<i32>(), item, row, out),
         _ => push_list(array.as_list::<i32>(), &DataType::Float32, row, out),
@@ -308,12 +317,22 @@ fn push_list(list: &ListArray, item: &DataType, row: usize, out: &mut Vec<u8>) {
         }
         match item {
             DataType::Bool => out.push(u8::from(items.as_boolean().value(i))),
-            DataType::Int32 => out.extend_from_slice(&items.as_primitive::<Int32Type>().value(i).to_le_bytes()),
-            DataType::Float32 => out.extend_from_slice(&items.as_primitive::<Float32Type>().value(i).to_le_bytes()),
-            DataType::Int64 => out.extend_from_slice(&items.as_primitive::<Int64Type>().value(i).to_le_bytes()),
-            DataType::Float64 => out.extend_from_slice(&items.as_primitive::<Float64Type>().value(i).to_le_bytes()),
+            DataType::Int32 => {
+                out.extend_from_slice(&items.as_primitive::<Int32Type>().value(i).to_le_bytes())
+            }
+            DataType::Float32 => {
+                out.extend_from_slice(&items.as_primitive::<Float32Type>().value(i).to_le_bytes())
+            }
+            DataType::Int64 => {
+                out.extend_from_slice(&items.as_primitive::<Int64Type>().value(i).to_le_bytes())
+            }
+            DataType::Float64 => {
+                out.extend_from_slice(&items.as_primitive::<Float64Type>().value(i).to_le_bytes())
+            }
             DataType::Timestamp => {
-                out.extend_from_slice(&items.as_primitive::<TimestampMicrosecondType>().value(i).to_le_bytes());
+                out.extend_from_slice(
+                    &items.as_primitive::<TimestampMicrosecondType>().value(i).to_le_bytes(),
+                );
             }
             other => {
                 let at = out.len();

@@ -151,7 +151,10 @@ impl Shard {
             write.batch.set_seq(row, state.next_seq + offset as u64);
             let event_time = write.batch.event_time(row);
             state.newest_event = state.newest_event.max(Some(event_time));
-            if write.batch.is_keyed() && write.online && !self.is_newest(index, row, write, &mut group.winners)? {
+            if write.batch.is_keyed()
+                && write.online
+                && !self.is_newest(index, row, write, &mut group.winners)?
+            {
                 late += 1;
             }
         }

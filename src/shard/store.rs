@@ -59,7 +59,9 @@ impl Store {
             })?;
         let keyspace = |name: &str, hits: bool| {
             db.keyspace(name, || {
-                KeyspaceCreateOptions::default().max_memtable_size(options.memtable).expect_point_read_hits(hits)
+                KeyspaceCreateOptions::default()
+                    .max_memtable_size(options.memtable)
+                    .expect_point_read_hits(hits)
             })
         };
         let store = Store {

@@ -75,7 +75,13 @@ fn malformed_json() {
     refused(&node, JSON, b"{\"rows\":[{\"user_id\":\"\xff\xfe\"}]}".to_vec(), 400, "UTF-8");
     refused(&node, NDJSON, format!("{}\n{{\"user_id\"", json!({ "user_id": "a", "event_time": T })), 400, "");
     // Ten levels where none belong, and ten thousand.
-    let deep = |n: usize| format!("{{\"rows\":[{{\"user_id\":\"a\",\"event_time\":\"{T}\",\"n\":{}1{}}}]}}", "[".repeat(n), "]".repeat(n));
+    let deep = |n: usize| {
+        format!(
+            "{{\"rows\":[{{\"user_id\":\"a\",\"event_time\":\"{T}\",\"n\":{}1{}}}]}}",
+            "[".repeat(n),
+            "]".repeat(n)
+        )
+    };
     refused(&node, JSON, deep(10), 422, "int64");
     refused(&node, JSON, deep(10_000), 400, "deep");
 }
@@ -206,11 +212,8 @@ fn limits() {
     refused(&node, JSON, json!({ "rows": rows }).to_string(), 413, "10000");
     let get = |path: &str| node.request(reqwest::Method::GET, path).send().unwrap().status().as_u16();
     assert_eq!(get(&format!("/v1/features?query={}", "x".repeat(9000))), 414);
-    let response = node
-        .request(reqwest::Method::GET, "/livez")
-        .header("x-large", "x".repeat(20_000))
-        .send()
-        .unwrap();
+    let response =
+        node.request(reqwest::Method::GET, "/livez").header("x-large", "x".repeat(20_000)).send().unwrap();
     assert_eq!(response.status(), 431);
     let entities: Vec<Json> = (0..1001).map(|i| json!({ "user_id": i.to_string() })).collect();
     let (status, problem) =

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-
 use serde_json::{Value as Json, json};
 
 const KILLS: u32 = 15;
@@ -54,9 +53,9 @@ impl Server {
         let address = loop {
             let line = lines.next().unwrap_or_else(|| panic!("the node did not start:\n{seen}")).unwrap();
             if let Ok(event) = serde_json::from_str::<Json>(&line)
-                && event["fields"]["message"] == "ready"
+                && event["message"] == "ready"
             {
-                break event["fields"]["address"].as_str().unwrap().to_owned();
+                break event["address"].as_str().unwrap().to_owned();
             }
             seen += &line;
             seen.push('\n');
@@ -72,9 +71,16 @@ impl Server {
         Server { child, base: format!("http://{address}") }
     }
 
-    fn kill(mut self) {
-        self.child.kill().unwrap(); // SIGKILL
-        self.child.wait().unwrap();
+    fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGKILL; also when a check has failed, so that no node is left behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -89,7 +95,12 @@ struct Oracle {
 
 const T0: i64 = 1_700_000_000_000_000;
 
-fn write(client: &reqwest::blocking::Client, base: &str, batch: i64, rows: &[(i64, i64, i64)]) -> Option<u16> {
+fn write(
+    client: &reqwest::blocking::Client,
+    base: &str,
+    batch: i64,
+    rows: &[(i64, i64, i64)],
+) -> Option<u16> {
     let rows: Vec<Json> = rows
         .iter()
         .map(|(key, time, value)| json!({ "key": key, "event_time": time, "value": value, "batch": batch }))
@@ -110,7 +121,8 @@ fn load(base: &str, next_batch: &AtomicU64, oracle: &Mutex<Oracle>, kill_after: 
         for writer in 0..WRITERS {
             let killed = &killed;
             scope.spawn(move || {
-                let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+                let client =
+                    reqwest::blocking::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
                 while !killed.load(Ordering::SeqCst) {
                     let batch = next_batch.fetch_add(1, Ordering::SeqCst) as i64;
                     // Each key has one writer, so the order of its versions is known; times go back and forth.
@@ -146,8 +158,10 @@ fn load(base: &str, next_batch: &AtomicU64, oracle: &Mutex<Oracle>, kill_after: 
 fn check(base: &str, oracle: &mut Oracle) -> usize {
     let client = reqwest::blocking::Client::new();
     let spine_of = |points: &[(i64, i64)]| -> Vec<(Option<i64>, Option<i64>)> {
-        let body: String =
-            points.iter().map(|(key, time)| format!("{}\n", json!({ "key": key, "event_time": time }))).collect();
+        let body: String = points
+            .iter()
+            .map(|(key, time)| format!("{}\n", json!({ "key": key, "event_time": time })))
+            .collect();
         let response = client
             .post(format!("{base}/v1/training-sets?features=state"))
             .header("Content-Type", "application/x-ndjson")
@@ -204,7 +218,10 @@ fn check(base: &str, oracle: &mut Oracle) -> usize {
 fn check_counts(dir: &Path, base: &str) {
     let client = reqwest::blocking::Client::new();
     let text = client.get(format!("{base}/metrics")).send().unwrap().text().unwrap();
-    let violations = text.lines().filter(|l| l.starts_with("larder_invariant_violations_total")).any(|l| !l.ends_with(" 0"));
+    let violations = text
+        .lines()
+        .filter(|l| l.starts_with("larder_invariant_violations_total"))
+        .any(|l| !l.ends_with(" 0"));
     assert!(!violations, "{text}");
     assert!(dir.join("offline/state/_delta_log").is_dir());
 }
@@ -231,7 +248,9 @@ fn kill_9_loses_and_doubles_nothing() {
     let mut server = first;
     let mut versions = 0;
     for kill in 0..KILLS {
-        let kill_after = Duration::from_millis(100 + xxhash_rust::xxh3::xxh3_64_with_seed(&kill.to_le_bytes(), seed) % 700);
+        let kill_after = Duration::from_millis(
+            100 + xxhash_rust::xxh3::xxh3_64_with_seed(&kill.to_le_bytes(), seed) % 700,
+        );
         let base = server.base.clone();
         load(&base, &next_batch, &oracle, kill_after, server);
         server = Server::start(dir.path());

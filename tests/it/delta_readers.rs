@@ -47,7 +47,10 @@ feature = [{ name = "score", type = "float32" }, { name = "tags", type = "array<
 /// Small segments, deletes, a new column, a wider type, compaction: the table stays one that others can read.
 #[test]
 fn a_table_with_a_history_reads_the_same_elsewhere() {
-    let mut node = TestNode::with("2024-05-01T12:00:00Z", &[("offline.seal_rows", "1"), ("offline.compact_segments", "4")]);
+    let mut node = TestNode::with(
+        "2024-05-01T12:00:00Z",
+        &[("offline.seal_rows", "1"), ("offline.compact_segments", "4")],
+    );
     node.apply(DEFINITIONS);
     for i in 0..6 {
         node.write(
@@ -57,8 +60,13 @@ fn a_table_with_a_history_reads_the_same_elsewhere() {
         node.wait_until_sealed("profile");
     }
     node.post_json("/v1/feature-views/profile/delete", &json!({ "entities": [{ "user_id": 0 }] }));
-    node.apply(&DEFINITIONS.replace("\"float32\" }", "\"float64\" }, { name = \"city\", type = \"string\" }"));
-    node.write("profile", json!([{ "user_id": 9, "event_time": "2024-05-01T11:00:00Z", "score": 0.1, "city": "Bern" }]));
+    node.apply(
+        &DEFINITIONS.replace("\"float32\" }", "\"float64\" }, { name = \"city\", type = \"string\" }"),
+    );
+    node.write(
+        "profile",
+        json!([{ "user_id": 9, "event_time": "2024-05-01T11:00:00Z", "score": 0.1, "city": "Bern" }]),
+    );
     node.wait_until_sealed("profile");
     node.restart();
     let Some(rows) = read_with_python(&node, "profile") else { return };
@@ -105,7 +113,18 @@ fn the_weather_reads_the_same_elsewhere() {
         std::str::from_utf8(&text).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!((rows.len(), sent.len()), (26_115, 26_115));
     for (row, sent) in rows.iter().zip(&sent) {
-        for column in ["origin", "temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"] {
+        for column in [
+            "origin",
+            "temp",
+            "dewp",
+            "humid",
+            "wind_dir",
+            "wind_speed",
+            "wind_gust",
+            "precip",
+            "pressure",
+            "visib",
+        ] {
             assert_eq!(row[column], *sent.get(column).unwrap_or(&Json::Null), "{column} of {row}");
         }
     }

@@ -17,7 +17,8 @@ const WEATHER: [&str; 9] =
     ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"];
 
 fn read_parquet(bytes: Vec<u8>) -> RecordBatch {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap().build().unwrap();
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap().build().unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     concat_batches(&batches[0].schema(), &batches).unwrap()
 }
@@ -77,7 +78,8 @@ fn check(set: &RecordBatch, labels: &RecordBatch, weather: &RecordBatch, planes:
     assert_eq!(strings(set, "flight_id"), strings(labels, "flight_id"));
     let mut present = 0;
     let mut float = |column: &str, source: &str, rows: &[Option<usize>]| {
-        let got = set.column_by_name(column).unwrap_or_else(|| panic!("no {column}")).as_primitive::<Float64Type>();
+        let got =
+            set.column_by_name(column).unwrap_or_else(|| panic!("no {column}")).as_primitive::<Float64Type>();
         let values: &Float64Array = weather.column_by_name(source).unwrap().as_primitive::<Float64Type>();
         for (i, row) in rows.iter().enumerate() {
             let stored = row.filter(|r| values.is_valid(*r)).map(|r| values.value(r));
@@ -128,14 +130,16 @@ features = ["airport_weather", "plane", { view = "airport_weather", as = "dest_w
     node.apply(&(definitions + service));
 
     let weather_bytes = flights_data("weather.parquet");
-    let (weather, planes) = (read_parquet(weather_bytes.clone()), read_parquet(flights_data("planes.parquet")));
+    let (weather, planes) =
+        (read_parquet(weather_bytes.clone()), read_parquet(flights_data("planes.parquet")));
     let labels_bytes = flights_data("labels.parquet");
     let labels = read_parquet(labels_bytes.clone());
     assert_eq!((weather.num_rows(), planes.num_rows(), labels.num_rows()), (26_115, 3_322, 336_776));
 
     let (status, ack) = node.post_bytes("/v1/feature-views/airport_weather/rows", PARQUET, weather_bytes);
     assert_eq!((status, ack["accepted"].as_u64()), (200, Some(26_115)), "{ack:#}");
-    let (status, ack) = node.post_bytes("/v1/feature-views/plane/rows", PARQUET, flights_data("planes.parquet"));
+    let (status, ack) =
+        node.post_bytes("/v1/feature-views/plane/rows", PARQUET, flights_data("planes.parquet"));
     assert_eq!((status, ack["accepted"].as_u64()), (200, Some(3_322)), "{ack:#}");
 
     // Acknowledged means visible: nothing is in a segment yet (the manual clock stands still).

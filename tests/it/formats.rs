@@ -96,7 +96,11 @@ fn every_format_and_encoding_is_read() {
                 request = request.header("Content-Encoding", encoding);
             }
             let (status, ack) = answer(request.send().unwrap());
-            assert_eq!((status, ack["accepted"].as_u64()), (200, Some(3)), "{content_type} {encoding}: {ack:#}");
+            assert_eq!(
+                (status, ack["accepted"].as_u64()),
+                (200, Some(3)),
+                "{content_type} {encoding}: {ack:#}"
+            );
             let entities = json!([{ "shop": "a", "sku": 1 }, { "shop": "a", "sku": 2 }, { "shop": "b", "sku": i64::MAX }]);
             let read = node.read(&["stock:price", "stock:label"], entities);
             assert_eq!(

@@ -77,7 +77,14 @@ fn statuses_say_what_a_value_is() {
     let answer = node.read(&["profile:score", "profile:city"], entities);
     assert_eq!(
         answer["values"],
-        json!([[1.5, "Bern"], [null, "nowhere"], [null, "nowhere"], [null, "nowhere"], [5.0, "nowhere"], [null, "nowhere"]])
+        json!([
+            [1.5, "Bern"],
+            [null, "nowhere"],
+            [null, "nowhere"],
+            [null, "nowhere"],
+            [5.0, "nowhere"],
+            [null, "nowhere"]
+        ])
     );
     assert_eq!(
         answer["status"],
@@ -151,8 +158,8 @@ fn services_alias_views_and_map_join_keys() {
         ]),
     );
     for entities in [json!([{ "user_id": 1, "friend_id": 2 }]), json!({ "user_id": [1], "friend_id": [2] })] {
-        let (status, answer) =
-            node.post_json("/v1/online-features", &json!({ "feature_service": "model", "entities": entities }));
+        let (status, answer) = node
+            .post_json("/v1/online-features", &json!({ "feature_service": "model", "entities": entities }));
         assert_eq!(status, 200, "{answer:#}");
         assert_eq!(answer["feature_names"], json!(["profile:score", "friend:score"]));
         assert_eq!(answer["values"], json!([[1.0, 2.0]]));
@@ -198,7 +205,8 @@ fn as_of_and_known_at_read_history() {
     node.set_time("2024-05-01T12:10:00Z");
     node.write("profile", json!([{ "user_id": 1, "event_time": "2024-05-01T11:30:00Z", "score": 2.0 }]));
     let read = |extra: Json| {
-        let mut body = json!({ "features": ["profile:score"], "entities": [{ "user_id": 1 }], "include": ["status"] });
+        let mut body =
+            json!({ "features": ["profile:score"], "entities": [{ "user_id": 1 }], "include": ["status"] });
         for (key, value) in extra.as_object().unwrap() {
             body[key] = value.clone();
         }

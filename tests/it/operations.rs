@@ -118,7 +118,10 @@ fn a_shard_that_panics_is_started_again_while_reads_go_on() {
     assert!(stored, "the shard did not come back");
     assert_eq!(node.read(&["profile:n"], json!([{ "user_id": "a" }]))["values"], json!([[2]]));
     let text = node.request(reqwest::Method::GET, "/metrics").send().unwrap().text().unwrap();
-    assert!(text.lines().any(|l| l.starts_with("larder_actor_restarts_total") && l.contains("shard")), "{text}");
+    assert!(
+        text.lines().any(|l| l.starts_with("larder_actor_restarts_total") && l.contains("shard")),
+        "{text}"
+    );
 }
 
 #[test]
@@ -136,7 +139,10 @@ fn a_full_disk_refuses_writes_and_not_reads() {
 
 #[test]
 fn too_much_in_flight_is_429_with_a_time_to_come_back() {
-    let node = TestNode::with("2024-05-01T12:00:00Z", &[("ingest.max_in_flight_bytes", "1MiB"), ("limits.body_bytes", "1MiB")]);
+    let node = TestNode::with(
+        "2024-05-01T12:00:00Z",
+        &[("ingest.max_in_flight_bytes", "1MiB"), ("limits.body_bytes", "1MiB")],
+    );
     node.apply(DEFINITIONS);
     let app = node.running().app();
     let held = app.shards.reserve(1 << 20).unwrap();

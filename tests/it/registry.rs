@@ -31,8 +31,11 @@ fn versions_move_with_changes_and_only_with_them() {
     let mut node = TestNode::at("2024-05-01T12:00:00Z");
     assert_eq!(node.apply(BASE)["version"], 1);
     assert_eq!(node.apply(BASE)["version"], 1);
-    let wider = BASE.replace("float32", "float64").replace("\"string\" }]", "\"string\" }, { name = \"n\", type = \"int64\" }]");
-    let (status, planned) = node.post_bytes("/v1/registry/apply?dry_run=true", "application/toml", wider.clone());
+    let wider = BASE
+        .replace("float32", "float64")
+        .replace("\"string\" }]", "\"string\" }, { name = \"n\", type = \"int64\" }]");
+    let (status, planned) =
+        node.post_bytes("/v1/registry/apply?dry_run=true", "application/toml", wider.clone());
     assert_eq!(status, 200, "{planned:#}");
     assert_eq!(node.get("/v1/registry").1["version"], 1, "a dry run changes nothing");
     let applied = node.apply(&wider);
@@ -51,7 +54,10 @@ fn old_rows_are_read_under_a_new_definition() {
     node.apply(BASE);
     let t = "2024-05-01T11:00:00Z";
     node.write("profile", json!([{ "user_id": 1, "event_time": t, "score": 0.5, "city": "Bern" }]));
-    node.apply(&BASE.replace("float32", "float64").replace("{ name = \"city\", type = \"string\" }", "{ name = \"n\", type = \"int64\", default = 7 }"));
+    node.apply(&BASE.replace("float32", "float64").replace(
+        "{ name = \"city\", type = \"string\" }",
+        "{ name = \"n\", type = \"int64\", default = 7 }",
+    ));
     node.write("profile", json!([{ "user_id": 2, "event_time": t, "score": 0.1, "n": 1 }]));
     let answer = node.read(&["profile"], json!([{ "user_id": 1 }, { "user_id": 2 }]));
     assert_eq!(answer["feature_names"], json!(["profile:score", "profile:n"]));

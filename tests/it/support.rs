@@ -128,7 +128,8 @@ impl TestNode {
 
     /// Writes rows, which must all be accepted.
     pub fn write(&self, view: &str, rows: Json) -> Json {
-        let (status, body) = self.post_json(&format!("/v1/feature-views/{view}/rows"), &json!({ "rows": rows }));
+        let (status, body) =
+            self.post_json(&format!("/v1/feature-views/{view}/rows"), &json!({ "rows": rows }));
         assert_eq!(status, 200, "{body:#}");
         body
     }

@@ -126,7 +126,8 @@ fn an_idempotency_key_makes_a_retry_safe() {
 #[test]
 fn concurrent_requests_with_one_key_store_one_batch() {
     let node = node();
-    let body = json!({ "rows": [{ "id": null, "user_id": "u", "n": 1, "at": "2024-05-01T11:00:00Z" }] }).to_string();
+    let body =
+        json!({ "rows": [{ "id": null, "user_id": "u", "n": 1, "at": "2024-05-01T11:00:00Z" }] }).to_string();
     let replays = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
             .map(|_| {
