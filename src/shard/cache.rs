@@ -12,6 +12,8 @@ const OVERHEAD: usize = 120;
 pub struct RowCache(Cache<Box<[u8]>, Bytes, Xxh3DefaultBuilder>);
 
 impl RowCache {
+    // foyer asks the weighter of its own key type.
+    #[allow(clippy::borrowed_box)]
     pub fn new(bytes: usize) -> RowCache {
         RowCache(
             CacheBuilder::new(bytes)
