@@ -17,6 +17,8 @@ pub enum ShardError {
         "the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node"
     )]
     Poisoned(String),
+    #[error("writes are refused, reads go on: {0}")]
+    ReadOnly(String),
     #[error("only {free} bytes are free on the data directory's disk, writes need {needed}; reads go on")]
     StorageFull { free: u64, needed: u64 },
     #[error("the Idempotency-Key `{0}` was used before with another body")]
@@ -31,7 +33,10 @@ impl Coded for ShardError {
     fn code(&self) -> Code {
         match self {
             ShardError::Overloaded(_) => Code::Overloaded,
-            ShardError::Stopped | ShardError::Draining | ShardError::Poisoned(_) => Code::Unavailable,
+            ShardError::Stopped
+            | ShardError::Draining
+            | ShardError::Poisoned(_)
+            | ShardError::ReadOnly(_) => Code::Unavailable,
             ShardError::StorageFull { .. } => Code::StorageFull,
             ShardError::IdempotencyMismatch(_) => Code::Invalid,
             ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,

@@ -16,7 +16,7 @@ use crate::{
         blob::{self, BlobHeader},
         cache::RowCache,
         row::Row,
-        store::{Store, event_id_key, key_number, numbered_key, push_table_key, table_key},
+        store::{Store, event_id_key, numbered_key, push_table_key, table_key},
     },
 };
 
@@ -78,9 +78,11 @@ impl Shard {
     /// of the store answers all of them and stores none.
     pub fn commit(&mut self, writes: &mut [Write]) -> Vec<Result<Applied, ShardError>> {
         let started = Instant::now();
-        let durability = (self.options.durability == Durability::Fsync).then_some(PersistMode::SyncData);
+        let synced = self.options.durability == Durability::Fsync;
+        // Without a mode fjall keeps the batch in its own memory, and kill -9 would take it.
+        let durability = if synced { PersistMode::SyncData } else { PersistMode::Buffer };
         let mut group = Group {
-            batch: self.store.db.batch().durability(durability),
+            batch: self.store.db.batch().durability(Some(durability)),
             tables: BTreeMap::new(),
             winners: HashMap::new(),
             answers: HashMap::new(),
@@ -107,13 +109,14 @@ impl Shard {
             return std::iter::repeat_n(Err(error), writes.len()).collect();
         }
         // From here on the group is stored: nothing below can fail.
-        if durability.is_some() {
+        if synced {
             metrics::record_fsync(committing.elapsed());
         }
         for (key, (write, row, _)) in &group.winners {
             self.cache.insert(key, writes[*write].batch.row(*row));
         }
         for (table, state) in group.tables {
+            self.store.watermark.note(table, &state, synced);
             self.committed.of(table).publish(&state);
             self.tables.insert(table, state);
         }
@@ -358,7 +361,7 @@ impl Shard {
     /// Syncs the journal: the interval mode's promise.
     pub fn sync(&self) -> Result<(), ShardError> {
         let started = Instant::now();
-        self.store.db.persist(PersistMode::SyncData)?;
+        self.store.watermark.around_sync(|| Ok(self.store.db.persist(PersistMode::SyncData)?))?;
         metrics::record_fsync(started.elapsed());
         Ok(())
     }
@@ -383,12 +386,4 @@ pub(super) fn stored_tables(store: &Store) -> Result<Vec<TableId>, ShardError> {
         }
     }
     Ok(tables)
-}
-
-/// The first seq that is in the outbox, `None` where it is empty.
-pub(super) fn first_in_outbox(store: &Store, table: TableId) -> Result<Option<u64>, ShardError> {
-    match store.outbox.prefix(table.0.to_be_bytes()).next() {
-        Some(guard) => Ok(key_number(&guard.key()?)),
-        None => Ok(None),
-    }
 }
