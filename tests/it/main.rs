@@ -3,8 +3,11 @@
 
 mod bad_input;
 mod crash;
+mod damage;
 mod delta_readers;
+mod doctor;
 mod flights;
+mod format;
 mod formats;
 mod layers;
 mod online;
