@@ -77,12 +77,20 @@ fn show(report: &DoctorReport) {
     if !report.tables.is_empty() {
         eprintln!(
             "{:<24} {:>12} {:>12} {:>12} {:>10} {:>10} {:>8} {:>7} {:>10}",
-            "table", "accepted", "acknowledged", "in segments", "unsealed", "online", "segments", "orphans",
+            "table",
+            "accepted",
+            "acknowledged",
+            "in segments",
+            "unsealed",
+            "online",
+            "segments",
+            "orphans",
             "quarantine"
         );
     }
     for table in &report.tables {
-        let acknowledged = table.acknowledged.map_or_else(|| "-".to_owned(), |mark| mark.next_seq.to_string());
+        let acknowledged =
+            table.acknowledged.map_or_else(|| "-".to_owned(), |mark| mark.next_seq.to_string());
         eprintln!(
             "{:<24} {:>12} {acknowledged:>12} {:>12} {:>10} {:>10} {:>8} {:>7} {:>10}",
             table.name,

@@ -57,7 +57,12 @@ impl Inspector {
         found
     }
 
-    fn look(&self, schema: &TableSchema, deep: bool, found: &mut TableInspection) -> Result<(), OfflineError> {
+    fn look(
+        &self,
+        schema: &TableSchema,
+        deep: bool,
+        found: &mut TableInspection,
+    ) -> Result<(), OfflineError> {
         let dir = self.dir.join(&schema.name);
         if !dir.join("_delta_log").exists() || !has_log(&dir)? {
             return Ok(());

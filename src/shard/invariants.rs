@@ -24,7 +24,12 @@ pub struct Findings {
 }
 
 /// Compares a table's state, outbox, segments (`sealed`: rows below it are there) and watermark.
-pub fn examine(store: &Store, table: TableId, sealed: u64, mark: Option<Mark>) -> Result<Findings, ShardError> {
+pub fn examine(
+    store: &Store,
+    table: TableId,
+    sealed: u64,
+    mark: Option<Mark>,
+) -> Result<Findings, ShardError> {
     let mut found = match load_state(store, table) {
         Ok(state) => Findings { state, unsealed: Vec::new(), problems: Vec::new() },
         Err(ShardError::Damaged(why)) => {
@@ -80,7 +85,9 @@ fn read_outbox(store: &Store, table: TableId, sealed: u64, found: &mut Findings)
     }
     let end = found.unsealed.last().map_or(0, |range| range.end);
     if end > state.next_seq {
-        found.problems.push(format!("the outbox holds rows up to {end}, the state knows of {}", state.next_seq));
+        found
+            .problems
+            .push(format!("the outbox holds rows up to {end}, the state knows of {}", state.next_seq));
     }
     if chain.is_some_and(|crc| crc != state.last_crc) {
         found.problems.push("the outbox does not end with the batch that the state names".to_owned());

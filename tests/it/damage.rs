@@ -52,7 +52,9 @@ fn time(second: i64) -> String {
 fn row((view, key, second, value): Written) -> Json {
     match view {
         // Long texts are compressed in the journal once a batch is large.
-        "state" => json!({ "key": key, "event_time": time(second), "value": value, "text": "text ".repeat(8) }),
+        "state" => {
+            json!({ "key": key, "event_time": time(second), "value": value, "text": "text ".repeat(8) })
+        }
         _ => json!({ "key": key, "event_time": time(second), "value": value }),
     }
 }
@@ -89,7 +91,8 @@ impl Known {
 fn write_batch(node: &TestNode, batch: i64, rows: &mut Vec<Written>) -> String {
     let view = if batch % 3 == 2 { "other" } else { "state" };
     let count = if batch % 5 == 4 { 90 } else { 3 };
-    let new: Vec<Written> = (0..count).map(|i| (view, (batch + i) % 50, batch * 100 + i, batch * 1000 + i)).collect();
+    let new: Vec<Written> =
+        (0..count).map(|i| (view, (batch + i) % 50, batch * 100 + i, batch * 1000 + i)).collect();
     let body = node.write(view, new.iter().map(|row| self::row(*row)).collect());
     rows.extend(new);
     body["batch_id"].as_str().unwrap().to_owned()
@@ -172,7 +175,9 @@ impl Opened {
         for view in ["state", "other"] {
             let of_view: Vec<Written> = rows.iter().filter(|row| row.0 == view).copied().collect();
             let found = self.history(view, &of_view);
-            offline.extend(of_view.iter().zip(found).filter(|(row, found)| *found != Some(row.3)).map(|(row, _)| *row));
+            offline.extend(
+                of_view.iter().zip(found).filter(|(row, found)| *found != Some(row.3)).map(|(row, _)| *row),
+            );
         }
         let online = newest.into_values().filter(|row| self.online(row.0, row.1) != Some(row.3)).collect();
         (offline, online)
@@ -190,7 +195,8 @@ impl Opened {
             return vec![None; rows.len()];
         }
         let text = response.text().unwrap();
-        let value = |line: &str| serde_json::from_str::<Json>(line).unwrap()[format!("{view}__value")].as_i64();
+        let value =
+            |line: &str| serde_json::from_str::<Json>(line).unwrap()[format!("{view}__value")].as_i64();
         text.lines().map(value).collect()
     }
 

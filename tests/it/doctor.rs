@@ -1,11 +1,13 @@
 //! Damage to a data directory: it is noticed, named and repaired, and never passed over.
 
 use std::{
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::damage::{Known, Opened, Written, copy, journal};
@@ -31,8 +33,7 @@ fn fate(data: &Path, rows: &[Written]) -> Fate {
     let node = match Opened::start(data) {
         Ok(node) => node,
         Err(error) => {
-            // Whatever it is, it is named.
-            assert!(error.len() > 20, "{error}");
+            assert!(error.contains("damaged") && error.contains("larder repair"), "{error}");
             return Fate::Refused;
         }
     };
@@ -124,7 +125,8 @@ fn a_repaired_directory_has_all_but_the_damaged_batch() {
     // Batch 30 is one of three rows of `state`.
     let (before, batch) = known.batches[30].clone();
     let lost = known.rows[before..before + 3].to_vec();
-    let id: Vec<u8> = (0..16).map(|i| u8::from_str_radix(&batch.replace('-', "")[i * 2..i * 2 + 2], 16).unwrap()).collect();
+    let id: Vec<u8> =
+        (0..16).map(|i| u8::from_str_radix(&batch.replace('-', "")[i * 2..i * 2 + 2], 16).unwrap()).collect();
     let at = bytes.windows(16).rposition(|window| window == id).unwrap();
     // In the blob's rows, behind its header.
     bytes[at + 40] ^= 4;
@@ -147,7 +149,7 @@ fn a_repaired_directory_has_all_but_the_damaged_batch() {
     let [only] = report["lost"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
     assert_eq!((&only["table"], &only["history_is_whole"]), (&"state".into(), &false.into()));
     assert_eq!(only["until"].as_u64().unwrap() - only["from"].as_u64().unwrap(), 3);
-    assert_eq!(only["batches"], serde_json::json!([batch]));
+    assert_eq!(only["batches"], json!([batch]));
     let kept = Path::new(report["kept"].as_str().unwrap()).join(path.file_name().unwrap());
     assert_eq!(std::fs::read(kept).unwrap()[..at + 41], bytes[..at + 41]);
 
@@ -192,8 +194,9 @@ fn an_old_store_under_a_newer_watermark_is_served_but_not_written_to() {
         assert_eq!(status, 503);
         assert!(ready.to_string().contains("were acknowledged and are missing"), "{ready}");
         assert!(ready.to_string().contains("the registry"), "{ready}");
-        let (status, _) = node.post("/v1/registry/apply", &serde_json::json!({ "files": {} }));
-        assert_eq!(status, 503);
+        let entity = "[[entity]]\nname = \"e\"\njoin_keys = [{ name = \"e\", type = \"int64\" }]\n";
+        let (status, body) = node.post("/v1/registry/apply", &json!({ "files": { "e.toml": entity } }));
+        assert_eq!(status, 503, "{body}");
     }
 }
 
@@ -205,14 +208,19 @@ fn repair_gives_up_a_lost_end_and_takes_writes_again() {
     let bytes = std::fs::read(&path).unwrap();
     // Batches 38 and 39 go.
     let (before, batch) = &known.batches[38];
-    let id: Vec<u8> = (0..16).map(|i| u8::from_str_radix(&batch.replace('-', "")[i * 2..i * 2 + 2], 16).unwrap()).collect();
+    let id: Vec<u8> =
+        (0..16).map(|i| u8::from_str_radix(&batch.replace('-', "")[i * 2..i * 2 + 2], 16).unwrap()).collect();
     let at = bytes.windows(16).position(|window| window == id).unwrap();
     std::fs::write(&path, &bytes[..at]).unwrap();
     assert!(Opened::start(data.path()).is_err());
     let (output, report) = larder(&["repair", "--json"], data.path());
     assert!(output.status.success(), "{}", stderr(&output));
-    let lost: u64 = report["lost"].as_array().unwrap().iter()
-        .map(|lost| lost["until"].as_u64().unwrap() - lost["from"].as_u64().unwrap()).sum();
+    let lost: u64 = report["lost"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lost| lost["until"].as_u64().unwrap() - lost["from"].as_u64().unwrap())
+        .sum();
     assert_eq!(lost as usize, known.rows.len() - before, "{report:#}");
     let node = Opened::start(data.path()).unwrap();
     assert_eq!(node.missing(&known.rows[..*before]).0, vec![]);
@@ -261,11 +269,15 @@ fn the_doctor_finds_a_healthy_directory_healthy_and_leaves_a_node_alone() {
     assert!(sealed > 0, "{report:#}");
     let (output, report) = larder(&["repair", "--json"], data.path());
     assert!(output.status.success() && report["kept"].is_null(), "{report:#}");
-    let names: Vec<_> = std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 4, "online, offline, watermark, format: {names:?}");
 
-    let segment = std::fs::read_dir(data.path().join("offline/state")).unwrap()
-        .map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|e| e == "parquet")).unwrap();
+    let segment = std::fs::read_dir(data.path().join("offline/state"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|e| e == "parquet"))
+        .unwrap();
     let mut bytes = std::fs::read(&segment).unwrap();
     bytes[100] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
@@ -283,4 +295,89 @@ fn the_doctor_finds_a_healthy_directory_healthy_and_leaves_a_node_alone() {
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains("in use by another process"), "{}", stderr(&output));
     }
+}
+
+/// fjall keeps a batch without a persist mode in its own memory: 40 small batches were gone after kill -9.
+#[test]
+fn without_fsync_an_acknowledged_write_still_survives_kill_9() {
+    let known = Known::build();
+    for mode in ["buffer", "interval"] {
+        let data = known.copy();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.path())
+            .env("LARDER__LOG__FORMAT", "json")
+            .env("LARDER__DURABILITY__MODE", mode)
+            .env("LARDER__DURABILITY__INTERVAL", "10s")
+            .env("LARDER__OFFLINE__SEAL_AFTER", "1h")
+            .env("LARDER__INGEST__MIN_FREE_BYTES", "1MiB")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let address = BufReader::new(child.stderr.take().unwrap())
+            .lines()
+            .map_while(Result::ok)
+            .filter_map(|line| serde_json::from_str::<Json>(&line).ok())
+            .find_map(|event| {
+                (event["message"] == "ready").then(|| event["address"].as_str().unwrap().to_owned())
+            });
+        let client = reqwest::blocking::Client::new();
+        let address = address.unwrap();
+        let answer = client
+            .post(format!("http://{address}/v1/feature-views/other/rows"))
+            .json(&json!({ "rows": [{ "key": 77, "event_time": "2024-01-01T00:00:00Z", "value": 5 }] }))
+            .send()
+            .map(|response| response.status().as_u16());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(answer.unwrap(), 200);
+        let node = Opened::start(data.path()).unwrap();
+        assert_eq!(node.get("/readyz").0, 200, "{mode}");
+        let body = json!({ "features": ["other:value"], "entities": [{ "key": 77 }] });
+        assert_eq!(node.post("/v1/online-features", &body).1["values"], json!([[5]]), "{mode}");
+    }
+}
+
+/// What the pre-flight costs at each start, with as much journal as there may be.
+#[test]
+fn checking_128_mib_of_journal_takes_little_time() {
+    let known = Known::build();
+    let data = known.copy();
+    let path = journal(data.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.truncate(content(&bytes));
+    // Whole batches, again and again, with rising sequence numbers and nothing for the store to replay.
+    let mut seqno = 1_000_000u64;
+    let items = batch_of_rows();
+    let mut end = vec![3];
+    end.extend(xxhash_rust::xxh3::xxh3_64(&items).to_le_bytes());
+    end.extend(b"FJL\x03");
+    while bytes.len() < 128 << 20 {
+        bytes.push(1);
+        bytes.extend(100u32.to_le_bytes());
+        bytes.extend(seqno.to_le_bytes());
+        bytes.extend(&items);
+        bytes.extend(&end);
+        seqno += 1;
+    }
+    std::fs::write(&path, &bytes).unwrap();
+    let watermark = larder::shard::integrity::Watermark::read(&data.path().join("online")).unwrap();
+    let started = Instant::now();
+    larder::shard::integrity::check_before_open(&data.path().join("online"), &watermark).unwrap();
+    let took = started.elapsed();
+    println!("128 MiB of journal, {} batches: {took:?}", seqno - 1_000_000);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+/// 100 rows of 100 bytes in a keyspace that there is not.
+fn batch_of_rows() -> Vec<u8> {
+    let mut items = Vec::new();
+    for i in 0..100u64 {
+        items.extend([2, 0, 0]);
+        items.extend(9999u64.to_le_bytes());
+        items.extend([8, 0, 100, 0, 0, 0, 100, 0, 0, 0]);
+        items.extend(i.to_be_bytes());
+        items.extend([5; 100]);
+    }
+    items
 }

@@ -55,7 +55,9 @@ pub(in crate::shard) fn note_format(data: &Path) -> Result<(), ShardError> {
     if path.exists() {
         return Ok(());
     }
-    let text = format!("# The format of this data directory; larder checks it before it opens anything.\nformat = {FORMAT}\n");
+    let text = format!(
+        "# The format of this data directory; larder checks it before it opens anything.\nformat = {FORMAT}\n"
+    );
     let temporary = data.join(format!("{NAME}.new"));
     let written = fs::write(&temporary, text)
         .and_then(|()| fs::File::open(&temporary)?.sync_all())

@@ -57,7 +57,8 @@ pub(super) fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let is_journal = path.extension().is_some_and(|extension| extension == "jnl");
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
+        let number =
+            path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok());
         if let Some(number) = number.filter(|_| is_journal) {
             found.push((number, path));
         }
@@ -76,8 +77,7 @@ pub(super) fn check<'a>(
     before: u64,
     mut visit: impl FnMut(&Batch<'a>),
 ) -> (JournalFile, u64) {
-    let mut file =
-        JournalFile { path: path.to_owned(), batches: 0, valid: 0, torn: 0, damage: Vec::new() };
+    let mut file = JournalFile { path: path.to_owned(), batches: 0, valid: 0, torn: 0, damage: Vec::new() };
     let mut order = Order::new(before);
     let mut at = 0;
     while at < bytes.len() {

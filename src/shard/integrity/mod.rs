@@ -23,7 +23,9 @@ pub use repair::{Lost, RepairReport, repair};
 pub use watermark::{Mark, Watermark};
 
 pub(super) use format_file::{check_format, note_format, unknown};
-pub(super) use preflight::{check_before_open, check_not_in_use};
+pub use preflight::check_before_open;
+
+pub(super) use preflight::check_not_in_use;
 
 /// The online store's directory within a data directory.
 pub const ONLINE: &str = "online";

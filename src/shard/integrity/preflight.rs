@@ -29,8 +29,9 @@ pub(super) struct Journals {
     pub missing: Vec<String>,
 }
 
-/// Where it is refused: in which file, at which offset, why, and what to do.
-pub(in crate::shard) fn check_before_open(online: &Path, watermark: &Watermark) -> Result<(), ShardError> {
+/// Reads the journals of `online`, a directory that no process has open, without changing anything. The error says in
+/// which file and at which offset they are damaged, or which acknowledged rows they lack, and what to do.
+pub fn check_before_open(online: &Path, watermark: &Watermark) -> Result<(), ShardError> {
     let journals = read_journals(online, watermark)?;
     let problems = journals.problems();
     let Some(first) = problems.first() else { return Ok(()) };
@@ -107,9 +108,8 @@ fn acknowledged_but_torn(
 ) -> Option<String> {
     let torn = &bytes[file.torn_range()];
     let below = |table: TableId, end: u64| acknowledged.get(&table).is_some_and(|known| end <= *known);
-    let damaged = loose_items(torn).any(|item| {
-        item.blob().is_some_and(|(table, header)| below(table, header.end_seq()))
-    });
+    let damaged = loose_items(torn)
+        .any(|item| item.blob().is_some_and(|(table, header)| below(table, header.end_seq())));
     damaged.then(|| {
         format!(
             "journal {} is damaged from byte {}: a batch that was acknowledged cannot be read",

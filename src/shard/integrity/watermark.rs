@@ -95,7 +95,8 @@ impl Watermark {
     pub fn writable(&self) -> Result<(), ShardError> {
         let failed =
             |error: io::Error| ShardError::Store(format!("cannot write {}: {error}", self.path.display()));
-        let file = File::options().create(true).truncate(false).write(true).open(&self.path).map_err(failed)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(&self.path).map_err(failed)?;
         if file.metadata().map_err(failed)?.len() == 0 {
             file.write_all_at(MAGIC, 0).map_err(failed)?;
         }
