@@ -22,6 +22,8 @@ mod shard;
 mod shards;
 mod store;
 mod table_state;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use builder::ColumnBuilder;
