@@ -72,7 +72,7 @@ pub async fn online_features(
 ) -> Result<Response, Problem> {
     let started = std::time::Instant::now();
     let format = media::accepted(&headers, &[Format::Json, Format::ArrowStream])?;
-    let request: OnlineRequest = parse_json(&body)?;
+    let request: OnlineRequest = parse_json(&body, app.config.limits.json_depth)?;
     let wanted = Wanted::from_parts(request.feature_service, request.features)?;
     let plan = app.reads.plan(&wanted)?;
     let entities = entities(&plan, request.entities)?;

@@ -311,6 +311,7 @@ impl ShardParts {
             writer: self.writer.clone(),
             seal: SealPolicy {
                 rows: self.config.offline.seal_rows as u64,
+                bytes: self.config.offline.seal_bytes.bytes(),
                 after: self.config.offline.seal_after.std(),
             },
             durability,

@@ -30,6 +30,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct SealPolicy {
     pub rows: u64,
+    pub bytes: u64,
     pub after: Duration,
 }
 
@@ -238,6 +239,7 @@ impl ShardActor {
             metrics::record_outbox(&schema.name, committed.unsealed(), age);
             let due = seal_all
                 || committed.unsealed() >= self.seal.rows
+                || committed.unsealed_bytes() >= self.seal.bytes
                 || u128::from(age.unsigned_abs()) >= self.seal.after.as_micros();
             if committed.unsealed() == 0 || !due || self.state.sealing.contains(&table) {
                 continue;

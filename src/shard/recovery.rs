@@ -44,7 +44,7 @@ pub fn recover(
             ));
         }
         let shared = committed.of(table);
-        shared.publish(&state);
+        shared.publish(&state, 0);
         shared.seal(sealed.min(state.next_seq), clock.now());
     }
     metrics::record_invariant_violations(violations.len());

@@ -58,6 +58,7 @@ struct Group {
     winners: Winners,
     answers: HashMap<Vec<u8>, StoredAnswer>,
     event_ids: hashbrown::HashSet<[u8; 28]>,
+    outbox_bytes: BTreeMap<TableId, u64>,
 }
 
 impl Shard {
@@ -85,6 +86,7 @@ impl Shard {
             winners: HashMap::new(),
             answers: HashMap::new(),
             event_ids: hashbrown::HashSet::new(),
+            outbox_bytes: BTreeMap::new(),
         };
         let mut results = Vec::with_capacity(writes.len());
         for (index, write) in writes.iter_mut().enumerate() {
@@ -114,7 +116,8 @@ impl Shard {
             self.cache.insert(key, writes[*write].batch.row(*row));
         }
         for (table, state) in group.tables {
-            self.committed.of(table).publish(&state);
+            let bytes = group.outbox_bytes.get(&table).copied().unwrap_or(0);
+            self.committed.of(table).publish(&state, bytes);
             self.tables.insert(table, state);
         }
         metrics::record_commit(&self.name, started.elapsed(), writes.len());
@@ -160,6 +163,8 @@ impl Shard {
         }
         if write.offline {
             self.push_blobs(table, write, &kept, &mut state, &mut group.batch);
+            let bytes: usize = kept.iter().map(|&row| write.batch.entry(row).len()).sum();
+            *group.outbox_bytes.entry(table).or_default() += bytes as u64;
         }
         state.next_seq += kept.len() as u64;
         if !write.offline && self.committed.of(table).unsealed() == 0 {
