@@ -145,12 +145,14 @@ impl SegmentWriterActor {
         let started = std::time::Instant::now();
         let table: Arc<Table> = self.store.table(schema)?;
         loop {
-            let from = table.sealed_seq();
-            let Some(batch) = self.unsealed.read(schema.table, from, self.chunk_rows)? else { break };
-            let Some(up_to) = end_seq(&batch) else { break };
-            table.append(schema, vec![batch], up_to)?;
-            if up_to <= from {
+            let runs = self.unsealed.unsealed(schema.table, table.sealed_seq(), self.chunk_rows)?;
+            if runs.is_empty() {
                 break;
+            }
+            // Each run goes in under the version that wrote it: the table keeps every column that ever was.
+            for (written_by, batch) in runs {
+                let up_to = end_seq(&batch).unwrap_or(0);
+                table.append(&written_by, vec![batch], up_to)?;
             }
         }
         let snapshot = table.snapshot();

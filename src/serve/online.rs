@@ -39,6 +39,9 @@ pub fn lookup(
                 None => Outcome::NotFound,
                 Some(bytes) => {
                     let row = Row(bytes);
+                    if !group.knows(row.schema_version()) {
+                        return Err(ServeError::StalePlan);
+                    }
                     if row.event_time() > now {
                         ahead.push((entity, g));
                     }

@@ -78,6 +78,21 @@ impl Reads {
         if !as_of.is_now() {
             return history::read(self, plan, entities, now, as_of.known_at);
         }
+        match self.newest(plan, entities, now) {
+            // A row was written under definitions that are newer than the plan.
+            Err(ServeError::StalePlan) => {
+                let fresh = self.plan(&plan.wanted)?;
+                if fresh.key_columns != plan.key_columns {
+                    return Err(ServeError::StalePlan);
+                }
+                self.newest(&fresh, entities, now)
+            }
+            answer => answer,
+        }
+    }
+
+    /// From the newest rows; from history for those that are yet to come.
+    fn newest(&self, plan: &Arc<Plan>, entities: &Entities, now: Timestamp) -> Result<Answer, ServeError> {
         let (mut answer, ahead) = online::lookup(plan, entities, &self.reader, now)?;
         if !ahead.is_empty() {
             let past = history::read(self, plan, entities, now, None)?;

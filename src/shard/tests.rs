@@ -127,6 +127,13 @@ impl Bench {
         Bench { _dir: dir, store, committed, shard, reader, outbox, clock }
     }
 
+    /// The outbox from `seq` on, which one version wrote.
+    fn unsealed(&self, seq: u64) -> Option<RecordBatch> {
+        let mut runs = self.outbox.read(TABLE, seq, usize::MAX).unwrap();
+        assert!(runs.len() <= 1);
+        runs.pop().map(|(_, batch)| batch)
+    }
+
     fn newest(&self, prepared: &PreparedBatch, i: usize) -> Option<bytes::Bytes> {
         let cached = self.reader.get(TABLE, prepared.key(i), &mut Vec::new()).unwrap().0;
         let stored = self.store.rows.get(table_key(TABLE, prepared.key(i))).unwrap();
@@ -167,7 +174,7 @@ proptest! {
         }
         let mut bench = Bench::new();
         bench.shard.commit(&mut [write(prepared)])[0].as_ref().unwrap();
-        let stored = bench.outbox.read(TABLE, 0, usize::MAX).unwrap().unwrap();
+        let stored = bench.unsealed(0).unwrap();
         let data: Vec<usize> = (0..sent.num_columns()).collect();
         prop_assert_eq!(stored.project(&data).unwrap(), sent);
         let seqs: Vec<i64> = stored.column(stored.num_columns() - 3).as_primitive::<Int64Type>().values().to_vec();
@@ -212,10 +219,10 @@ proptest! {
             prop_assert_eq!((Row(&row).event_time().micros(), Row(&row).seq()), (*time, *seq));
         }
         prop_assert_eq!(bench.committed.of(TABLE).next_seq(), seq);
-        prop_assert_eq!(bench.outbox.read(TABLE, 0, usize::MAX).unwrap().unwrap().num_rows() as u64, seq);
+        prop_assert_eq!(bench.unsealed(0).unwrap().num_rows() as u64, seq);
         // Truncation forgets whole blobs below a seq and nothing above.
         bench.shard.truncate(TABLE, seq).unwrap();
-        prop_assert_eq!(bench.outbox.read(TABLE, seq, usize::MAX).unwrap().unwrap().num_rows(), 0);
+        prop_assert!(bench.unsealed(seq).is_none());
         prop_assert_eq!(bench.committed.of(TABLE).unsealed(), 0);
     }
 }
@@ -248,7 +255,7 @@ fn acceptance_times_never_go_back() {
     bench.shard.commit(&mut [write(one(1))])[0].as_ref().unwrap();
     bench.clock.set(Timestamp::from_micros(10));
     bench.shard.commit(&mut [write(one(2))])[0].as_ref().unwrap();
-    let rows = bench.outbox.read(TABLE, 0, usize::MAX).unwrap().unwrap();
+    let rows = bench.unsealed(0).unwrap();
     let accepted = rows.column_by_name(crate::model::ACCEPTED_AT).unwrap();
     let accepted = accepted.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().values();
     assert_eq!(accepted, &[1000, 1000]);
@@ -289,5 +296,5 @@ fn a_damaged_outbox_is_an_error_and_never_a_short_answer() {
     bench.store.outbox.insert(key, flipped).unwrap();
     assert!(bench.outbox.read(TABLE, 0, usize::MAX).is_err(), "a blob was changed");
     bench.store.outbox.insert(key, whole).unwrap();
-    assert_eq!(bench.outbox.read(TABLE, 0, usize::MAX).unwrap().unwrap().num_rows(), 3);
+    assert_eq!(bench.unsealed(0).unwrap().num_rows(), 3);
 }
