@@ -107,7 +107,6 @@ impl Ingest {
             batch: PreparedBatch::rows(Arc::clone(&target.schema), &decoded.batch),
             batch_id,
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
-            online: target.view.as_ref().is_some_and(|v| v.online),
             offline: target.view.as_ref().is_none_or(|v| v.offline),
             quarantine: self.quarantined(batch_id, decoded.rejected),
             release: Vec::new(),

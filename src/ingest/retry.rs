@@ -41,7 +41,6 @@ impl Ingest {
             batch: PreparedBatch::rows(Arc::clone(&view.schema), &decoded.batch),
             batch_id: crate::model::BatchId::fresh(),
             idempotency: None,
-            online: view.online,
             offline: view.offline,
             quarantine: Vec::new(),
             release,

@@ -37,7 +37,32 @@ pub struct SegmentWriterActor {
 #[rtype(result = "()")]
 pub struct Seal {
     pub schema: Arc<TableSchema>,
-    pub reply: Recipient<Sealed>,
+    pub reply: SealReply,
+}
+
+/// Answers a [`Seal`] exactly once: dropped unanswered, as when the writer dies, it says that sealing failed.
+pub struct SealReply(Option<(TableId, Recipient<Sealed>)>);
+
+impl SealReply {
+    pub fn new(table: TableId, to: Recipient<Sealed>) -> SealReply {
+        SealReply(Some((table, to)))
+    }
+
+    fn send(mut self, up_to: Option<u64>) {
+        self.answer(up_to);
+    }
+
+    fn answer(&mut self, up_to: Option<u64>) {
+        if let Some((table, to)) = self.0.take() {
+            to.do_send(Sealed { table, up_to });
+        }
+    }
+}
+
+impl Drop for SealReply {
+    fn drop(&mut self) {
+        self.answer(None);
+    }
 }
 
 /// The table's log names all rows below `up_to`; `None` where sealing failed and is to be tried again.
@@ -72,7 +97,6 @@ impl Handler<Seal> for SegmentWriterActor {
     type Result = ();
 
     fn handle(&mut self, seal: Seal, ctx: &mut Self::Context) {
-        let table = seal.schema.table;
         let up_to = match self.seal(&seal.schema) {
             Ok(up_to) => Some(up_to),
             Err(error) => {
@@ -80,7 +104,7 @@ impl Handler<Seal> for SegmentWriterActor {
                 None
             }
         };
-        seal.reply.do_send(Sealed { table, up_to });
+        seal.reply.send(up_to);
         if up_to.is_some() {
             // Behind the seals that are already queued.
             ctx.address().do_send(Compact { schema: seal.schema });

@@ -151,13 +151,12 @@ impl Shard {
         let (kept, deduplicated) = self.drop_repeats(table, write, group)?;
         let mut late = 0;
         for (offset, &row) in kept.iter().enumerate() {
-            write.batch.set_seq(row, state.next_seq + offset as u64);
+            if write.offline {
+                write.batch.set_seq(row, state.next_seq + offset as u64);
+            }
             let event_time = write.batch.event_time(row);
             state.newest_event = state.newest_event.max(Some(event_time));
-            if write.batch.is_keyed()
-                && write.online
-                && !self.is_newest(index, row, write, &mut group.winners)?
-            {
+            if write.batch.is_keyed() && !self.is_newest(index, row, write, &mut group.winners)? {
                 late += 1;
             }
         }
@@ -165,10 +164,8 @@ impl Shard {
             self.push_blobs(table, write, &kept, &mut state, &mut group.batch);
             let bytes: usize = kept.iter().map(|&row| write.batch.entry(row).len()).sum();
             *group.outbox_bytes.entry(table).or_default() += bytes as u64;
-        }
-        state.next_seq += kept.len() as u64;
-        if !write.offline && self.committed.of(table).unsealed() == 0 {
-            state.online_only_below = state.next_seq;
+            // Only history is numbered: rows of an online-only view leave no gap behind.
+            state.next_seq += kept.len() as u64;
         }
         self.push_quarantine(table, write, &mut state, &mut group.batch);
 

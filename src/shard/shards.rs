@@ -161,9 +161,7 @@ impl Shards {
             return;
         }
         let warm = Warm { key: key.into(), queued: Arc::clone(&self.warming) };
-        if !self.links[self.shard_of(table)].send(warm) {
-            self.warming.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.links[self.shard_of(table)].send(warm);
     }
 
     /// Free bytes on the disk of the data directory.

@@ -12,7 +12,7 @@ use crate::model::{TableId, Timestamp};
 /// Stored in the same atomic batch as the rows that change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct TableState {
-    /// The seq that the next accepted row gets: the number of rows ever accepted.
+    /// The seq that the next row of history gets: the number of rows ever accepted for the offline store.
     pub next_seq: u64,
     /// Checksum of the newest outbox blob.
     pub last_crc: u32,
@@ -21,10 +21,6 @@ pub struct TableState {
     /// The newest event time seen, µs; the table's watermark.
     pub newest_event: Option<i64>,
     pub next_quarantine: u64,
-    /// Rows below this that are neither in the outbox nor in a segment were accepted while the view was
-    /// online-only.
-    #[serde(default)]
-    pub online_only_below: u64,
 }
 
 /// What of it others may see, published after each commit.
@@ -72,10 +68,6 @@ impl Committed {
             self.oldest_unsealed.store(state.accepted_at, Ordering::Relaxed);
         }
         self.next_seq.store(state.next_seq, Ordering::Release);
-        if state.online_only_below == state.next_seq {
-            self.sealed_seq.store(state.next_seq, Ordering::Release);
-            self.oldest_unsealed.store(0, Ordering::Relaxed);
-        }
     }
 
     /// `now` stands in for the acceptance time of what is left, which is younger: the age is never overstated by it.

@@ -147,7 +147,6 @@ fn write(batch: PreparedBatch) -> Write {
         batch,
         batch_id: BatchId::fresh(),
         idempotency: None,
-        online: true,
         offline: true,
         quarantine: Vec::new(),
         release: Vec::new(),

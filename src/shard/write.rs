@@ -14,8 +14,6 @@ pub struct Write {
     pub batch_id: crate::model::BatchId,
     /// Given by the client: the key and a fingerprint of the request.
     pub idempotency: Option<(String, u128)>,
-    /// Whether the newest rows are served.
-    pub online: bool,
     /// Whether history is kept.
     pub offline: bool,
     /// Rejected rows to keep for people to look at, JSON.
