@@ -180,7 +180,9 @@ impl SegmentWriterActor {
             }
         }
         let snapshot = table.snapshot();
-        metrics::record_seal(&schema.name, started.elapsed(), snapshot.segments.len(), snapshot.sealed_seq);
+        metrics::record_seal(started.elapsed());
+        let rows = snapshot.segments.iter().map(|segment| segment.rows).sum();
+        metrics::record_segments(&schema.name, snapshot.segments.len(), rows);
         Ok(table.sealed_seq())
     }
 }

@@ -66,7 +66,9 @@ pub struct ActorState {
 /// How long after a failed seal the next is tried.
 const SEAL_RETRY: Duration = Duration::from_secs(2);
 /// How often answers to idempotency keys are looked through for old ones.
-const FORGET_EVERY: Duration = Duration::from_secs(600);
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+/// Answers that are looked at each time: a few milliseconds.
+const FORGET_STEP: usize = 2000;
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -249,7 +251,7 @@ impl ShardActor {
         if self.index == 0 {
             let kept = i64::try_from(self.answers_kept.as_micros()).unwrap_or(i64::MAX);
             let cutoff = Timestamp::from_micros(self.clock.now().micros().saturating_sub(kept));
-            if let Err(error) = self.shard.forget_answers(cutoff) {
+            if let Err(error) = self.shard.forget_answers(cutoff, FORGET_STEP) {
                 tracing::warn!(%error, "cannot forget old idempotency keys");
             }
         }

@@ -5,6 +5,7 @@
 //! through [`ShardReader`] and never wait in a mailbox.
 
 pub mod actor;
+mod answers;
 mod blob;
 mod builder;
 mod cache;
@@ -26,6 +27,7 @@ mod table_state;
 mod tests;
 mod write;
 
+pub use answers::Answers;
 pub use builder::ColumnBuilder;
 pub use cache::RowCache;
 pub use error::ShardError;

@@ -19,6 +19,10 @@ use crate::{
     },
 };
 
+/// Encoded rows that go into one batch: well below the 2 GiB that one Arrow column of text can hold, and what a seal
+/// has in memory at a time.
+const BATCH_BYTES: usize = 256 << 20;
+
 /// Reads the outbox; any thread.
 #[derive(Clone)]
 pub struct Outbox {
@@ -34,19 +38,20 @@ impl Outbox {
 
     /// The acknowledged rows of `table` from `from_seq` on, in order of acceptance: a batch for each run of rows that
     /// one version of the table's schema wrote, in the shape of its `offline()`. Ends after the blob that reaches
-    /// `max_rows`.
+    /// `max_rows` or `max_bytes`. No batch is of much more than [`BATCH_BYTES`].
     pub fn read(
         &self,
         table: TableId,
         from_seq: u64,
         max_rows: usize,
+        max_bytes: usize,
     ) -> Result<Vec<(Arc<TableSchema>, RecordBatch)>, ShardError> {
         // Rows beyond this are of a commit that is still going on. Taken before the catalog, which then knows the
         // versions of all rows below it.
         let end = self.committed.of(table).next_seq();
         let catalog = self.catalog.current();
         let mut runs: Vec<OfflineRows> = Vec::new();
-        let (mut chain, mut rows) = (None, 0);
+        let (mut chain, mut rows, mut read) = (None, 0, 0);
         for guard in self.store.outbox.range(numbered_key(table, 0)..numbered_key(table, end)) {
             let (_, bytes) = guard.into_inner()?;
             let blob = Blob::open(&bytes).ok_or_else(|| {
@@ -66,7 +71,7 @@ impl Outbox {
             // A blob is of one batch, and a batch of one version.
             let version = blob.entries().next().map_or(0, |(_, row)| Row(row).schema_version());
             let run = match runs.last_mut() {
-                Some(run) if run.schema.version == version => run,
+                Some(run) if run.schema.version == version && run.bytes < BATCH_BYTES => run,
                 _ => {
                     let schema = catalog.schema(table, version).ok_or_else(|| {
                         ShardError::Damaged(format!(
@@ -80,7 +85,9 @@ impl Outbox {
                 }
             };
             rows += run.push_blob(&blob, from_seq)?;
-            if rows >= max_rows {
+            run.bytes += bytes.len();
+            read += bytes.len();
+            if rows >= max_rows || read >= max_bytes {
                 break;
             }
         }
@@ -90,7 +97,7 @@ impl Outbox {
 
 impl Tail for Outbox {
     fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError> {
-        let runs = self.read(table, from_seq, usize::MAX).map_err(tail_error)?;
+        let runs = self.read(table, from_seq, usize::MAX, usize::MAX).map_err(tail_error)?;
         Ok(runs.into_iter().map(|(_, batch)| batch).collect())
     }
 }
@@ -102,7 +109,7 @@ impl Unsealed for Outbox {
         from_seq: u64,
         max_rows: usize,
     ) -> Result<Vec<(Arc<TableSchema>, RecordBatch)>, TailError> {
-        self.read(table, from_seq, max_rows).map_err(tail_error)
+        self.read(table, from_seq, max_rows, BATCH_BYTES).map_err(tail_error)
     }
 }
 
@@ -120,6 +127,8 @@ struct OfflineRows {
     seq: Int64Builder,
     accepted_at: TimestampMicrosecondBuilder,
     deleted: BooleanBuilder,
+    /// What its rows take in the outbox.
+    bytes: usize,
 }
 
 impl OfflineRows {
@@ -133,6 +142,7 @@ impl OfflineRows {
             seq: Int64Builder::new(),
             accepted_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
             deleted: BooleanBuilder::new(),
+            bytes: 0,
             schema,
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     metrics,
     model::{TableId, Timestamp},
     shard::{
-        Applied, CommittedTables, ShardError, StoredAnswer, TableState, Write,
+        Applied, CommittedTables, ShardError, StoredAnswer, TableState, Write, answers,
         blob::{self, BlobHeader},
         cache::RowCache,
         row::Row,
@@ -46,6 +46,8 @@ pub struct Shard {
     options: ShardOptions,
     tables: BTreeMap<TableId, TableState>,
     name: String,
+    /// The key at which [`Shard::forget_answers`] goes on.
+    forget_from: Vec<u8>,
 }
 
 /// The newest row of each key that this group writes: where to find it, and its event time.
@@ -72,7 +74,16 @@ impl Shard {
     ) -> Shard {
         // After a panic the cache may lack what was committed last.
         cache.clear();
-        Shard { store, cache, committed, clock, options, tables: BTreeMap::new(), name }
+        Shard {
+            store,
+            cache,
+            committed,
+            clock,
+            options,
+            tables: BTreeMap::new(),
+            name,
+            forget_from: Vec::new(),
+        }
     }
 
     /// Commits `writes` in one atomic batch with one sync, in their order. Each is answered on its own; an error
@@ -105,7 +116,7 @@ impl Shard {
         }
         let committing = Instant::now();
         if let Err(error) = group.batch.commit() {
-            let error = ShardError::from(error);
+            let error = ShardError::failed_write(&error);
             return std::iter::repeat_n(Err(error), writes.len()).collect();
         }
         // From here on the group is stored: nothing below can fail.
@@ -136,11 +147,7 @@ impl Shard {
         if let (Some(key), Some((name, fingerprint))) = (&answer_key, &write.idempotency)
             && let Some(stored) = self.stored_answer(key, group)?
         {
-            return Ok(if stored.fingerprint == *fingerprint {
-                Ok(Applied { replayed: true, ..stored.answer })
-            } else {
-                Err(ShardError::IdempotencyMismatch(name.clone()))
-            });
+            return Ok(stored.replay(name, *fingerprint));
         }
         let mut state = match group.tables.get(&table) {
             Some(state) => *state,
@@ -195,9 +202,7 @@ impl Shard {
             return Ok(Some(stored.clone()));
         }
         match self.store.batches.get(key)? {
-            Some(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|e| ShardError::Damaged(format!("a stored answer cannot be read: {e}"))),
+            Some(bytes) => answers::read(&bytes).map(Some),
             None => Ok(None),
         }
     }
@@ -342,13 +347,18 @@ impl Shard {
         Ok(())
     }
 
-    /// Forgets answers to idempotency keys that are older than `cutoff`; returns how many.
-    pub fn forget_answers(&self, cutoff: Timestamp) -> Result<usize, ShardError> {
+    /// Looks through the next `limit` answers to idempotency keys, from where it stopped the last time, and forgets
+    /// those that are older than `cutoff`; returns how many.
+    pub fn forget_answers(&mut self, cutoff: Timestamp, limit: usize) -> Result<usize, ShardError> {
         let mut batch = self.store.db.batch();
-        for guard in self.store.batches.iter() {
+        let from = std::mem::take(&mut self.forget_from);
+        for (looked_at, guard) in self.store.batches.range(from..).enumerate() {
             let (key, value) = guard.into_inner()?;
-            let old = serde_json::from_slice::<StoredAnswer>(&value).is_ok_and(|a| a.accepted_at < cutoff);
-            if old {
+            if looked_at == limit {
+                self.forget_from = key.to_vec();
+                break;
+            }
+            if answers::read(&value).is_ok_and(|answer| answer.accepted_at < cutoff) {
                 batch.remove(&self.store.batches, key);
             }
         }
@@ -360,7 +370,7 @@ impl Shard {
     /// Syncs the journal: the interval mode's promise.
     pub fn sync(&self) -> Result<(), ShardError> {
         let started = Instant::now();
-        self.store.db.persist(PersistMode::SyncData)?;
+        self.store.db.persist(PersistMode::SyncData).map_err(|error| ShardError::failed_write(&error))?;
         metrics::record_fsync(started.elapsed());
         Ok(())
     }

@@ -129,7 +129,7 @@ impl Bench {
 
     /// The outbox from `seq` on, which one version wrote.
     fn unsealed(&self, seq: u64) -> Option<RecordBatch> {
-        let mut runs = self.outbox.read(TABLE, seq, usize::MAX).unwrap();
+        let mut runs = self.outbox.read(TABLE, seq, usize::MAX, usize::MAX).unwrap();
         assert!(runs.len() <= 1);
         runs.pop().map(|(_, batch)| batch)
     }
@@ -243,8 +243,8 @@ fn one_key_twice_in_a_group_is_stored_once() {
     assert!(results[2].is_err(), "another body under the same key");
     assert_eq!(bench.committed.of(TABLE).next_seq(), 1);
     // Old answers are forgotten, young ones are not.
-    assert_eq!(bench.shard.forget_answers(Timestamp::from_micros(1000)).unwrap(), 0);
-    assert_eq!(bench.shard.forget_answers(Timestamp::from_micros(1001)).unwrap(), 1);
+    assert_eq!(bench.shard.forget_answers(Timestamp::from_micros(1000), 10).unwrap(), 0);
+    assert_eq!(bench.shard.forget_answers(Timestamp::from_micros(1001), 10).unwrap(), 1);
     assert!(!bench.shard.commit(&mut [keyed(8)])[0].as_ref().unwrap().replayed);
 }
 
@@ -276,7 +276,7 @@ fn quarantine_keeps_the_newest() {
     });
     let quarantined = Write { quarantine: rows.collect(), ..write(one(1)) };
     bench.shard.commit(&mut [quarantined])[0].as_ref().unwrap();
-    let kept = crate::shard::Quarantine::new(bench.store.clone()).list(TABLE, 10).unwrap();
+    let kept = crate::shard::Quarantine::new(bench.store.clone()).list(TABLE, 0, 10).unwrap();
     assert_eq!(kept.iter().map(|(_, row)| row.row).collect::<Vec<_>>(), [2, 3, 4]);
 }
 
@@ -289,11 +289,11 @@ fn a_damaged_outbox_is_an_error_and_never_a_short_answer() {
     let key = crate::shard::store::numbered_key(TABLE, 1);
     let whole = bench.store.outbox.get(key).unwrap().unwrap().to_vec();
     bench.store.outbox.remove(key).unwrap();
-    assert!(bench.outbox.read(TABLE, 0, usize::MAX).is_err(), "a blob is missing");
+    assert!(bench.outbox.read(TABLE, 0, usize::MAX, usize::MAX).is_err(), "a blob is missing");
     let mut flipped = whole.clone();
     flipped[50] ^= 1;
     bench.store.outbox.insert(key, flipped).unwrap();
-    assert!(bench.outbox.read(TABLE, 0, usize::MAX).is_err(), "a blob was changed");
+    assert!(bench.outbox.read(TABLE, 0, usize::MAX, usize::MAX).is_err(), "a blob was changed");
     bench.store.outbox.insert(key, whole).unwrap();
     assert_eq!(bench.unsealed(0).unwrap().num_rows(), 3);
 }

@@ -61,6 +61,17 @@ pub struct StoredAnswer {
     pub answer: Applied,
 }
 
+impl StoredAnswer {
+    /// What a repeat of the request is answered.
+    pub fn replay(self, key: &str, fingerprint: u128) -> Result<Applied, ShardError> {
+        if self.fingerprint == fingerprint {
+            Ok(Applied { replayed: true, ..self.answer })
+        } else {
+            Err(ShardError::IdempotencyMismatch(key.to_owned()))
+        }
+    }
+}
+
 /// A write with where to answer, and its share of the memory for writes in flight, given back when it is dropped.
 #[derive(Debug)]
 pub struct PendingWrite {
