@@ -41,6 +41,11 @@ pub fn examine(
     let mark = mark.unwrap_or_default();
     if next < mark.next_seq {
         found.problems.push(format!("rows {next} to {} were acknowledged and are missing", mark.next_seq));
+    } else if found.state.commits < mark.commits {
+        found.problems.push(format!(
+            "commits {} to {} were acknowledged and are missing; they brought no row of history",
+            found.state.commits, mark.commits
+        ));
     } else if next == mark.next_seq && mark.last_crc.is_some_and(|crc| crc != found.state.last_crc) {
         found.problems.push(format!("the batch before row {next} is not the one that was acknowledged"));
     }
@@ -50,10 +55,9 @@ pub fn examine(
         ));
     }
     read_outbox(store, table, sealed, &mut found)?;
-    let covered = sealed.max(found.state.online_only_below);
     let first = found.unsealed.first().map_or(next, |range| range.start);
-    if first > covered {
-        found.problems.push(format!("rows {covered} to {first} are in neither segment nor outbox"));
+    if first > sealed {
+        found.problems.push(format!("rows {sealed} to {first} are in neither segment nor outbox"));
     }
     Ok(found)
 }

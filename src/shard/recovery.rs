@@ -38,9 +38,8 @@ pub fn recover(
         let name = table_name(catalog, table);
         violations.extend(found.problems.into_iter().map(|problem| format!("table {name}: {problem}")));
         let shared = committed.of(table);
-        shared.publish(&found.state);
-        let sealed = in_segments.max(found.state.online_only_below);
-        shared.seal(sealed.min(found.state.next_seq), clock.now());
+        shared.publish(&found.state, 0);
+        shared.seal(in_segments.min(found.state.next_seq), clock.now());
         if !marks.contains_key(&table) && violations.is_empty() {
             // A directory of a larder that had no watermark, or one that lost it: from here on it counts.
             store.watermark.note(table, &found.state, true);

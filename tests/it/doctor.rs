@@ -184,7 +184,7 @@ fn an_old_store_under_a_newer_watermark_is_served_but_not_written_to() {
     copy(old.path(), &data.path().join("online"));
     // The journal itself shows it: refused before it is opened.
     let error = Opened::start(data.path()).err().unwrap();
-    assert!(error.contains("which were acknowledged"), "{error}");
+    assert!(error.contains("were acknowledged"), "{error}");
 
     // A store of which no journal speaks of the table is opened, and compared then.
     std::fs::remove_dir_all(data.path().join("online")).unwrap();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{
     model::TableId,
     shard::{
-        ShardError, StoredAnswer, TableState,
+        ShardError, StoredAnswer, TableState, answers,
         blob::{self, Blob, BlobHeader},
         integrity::Mark,
         invariants::{examine, rows_beyond},
@@ -34,7 +34,7 @@ pub(super) fn mend_table(
     if found.problems.is_empty() && rows_beyond(store, table, next)?.0 == 0 {
         return Ok(Vec::new());
     }
-    let base = sealed.max(found.state.online_only_below.min(next));
+    let base = sealed;
     let there = found.unsealed.iter().filter(|range| range.end > base);
     let there: Vec<_> = there.map(|range| range.start.max(base)..range.end).collect();
     let end = there.last().map_or(base, |range| range.end);
@@ -64,7 +64,6 @@ pub(super) fn mend_table(
         to = header.end_seq();
     }
     state.next_seq = to;
-    state.online_only_below = state.online_only_below.min(to);
     let bytes = serde_json::to_vec(&state).unwrap_or_default();
     batch.insert(&store.tables, table.0.to_be_bytes(), bytes);
     for guard in store.rows.prefix(table.0.to_be_bytes()) {
@@ -80,7 +79,7 @@ pub(super) fn mend_table(
     for guard in store.batches.prefix(table.0.to_be_bytes()) {
         let (key, value) = guard.into_inner()?;
         // Whoever sends a lost batch again must not be told that it is there.
-        if serde_json::from_slice::<StoredAnswer>(&value).is_ok_and(|stored| is_lost(&stored, &lost)) {
+        if answers::read(&value).is_ok_and(|stored| is_lost(&stored, &lost)) {
             batch.remove(&store.batches, key);
         }
     }

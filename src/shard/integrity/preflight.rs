@@ -12,9 +12,9 @@ use rustix::fs::{FlockOperation, flock};
 use crate::{
     model::TableId,
     shard::{
-        ShardError,
+        ShardError, TableState,
         integrity::{
-            Watermark,
+            Mark, Watermark,
             journal::loose_items,
             journal_check::{JournalFile, check, journals},
         },
@@ -65,10 +65,9 @@ pub(super) fn read_journals(online: &Path, watermark: &Watermark) -> Result<Jour
         return Ok(Journals::default());
     }
     let paths = journals(online).map_err(failed)?;
-    let acknowledged: BTreeMap<TableId, u64> =
-        watermark.tables().into_iter().map(|(table, mark)| (table, mark.next_seq)).collect();
+    let acknowledged = watermark.tables();
     let mut found = Journals::default();
-    let mut reached: BTreeMap<TableId, u64> = BTreeMap::new();
+    let mut reached: BTreeMap<TableId, TableState> = BTreeMap::new();
     let mut seqno = 0;
     for (index, path) in paths.iter().enumerate() {
         let bytes = fs::read(path).map_err(failed)?;
@@ -83,17 +82,17 @@ pub(super) fn read_journals(online: &Path, watermark: &Watermark) -> Result<Jour
         });
         seqno = after;
         for (table, item) in states {
-            reached.extend(item.state().map(|state| (table, state.next_seq)));
+            reached.extend(item.state().map(|state| (table, state)));
         }
         found.missing.extend(acknowledged_but_torn(&file, &bytes, &acknowledged));
         found.files.push(file);
     }
-    for (table, reached) in reached {
-        let acknowledged = acknowledged.get(&table).copied().unwrap_or(0);
-        if reached < acknowledged {
+    for (table, state) in reached {
+        let Some(mark) = acknowledged.get(&table) else { continue };
+        if state.next_seq < mark.next_seq || state.commits < mark.commits {
             found.missing.push(format!(
-                "the journals end before rows {reached} to {acknowledged} of table {}, which were acknowledged",
-                table.0
+                "the journals end at row {} and commit {} of table {}, up to row {} and commit {} were acknowledged",
+                state.next_seq, state.commits, table.0, mark.next_seq, mark.commits
             ));
         }
     }
@@ -104,12 +103,17 @@ pub(super) fn read_journals(online: &Path, watermark: &Watermark) -> Result<Jour
 fn acknowledged_but_torn(
     file: &JournalFile,
     bytes: &[u8],
-    acknowledged: &BTreeMap<TableId, u64>,
+    acknowledged: &BTreeMap<TableId, Mark>,
 ) -> Option<String> {
     let torn = &bytes[file.torn_range()];
-    let below = |table: TableId, end: u64| acknowledged.get(&table).is_some_and(|known| end <= *known);
-    let damaged = loose_items(torn)
-        .any(|item| item.blob().is_some_and(|(table, header)| below(table, header.end_seq())));
+    let damaged = loose_items(torn).any(|item| {
+        let blob = item.blob().map(|(table, header)| (table, header.end_seq()));
+        let state = item.is_state().and_then(|table| Some((table, item.state()?.commits)));
+        blob.is_some_and(|(table, end)| acknowledged.get(&table).is_some_and(|mark| end <= mark.next_seq))
+            || state.is_some_and(|(table, commit)| {
+                acknowledged.get(&table).is_some_and(|mark| commit > 0 && commit <= mark.commits)
+            })
+    });
     damaged.then(|| {
         format!(
             "journal {} is damaged from byte {}: a batch that was acknowledged cannot be read",

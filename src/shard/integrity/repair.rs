@@ -149,7 +149,7 @@ fn mend(
             report.lost.push(Lost { table, from: rows.start, until: rows.end, history_is_whole, batches });
         };
         if salvaged.is_damaged() {
-            let rows = salvaged.online_only(table, before.state.online_only_below, in_segments);
+            let rows = salvaged.online_only(table, in_segments);
             rows.into_iter().for_each(|rows| add(rows, true));
         }
         mend_table(store, table, in_segments, mark)?.into_iter().for_each(|rows| add(rows, false));

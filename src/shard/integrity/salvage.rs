@@ -94,14 +94,14 @@ impl Salvage {
     }
 
     /// Rows below `sealed` that a cut took from between whole batches: their history is in segments.
-    pub fn online_only(&self, table: TableId, from: u64, sealed: u64) -> Vec<Range<u64>> {
+    pub fn online_only(&self, table: TableId, sealed: u64) -> Vec<Range<u64>> {
         let mut whole = self.whole.get(&table).cloned().unwrap_or_default();
         whole.sort_by_key(|range| range.start);
         let cut = self.cut.get(&table).into_iter().flatten().map(|(range, _)| range.start);
         let Some(first) = whole.first().map(|range| range.start).into_iter().chain(cut).min() else {
             return Vec::new();
         };
-        let mut missing = gaps(first.max(from)..sealed.max(first.max(from)), &whole);
+        let mut missing = gaps(first..sealed.max(first), &whole);
         missing.retain(|range| range.start < range.end);
         missing
     }

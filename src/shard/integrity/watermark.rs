@@ -3,7 +3,7 @@
 //! ```text
 //! slots of 64 bytes: 0 the file's magic, 1 the registry, 2 + n table n
 //! 0  u32 crc32c of the rest     4  u32 slot        8  u64 next seq      16  u64 next seq that was synced
-//! 24 u32 crc of the last blob  28  4 zeros        32  16 bytes: which boot wrote it     48  16 zeros
+//! 24 u32 crc of the last blob  28  4 zeros        32  16 bytes: which boot wrote it     48  u64 commits    56  8 zeros
 //! ```
 //! Written in place and never synced: it has to outlive the process, whose death leaves the page cache. After a power
 //! loss it may be behind; it is ahead of the journal only where the journal was not synced, and then only what was
@@ -39,6 +39,8 @@ pub struct Mark {
     pub next_seq: u64,
     /// Checksum of the newest outbox blob below it, where that is known.
     pub last_crc: Option<u32>,
+    /// Commits of the table up to here were acknowledged; 0 where that is not known.
+    pub commits: u64,
     #[serde(skip)]
     synced: u64,
 }
@@ -134,18 +136,19 @@ impl Watermark {
 
     /// To be called after the commit and before the answer. `synced`: the commit is on the disk.
     pub fn note(&self, table: TableId, state: &TableState, synced: bool) {
-        self.put(FIRST_TABLE.saturating_add(table.0), state.next_seq, state.last_crc, synced);
+        self.put(FIRST_TABLE.saturating_add(table.0), state, synced);
     }
 
     pub fn note_registry(&self, version: u64) {
-        self.put(REGISTRY, version, 0, true);
+        self.put(REGISTRY, &TableState { next_seq: version, ..TableState::default() }, true);
     }
 
-    fn put(&self, slot: u32, next_seq: u64, last_crc: u32, synced: bool) {
+    fn put(&self, slot: u32, stored: &TableState, synced: bool) {
+        let next_seq = stored.next_seq;
         let mut state = self.state();
         let known = state.marks.get(&slot).map_or(0, |mark| mark.synced);
-        let last_crc = Some(last_crc);
-        let mark = Mark { next_seq, last_crc, synced: if synced { next_seq } else { known.min(next_seq) } };
+        let synced = if synced { next_seq } else { known.min(next_seq) };
+        let mark = Mark { next_seq, last_crc: Some(stored.last_crc), commits: stored.commits, synced };
         self.write(&mut state, slot, mark);
     }
 
@@ -211,6 +214,7 @@ fn encode(slot: u32, mark: Mark, boot: [u8; 16]) -> [u8; SLOT] {
     bytes[16..24].copy_from_slice(&mark.synced.to_le_bytes());
     bytes[24..28].copy_from_slice(&mark.last_crc.unwrap_or_default().to_le_bytes());
     bytes[32..48].copy_from_slice(&boot);
+    bytes[48..56].copy_from_slice(&mark.commits.to_le_bytes());
     let crc = crc32c::crc32c(&bytes[4..]);
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
     bytes
@@ -226,10 +230,11 @@ fn decode(bytes: &[u8], slot: u32, boot: [u8; 16]) -> Option<Mark> {
     let (next_seq, synced) = (u64_at(8)?, u64_at(16)?);
     let same_boot = bytes[32..48] == boot && boot != [0; 16];
     let last_crc = Some(u32_at(24)?);
+    // What was not synced, and whatever else is only known of what came last, does not count after another boot.
     Some(if same_boot || next_seq == synced {
-        Mark { next_seq, synced, last_crc }
+        Mark { next_seq, synced, last_crc, commits: if same_boot { u64_at(48)? } else { 0 } }
     } else {
-        Mark { next_seq: synced, synced, last_crc: None }
+        Mark { next_seq: synced, synced, last_crc: None, commits: 0 }
     })
 }
 
@@ -243,7 +248,7 @@ mod tests {
     use super::*;
 
     fn state(next_seq: u64) -> TableState {
-        TableState { next_seq, last_crc: 7, ..TableState::default() }
+        TableState { next_seq, last_crc: 7, commits: 2, ..TableState::default() }
     }
 
     #[test]
@@ -257,7 +262,10 @@ mod tests {
         watermark.note_registry(2);
         let again = Watermark::read(&online).unwrap();
         assert_eq!(again.registry(), 2);
-        assert_eq!(again.tables()[&TableId(3)], Mark { next_seq: 41, last_crc: Some(7), synced: 41 });
+        assert_eq!(
+            again.tables()[&TableId(3)],
+            Mark { next_seq: 41, last_crc: Some(7), commits: 2, synced: 41 }
+        );
         assert!(again.unreadable().is_empty());
         let path = Watermark::path_of(&online);
         let bytes = fs::read(&path).unwrap();
@@ -271,7 +279,7 @@ mod tests {
 
     #[test]
     fn after_another_boot_only_what_was_synced_counts() {
-        let mark = Mark { next_seq: 90, last_crc: Some(1), synced: 60 };
+        let mark = Mark { next_seq: 90, last_crc: Some(1), commits: 2, synced: 60 };
         let (boot, other) = ([1; 16], [2; 16]);
         assert_eq!(decode(&encode(5, mark, boot), 5, boot).unwrap().next_seq, 90);
         assert_eq!(decode(&encode(5, mark, boot), 5, other).unwrap().next_seq, 60);
@@ -288,6 +296,9 @@ mod tests {
             Ok(())
         };
         watermark.around_sync(during).unwrap();
-        assert_eq!(watermark.tables()[&TableId(0)], Mark { next_seq: 9, last_crc: Some(7), synced: 5 });
+        assert_eq!(
+            watermark.tables()[&TableId(0)],
+            Mark { next_seq: 9, last_crc: Some(7), commits: 2, synced: 5 }
+        );
     }
 }
