@@ -105,7 +105,9 @@ pub fn rows_beyond(store: &Store, table: TableId, next_seq: u64) -> Result<(u64,
     for guard in store.rows.prefix(table.0.to_be_bytes()) {
         let (_, row) = guard.into_inner()?;
         rows += 1;
-        beyond += u64::from(Row(&row).seq() >= next_seq);
+        let seq = Row(&row).seq();
+        // Rows of a view without history have no number.
+        beyond += u64::from(seq > 0 && seq >= next_seq);
     }
     Ok((beyond, rows))
 }

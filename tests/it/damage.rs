@@ -33,6 +33,12 @@ feature = [{ name = "value", type = "int64" }, { name = "text", type = "string" 
 name = "other"
 entities = ["key"]
 feature = [{ name = "value", type = "int64" }]
+
+[[feature_view]]
+name = "live"
+entities = ["key"]
+offline = false
+feature = [{ name = "value", type = "int64" }]
 "#;
 
 /// One acknowledged row: view, key, second of its event time, value.
@@ -89,7 +95,11 @@ impl Known {
 }
 
 fn write_batch(node: &TestNode, batch: i64, rows: &mut Vec<Written>) -> String {
-    let view = if batch % 3 == 2 { "other" } else { "state" };
+    let view = match batch {
+        39 => "live",
+        _ if batch % 3 == 2 => "other",
+        _ => "state",
+    };
     let count = if batch % 5 == 4 { 90 } else { 3 };
     let new: Vec<Written> =
         (0..count).map(|i| (view, (batch + i) % 50, batch * 100 + i, batch * 1000 + i)).collect();

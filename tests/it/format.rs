@@ -41,11 +41,15 @@ fn unpack(archive: &str, root: &Path) {
     }
 }
 
-/// What was written to the fixture of format 1: 40 batches to two views, half of them sealed.
+/// What was written to the fixture of format 1: 40 batches to three views, one of them online only; half are sealed.
 fn rows_of_format_1() -> Vec<Written> {
     let mut rows = Vec::new();
     for batch in 0..40 {
-        let view = if batch % 3 == 2 { "other" } else { "state" };
+        let view = match batch {
+            39 => "live",
+            _ if batch % 3 == 2 => "other",
+            _ => "state",
+        };
         let count = if batch % 5 == 4 { 90 } else { 3 };
         rows.extend((0..count).map(|i| (view, (batch + i) % 50, batch * 100 + i, batch * 1000 + i)));
     }
