@@ -10,7 +10,6 @@ use crate::{
     shard::{
         CommittedTables, ShardError,
         invariants::{examine, forget_sealed},
-        shard::stored_tables,
         store::Store,
     },
 };
@@ -86,4 +85,16 @@ pub(super) fn table_name(catalog: &Catalog, table: TableId) -> String {
         Some(schema) => format!("`{}`", schema.name),
         None => table.0.to_string(),
     }
+}
+
+/// All tables that have a stored state.
+fn stored_tables(store: &Store) -> Result<Vec<TableId>, ShardError> {
+    let mut tables = Vec::new();
+    for guard in store.tables.iter() {
+        let key = guard.key()?;
+        if let Ok(bytes) = <[u8; 4]>::try_from(key.as_ref()) {
+            tables.push(TableId(u32::from_be_bytes(bytes)));
+        }
+    }
+    Ok(tables)
 }

@@ -389,15 +389,3 @@ pub(super) fn load_state(store: &Store, table: TableId) -> Result<TableState, Sh
         None => Ok(TableState::default()),
     }
 }
-
-/// All tables that have a stored state.
-pub(super) fn stored_tables(store: &Store) -> Result<Vec<TableId>, ShardError> {
-    let mut tables = Vec::new();
-    for guard in store.tables.iter() {
-        let key = guard.key()?;
-        if let Ok(bytes) = <[u8; 4]>::try_from(key.as_ref()) {
-            tables.push(TableId(u32::from_be_bytes(bytes)));
-        }
-    }
-    Ok(tables)
-}

@@ -163,6 +163,10 @@ impl Opened {
         answer(self.http.get(format!("http://{}{path}", self.running.address())).send().unwrap())
     }
 
+    pub fn text(&self, path: &str) -> String {
+        self.http.get(format!("http://{}{path}", self.running.address())).send().unwrap().text().unwrap()
+    }
+
     pub fn post(&self, path: &str, body: &Json) -> (u16, Json) {
         answer(self.http.post(format!("http://{}{path}", self.running.address())).json(body).send().unwrap())
     }

@@ -194,6 +194,12 @@ fn an_old_store_under_a_newer_watermark_is_served_but_not_written_to() {
         assert_eq!(status, 503);
         assert!(ready.to_string().contains("were acknowledged and are missing"), "{ready}");
         assert!(ready.to_string().contains("the registry"), "{ready}");
+        let metrics = node.text("/metrics");
+        let count = metrics.lines().find_map(|line| line.strip_prefix("larder_invariant_violations_total "));
+        assert!(
+            count.unwrap().parse::<f64>().unwrap() >= 3.0,
+            "two tables' rows and the registry: {metrics}"
+        );
         let entity = "[[entity]]\nname = \"e\"\njoin_keys = [{ name = \"e\", type = \"int64\" }]\n";
         let (status, body) = node.post("/v1/registry/apply", &json!({ "files": { "e.toml": entity } }));
         assert_eq!(status, 503, "{body}");

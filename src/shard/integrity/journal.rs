@@ -175,9 +175,9 @@ fn item(bytes: &[u8]) -> Option<Item<'_>> {
 }
 
 fn item_size(bytes: &[u8]) -> Option<usize> {
-    match bytes.first()? {
-        &ITEM => item(bytes).map(|item| item.size),
-        &CLEAR => (bytes.len() >= 9).then_some(9),
+    match *bytes.first()? {
+        ITEM => item(bytes).map(|item| item.size),
+        CLEAR => (bytes.len() >= 9).then_some(9),
         _ => None,
     }
 }
