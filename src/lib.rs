@@ -46,6 +46,7 @@
 //! - The offline store is read in another order than: tail, then snapshot, then drop of what both have.
 
 pub mod actor;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod compute;

@@ -1,5 +1,6 @@
 //! The command line: wording, progress, exit codes. Human output goes to stderr, results to stdout.
 
+mod backup;
 mod client;
 mod definitions;
 mod demo;
@@ -40,6 +41,10 @@ enum Command {
     Get(get::Get),
     /// Join a spine with its features as they were at each row's time.
     TrainingSet(training_set::TrainingSet),
+    /// Back a running node up, while it writes.
+    Backup(backup::Backup),
+    /// Make a data directory of a backup.
+    Restore(backup::Restore),
     /// Check a configuration file and the environment.
     CheckConfig(operations::ConfigFile),
     /// Print the configuration in effect.
@@ -99,6 +104,8 @@ pub fn run() -> ExitCode {
         Command::Ingest(ingest) => ingest.run(),
         Command::Get(get) => get.run(),
         Command::TrainingSet(training_set) => training_set.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         Command::CheckConfig(file) => file.check(),
         Command::DumpConfig(file) => file.dump(),
         Command::Version => {

@@ -26,7 +26,7 @@ pub struct Serve {
 }
 
 impl ConfigFile {
-    fn load(&self, flags: &[(String, String)]) -> Result<Config, CliError> {
+    pub fn load(&self, flags: &[(String, String)]) -> Result<Config, CliError> {
         Config::load(self.config.as_deref(), std::env::vars(), flags).map_err(CliError::failed)
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     actor::Link,
+    backup::Backups,
     clock::Clock,
     config::Config,
     ingest::Ingest,
@@ -26,6 +27,7 @@ pub struct App {
     pub ingest: Ingest,
     pub reads: Arc<Reads>,
     pub quarantine: Quarantine,
+    pub backups: Arc<Backups>,
     pub readiness: Readiness,
     pub metrics: MetricsHandle,
     pub started: Instant,

@@ -7,6 +7,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     actor::{DeathWatch, Died, Link},
+    backup::{Backups, OFFLINE, ONLINE, Origin, check_restored},
     clock::Clock,
     config::{Config, DurabilityMode},
     http::{self, App, Readiness},
@@ -39,9 +40,6 @@ pub struct Node {
     pub(super) ticks: Vec<JoinHandle<()>>,
 }
 
-/// Row and block caches, journals and segments are in here.
-const ONLINE: &str = "online";
-const OFFLINE: &str = "offline";
 /// A table whose outbox holds this many times the rows of a seal takes no more writes until sealing caught up.
 const BACKLOG_FACTOR: u64 = 16;
 /// Training sets built at the same time: each may use all cores and much memory.
@@ -55,13 +53,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let address = listener.local_addr().map_err(NodeError::Runtime)?;
 
     let data = config.data.dir.clone();
+    check_restored(&data)?;
     create_dir(&data.join(ONLINE))?;
     create_dir(&data.join(OFFLINE))?;
-    let options = StoreOptions {
-        memtable: config.online.memtable_bytes.bytes(),
-        block_cache: config.online.block_cache_bytes.bytes(),
-        max_journal: config.online.max_journal_bytes.bytes(),
-    };
+    let options = StoreOptions::from(&config.online);
     let (store, shard_count) = Store::open(&data.join(ONLINE), options, usize::from(config.online.shards))?;
     let catalog = CatalogHandle::default();
     let registry =
@@ -128,6 +123,14 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let warm = shards.clone();
     let reader = ShardReader::new(store.clone(), cache, Arc::new(move |table, key| warm.warm(table, key)));
     let tail: Arc<Outbox> = Arc::clone(&outbox);
+    let backups = Backups::new(Origin {
+        store: store.clone(),
+        offline: Arc::clone(&offline),
+        catalog: catalog.clone(),
+        shards: shards.clone(),
+        clock: clock.clone(),
+        data: data.clone(),
+    });
     let app = Arc::new(App {
         ingest: Ingest {
             catalog: catalog.clone(),
@@ -151,6 +154,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             plans: Plans::default(),
         }),
         quarantine: Quarantine::new(store),
+        backups: Arc::new(backups),
         config: Arc::clone(&config),
         clock,
         catalog,

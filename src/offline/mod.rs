@@ -13,6 +13,7 @@ mod delta_read;
 mod durable;
 mod error;
 mod evolve;
+mod files;
 mod history;
 mod join;
 mod layout;
@@ -34,6 +35,7 @@ mod tests;
 
 pub use compact::CompactOutcome;
 pub use error::OfflineError;
+pub use files::TableFile;
 pub use history::{History, Scan};
 pub use join::{AsOf, AsOfResult, SpineKeys, as_of_join};
 pub use options::OfflineOptions;

@@ -1,5 +1,5 @@
 //! Owns:      its tables' rows, outbox and answers in the online store, and what the cache holds of them.
-//! Receives:  `Apply`, `Warm`, `Sealed`, `Tick`, `Drain`; `CommitGroup` from itself.
+//! Receives:  `Apply`, `Warm`, `Sealed`, `Tick`, `Hold`, `Drain`; `CommitGroup` from itself.
 //! Sends:     `offline::Seal` to the segment writer.
 //! When full: callers hold byte permits; without one they get 429 before a message is sent.
 //! When it dies: in-flight writes answer 503, reads go on, the supervisor starts another over the same store.
@@ -23,7 +23,7 @@ use crate::{
     model::{TableId, Timestamp},
     offline::actor::{Seal, Sealed, SegmentWriterActor},
     registry::CatalogHandle,
-    shard::{CommittedTables, Durability, PendingWrite, Shard, ShardError, shards::ShardStatus},
+    shard::{CommittedTables, Durability, PendingWrite, Shard, ShardError, hold::Hold, shards::ShardStatus},
 };
 
 /// When rows leave the outbox for a segment: at whichever comes first.
@@ -160,6 +160,18 @@ impl Handler<Tick> for ShardActor {
         self.sync_when_due();
         self.forget_when_due();
         self.seal_what_is_due(tick.seal_all, ctx);
+    }
+}
+
+impl Handler<Hold> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, hold: Hold, _: &mut Self::Context) {
+        self.commit();
+        // Where nobody waits any more there is nothing to stand still for.
+        if hold.held.send(()).is_ok() {
+            let _ = hold.release.recv();
+        }
     }
 }
 

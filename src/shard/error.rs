@@ -11,6 +11,10 @@ pub enum ShardError {
          retry with the same Idempotency-Key"
     )]
     Stopped,
+    #[error("shard {0} is restarting; try again in a moment")]
+    Restarting(usize),
+    #[error("the shards did not come to a stop within {0} s; try again when fewer writes are queued")]
+    Busy(u64),
     #[error("the node is shutting down and takes no more writes")]
     Draining,
     #[error(
@@ -31,7 +35,11 @@ impl Coded for ShardError {
     fn code(&self) -> Code {
         match self {
             ShardError::Overloaded(_) => Code::Overloaded,
-            ShardError::Stopped | ShardError::Draining | ShardError::Poisoned(_) => Code::Unavailable,
+            ShardError::Stopped
+            | ShardError::Restarting(_)
+            | ShardError::Busy(_)
+            | ShardError::Draining
+            | ShardError::Poisoned(_) => Code::Unavailable,
             ShardError::StorageFull { .. } => Code::StorageFull,
             ShardError::IdempotencyMismatch(_) => Code::Invalid,
             ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,

@@ -69,6 +69,8 @@ fn openapi_describes_every_route() {
         ("/v1/quarantine/retry", "post"),
         ("/v1/online-features", "post"),
         ("/v1/training-sets", "post"),
+        ("/v1/admin/backup", "post"),
+        ("/v1/admin/backup/{id}", "get"),
     ] {
         assert!(api["paths"][path][method].is_object(), "{method} {path} is not described");
     }
