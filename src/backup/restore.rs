@@ -52,6 +52,7 @@ pub fn restore(
         }
         progress(&manifest);
     }
+    let data = &std::path::absolute(data).map_err(BackupError::io("opening", data))?;
     create_dirs(data)?;
     if fs::read_dir(data).map_err(BackupError::io("listing", data))?.next().is_some() {
         return Err(BackupError::NotEmpty(data.to_owned()));

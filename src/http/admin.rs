@@ -11,9 +11,12 @@ use axum::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::http::{
-    App, Problem, ProblemBody,
-    extract::{Body, parse_json},
+use crate::{
+    http::{
+        App, Problem, ProblemBody,
+        extract::{Body, parse_json},
+    },
+    offline::ScrubReport,
 };
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -48,4 +51,11 @@ pub async fn backup_job(State(app): State<Arc<App>>, Path(id): Path<String>) -> 
         Problem::not_found(format!("there is no backup `{id}`; only the last few are remembered"))
     })?;
     Ok(Json(job).into_response())
+}
+
+#[utoipa::path(get, path = "/v1/admin/scrub", tag = "operations",
+    responses((status = 200, body = Object, description = "`last_full_pass`, and every `corrupt` file: what needs one \
+        answers 503 until it is restored")))]
+pub async fn scrub(State(app): State<Arc<App>>) -> Json<ScrubReport> {
+    Json(app.scrub.report())
 }

@@ -55,6 +55,7 @@ fn router(app: Arc<App>) -> Router {
         .routes(routes!(training::training_sets))
         .routes(routes!(admin::backup))
         .routes(routes!(admin::backup_job))
+        .routes(routes!(admin::scrub))
         .split_for_parts();
     let info = InfoBuilder::new()
         .title("larder")

@@ -18,7 +18,7 @@ use crate::{
         supervisor::{NodeSupervisor, Start, Watch},
         ticks,
     },
-    offline::{OfflineOptions, OfflineStore, actor::SegmentWriterActor},
+    offline::{OfflineOptions, OfflineStore, Scrubber, actor::SegmentWriterActor},
     registry::{CatalogHandle, Registry, actor::RegistryActor},
     serve::{Plans, ReadLimits, Reads},
     shard::{
@@ -123,6 +123,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let warm = shards.clone();
     let reader = ShardReader::new(store.clone(), cache, Arc::new(move |table, key| warm.warm(table, key)));
     let tail: Arc<Outbox> = Arc::clone(&outbox);
+    let scrub = Arc::clone(offline.scrub_log());
     let backups = Backups::new(Origin {
         store: store.clone(),
         offline: Arc::clone(&offline),
@@ -155,6 +156,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         }),
         quarantine: Quarantine::new(store),
         backups: Arc::new(backups),
+        scrub,
         config: Arc::clone(&config),
         clock,
         catalog,
@@ -167,7 +169,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     });
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
-    let ticks = ticks::start(&shards, &writer);
+    let ticks = ticks::start(&shards, &writer, config.offline.scrub_bytes_per_second.bytes());
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");
     Ok(Node { address, app, writer, arbiters, http, stop_http, ticks })
@@ -253,6 +255,7 @@ fn start_writer(
             clock: clock.clone(),
             chunk_rows: config.offline.seal_rows,
             vacuum_after: config.offline.vacuum_after.std(),
+            scrubber: Scrubber::new(Arc::clone(&store)),
             watch: death_watch(NAME, &boss),
         };
         again.set(SegmentWriterActor::start_in_arbiter(&handle, move |_| actor));

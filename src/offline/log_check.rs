@@ -80,6 +80,15 @@ pub(super) fn check(dir: &Path) -> Result<(), OfflineError> {
     Ok(())
 }
 
+/// Checks one file of the log.
+pub(super) fn check_file(dir: &Path, name: &str) -> Result<(), OfflineError> {
+    match log_version(name) {
+        Some(LogVersion { number, is_checkpoint: true }) => check_checkpoint(dir, number),
+        Some(_) => check_commit(&log_dir(dir).join(name)),
+        None => Ok(()),
+    }
+}
+
 fn check_checkpoint(dir: &Path, version: u64) -> Result<(), OfflineError> {
     let (path, crc) = (checkpoint_path(dir, version), crc_path(dir, version));
     let expected = match fs::read(&crc) {
