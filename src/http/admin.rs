@@ -33,7 +33,7 @@ pub struct BackupRequest {
         (status = 409, body = ProblemBody,
             description = "the directory holds something else, or a backup is being taken")))]
 pub async fn backup(State(app): State<Arc<App>>, Body(body): Body) -> Result<Response, Problem> {
-    let request: BackupRequest = parse_json(&body)?;
+    let request: BackupRequest = parse_json(&body, app.config.limits.json_depth)?;
     let worker = Arc::clone(&app);
     let job = tokio::task::spawn_blocking(move || worker.backups.start(request.dir))
         .await

@@ -21,6 +21,10 @@ pub enum ShardError {
         "the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node"
     )]
     Poisoned(String),
+    #[error(
+        "the disk is full: {0}; the online store refuses writes until the node is restarted, reads go on"
+    )]
+    DiskFull(String),
     #[error("only {free} bytes are free on the data directory's disk, writes need {needed}; reads go on")]
     StorageFull { free: u64, needed: u64 },
     #[error("the Idempotency-Key `{0}` was used before with another body")]
@@ -40,7 +44,7 @@ impl Coded for ShardError {
             | ShardError::Busy(_)
             | ShardError::Draining
             | ShardError::Poisoned(_) => Code::Unavailable,
-            ShardError::StorageFull { .. } => Code::StorageFull,
+            ShardError::StorageFull { .. } | ShardError::DiskFull(_) => Code::StorageFull,
             ShardError::IdempotencyMismatch(_) => Code::Invalid,
             ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,
         }
@@ -54,6 +58,18 @@ impl Coded for ShardError {
                 reason: "use a new key for a new body".to_owned(),
             }],
             _ => Vec::new(),
+        }
+    }
+}
+
+impl ShardError {
+    /// A commit or a sync that failed: fjall takes no more writes after it.
+    pub fn failed_write(error: &fjall::Error) -> ShardError {
+        match error {
+            fjall::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
+                ShardError::DiskFull(io.to_string())
+            }
+            other => ShardError::Poisoned(other.to_string()),
         }
     }
 }
