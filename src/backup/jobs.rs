@@ -40,6 +40,8 @@ pub struct Job {
     pub finished_at: Option<Timestamp>,
     /// Everything acknowledged before this moment is in the backup.
     pub barrier: Option<Timestamp>,
+    /// How long writes stood still for it.
+    pub held_ms: Option<f64>,
     /// Entries of the online store written so far.
     pub entries: u64,
     /// Bytes written to the backup so far; links are free.
@@ -106,6 +108,7 @@ impl Backups {
             started_at: self.origin.clock.now(),
             finished_at: None,
             barrier: None,
+            held_ms: None,
             entries: 0,
             bytes_written: 0,
             files_copied: 0,

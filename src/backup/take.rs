@@ -5,7 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fs_err as fs;
@@ -45,6 +45,8 @@ pub struct Origin {
 /// What the node is at the barrier.
 struct Moment {
     at: Timestamp,
+    /// How long writes stood still.
+    held: Duration,
     image: Image,
     tables: BTreeMap<TableId, (Arc<Table>, Arc<TableSnapshot>)>,
 }
@@ -96,7 +98,10 @@ pub(super) fn take(
 ) -> Result<Manifest, BackupError> {
     let earlier = Manifest::read(dir)?;
     let moment = barrier(origin)?;
-    progress.note(|job| job.barrier = Some(moment.at));
+    progress.note(|job| {
+        job.barrier = Some(moment.at);
+        job.held_ms = Some(moment.held.as_secs_f64() * 1e3);
+    });
     let mut manifest = Manifest::new(node, id, moment.at, origin.shards.count());
     let Moment { image, tables, .. } = moment;
 
@@ -136,6 +141,7 @@ fn barrier(origin: &Origin) -> Result<Moment, BackupError> {
     };
     // Before the shards stop, so that they need not wait for a table to be opened.
     open()?;
+    let asked = Instant::now();
     let held = origin.shards.hold(BARRIER)?;
     // Tables first: each of them is then in the registry of the image.
     let tables = open()?
@@ -146,7 +152,9 @@ fn barrier(origin: &Origin) -> Result<Moment, BackupError> {
         })
         .collect();
     let image = Image::take(&origin.store, &held);
-    Ok(Moment { at: origin.clock.now(), image, tables })
+    let at = origin.clock.now();
+    drop(held);
+    Ok(Moment { at, held: asked.elapsed(), image, tables })
 }
 
 fn export(

@@ -7,9 +7,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender},
     },
     time::{Duration, Instant},
 };
@@ -23,7 +25,7 @@ use crate::{
     model::{TableId, Timestamp},
     offline::actor::{Seal, SealReply, Sealed, SegmentWriterActor},
     registry::CatalogHandle,
-    shard::{CommittedTables, Durability, PendingWrite, Shard, ShardError, hold::Hold, shards::ShardStatus},
+    shard::{CommittedTables, Durability, PendingWrite, Shard, ShardError, shards::ShardStatus},
 };
 
 /// When rows leave the outbox for a segment: at whichever comes first.
@@ -104,6 +106,14 @@ impl Drop for Tick {
     fn drop(&mut self) {
         self.queued.store(false, Ordering::Release);
     }
+}
+
+/// A shard that gets it commits what it has accepted, says so, and then waits until the other end is dropped.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Hold {
+    pub held: Sender<()>,
+    pub release: Receiver<Infallible>,
 }
 
 /// Everything accepted before this is stored when it is answered.

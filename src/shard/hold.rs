@@ -2,21 +2,11 @@
 
 use std::{
     convert::Infallible,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
     time::{Duration, Instant},
 };
 
-use actix::Message;
-
-use crate::shard::{ShardError, Shards};
-
-/// A shard that gets it commits what it has accepted, says so, and then waits until the other end is dropped.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Hold {
-    pub held: Sender<()>,
-    pub release: Receiver<Infallible>,
-}
+use crate::shard::{ShardError, Shards, actor::Hold};
 
 /// While this lives no shard commits or truncates anything; reads go on.
 pub struct Held {

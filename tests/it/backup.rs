@@ -210,7 +210,7 @@ fn backups_under_load_restore_to_what_was_acknowledged() {
         stopped: AtomicBool::new(false),
     };
     let same = tempfile::tempdir().unwrap();
-    let (mut identical, mut kept, mut during) = (0, 0, 0);
+    let (mut identical, mut kept, mut during, mut longest_hold) = (0, 0, 0, 0f64);
     std::thread::scope(|scope| {
         let load = &load;
         let _stop = StopOnDrop(&load.stopped);
@@ -232,6 +232,7 @@ fn backups_under_load_restore_to_what_was_acknowledged() {
                 oracle.sent.clone()
             };
             kept += job["files_kept"].as_u64().unwrap();
+            longest_hold = longest_hold.max(job["held_ms"].as_f64().unwrap());
             let (copy, restored) = restored(dir);
             let stored = check(&copy, &before, &sent);
             assert_eq!(stored, restored.manifest.tables["state"].next_seq, "rows that nobody sent");
@@ -243,6 +244,7 @@ fn backups_under_load_restore_to_what_was_acknowledged() {
     });
     assert!(during > 0, "nothing was written while backups were taken");
     assert!(backups < 2 || kept > 0, "no file was taken over from an earlier backup");
+    println!("writes stood still for at most {longest_hold:.1} ms, {during} batches went on during backups");
     println!("backups={backups} identical={identical}");
 }
 
