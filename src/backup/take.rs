@@ -128,7 +128,10 @@ pub(super) fn take(
     }
     progress.check()?;
     manifest.write(dir)?;
-    remove_unnamed(dir, &manifest)?;
+    // The backup is whole; what is left over is tried again by the next one.
+    if let Err(error) = remove_unnamed(dir, &manifest) {
+        tracing::warn!(dir = %dir.display(), %error, "cannot clear away what an earlier backup left");
+    }
     Ok(manifest)
 }
 

@@ -25,6 +25,8 @@ use crate::{
 
 /// Bytes read at a time.
 const BLOCK: usize = 256 << 10;
+/// What opening a file counts for, however small it is: a long Delta log is many files.
+const FILE_COST: u64 = 64 << 10;
 
 /// A file whose content is not what was written.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -84,15 +86,21 @@ impl Scrubber {
     pub fn step(&mut self, budget: u64, now: Timestamp) {
         let mut left = budget;
         while left > 0 {
-            let read = match self.open.take() {
-                Some((table, segment, check)) => self.read_on(table, segment, check, left, now),
+            let (read, cost) = match self.open.take() {
+                Some((table, segment, check)) => {
+                    let read = self.read_on(table, segment, check, left, now);
+                    (read, read)
+                }
                 None => match self.pass.pop_front() {
-                    Some(item) => self.begin(item, now),
+                    Some(item) => {
+                        let read = self.begin(item, now);
+                        (read, read.max(FILE_COST))
+                    }
                     None => return self.end_pass(now),
                 },
             };
             self.log.lock().bytes_checked += read;
-            left = left.saturating_sub(read);
+            left = left.saturating_sub(cost);
         }
     }
 

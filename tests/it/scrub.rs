@@ -34,8 +34,7 @@ feature = [{ name = "value", type = "int64" }]
 
 /// Each view has ten rows in one segment.
 fn node_with_segments() -> TestNode {
-    let node =
-        TestNode::with(NOW, &[("offline.seal_rows", "10"), ("offline.scrub_bytes_per_second", "1MiB")]);
+    let node = TestNode::with(NOW, &[("offline.seal_rows", "10")]);
     node.apply(DEFINITIONS);
     for view in ["spoiled", "sound"] {
         write(&node, view, 0);
