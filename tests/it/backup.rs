@@ -133,6 +133,15 @@ fn restore_into(backup: &Path, data: &Path) -> Result<Restored, BackupError> {
     restore(backup, data, (&larder::config::Config::default().online).into(), |_| ())
 }
 
+/// A directory on another file system, where this machine has one: files are copied there and not linked.
+fn elsewhere() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn device(dir: &Path) -> u64 {
+    std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(dir).unwrap())
+}
+
 /// A node on what a backup holds.
 fn restored(backup: &Path) -> (TestNode, Restored) {
     let dir = tempfile::tempdir().unwrap();
@@ -222,7 +231,7 @@ fn backups_under_load_restore_to_what_was_acknowledged() {
             std::thread::sleep(Duration::from_millis(400));
             let before = load.oracle.lock().unwrap().acknowledged.clone();
             // Every third one is a first one: the others bring an earlier one up to date.
-            let fresh = tempfile::tempdir().unwrap();
+            let fresh = elsewhere();
             let dir = if backup % 3 == 2 { fresh.path() } else { same.path() };
             let job = back_up(&node, dir);
             load.paused.store(true, Ordering::SeqCst);
@@ -231,6 +240,9 @@ fn backups_under_load_restore_to_what_was_acknowledged() {
                 during += oracle.acknowledged.len() - before.len();
                 oracle.sent.clone()
             };
+            let linkable = device(dir) == device(node.dir());
+            assert_eq!(job["files_linked"].as_u64().unwrap() > 0, linkable, "{job:#}");
+            assert_eq!(job["files_copied"].as_u64().unwrap() > 0, !linkable, "{job:#}");
             kept += job["files_kept"].as_u64().unwrap();
             longest_hold = longest_hold.max(job["held_ms"].as_f64().unwrap());
             let (copy, restored) = restored(dir);
