@@ -22,7 +22,7 @@
 //! | 8 | `main.rs`, [`cli`] | exit codes, command line, progress bars |
 //! | 7 | [`node`] | actix System, arbiters, start order, supervision, drain order |
 //! | 6 | [`http`] | axum, wire forms, status codes |
-//! | 5 | [`ingest`] · [`serve`] | decode, validate, route · plans, lookups, training sets |
+//! | 5 | [`ingest`] · [`serve`] · [`backup`] | decode, validate, route · plans, lookups, training sets · backup, restore |
 //! | 4 | [`shard`] | fjall, foyer, key bytes, row codec |
 //! | 3 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
 //! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
@@ -43,9 +43,12 @@
 //! - A bound rests on an actor's mailbox: memory is bounded by permits that messages carry.
 //! - An actor sets a timer: time comes as a `Tick` message, one at a time.
 //! - The outbox forgets a row before the table's Delta log names it.
+//! - A snapshot of the online store is taken while a shard may commit (`shard::Image`).
+//! - Segments are merged without being checked first: changed bytes would get a right checksum.
 //! - The offline store is read in another order than: tail, then snapshot, then drop of what both have.
 
 pub mod actor;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod compute;

@@ -1,5 +1,6 @@
 //! The command line: wording, progress, exit codes. Human output goes to stderr, results to stdout.
 
+mod backup;
 mod client;
 mod definitions;
 mod demo;
@@ -45,6 +46,10 @@ enum Command {
     Doctor(directory::Doctor),
     /// Repair the data directory of a stopped node; what it was is kept, what is lost is named.
     Repair(directory::Repair),
+    /// Back a running node up, while it writes.
+    Backup(backup::Backup),
+    /// Make a data directory of a backup.
+    Restore(backup::Restore),
     /// Check a configuration file and the environment.
     CheckConfig(operations::ConfigFile),
     /// Print the configuration in effect.
@@ -113,6 +118,8 @@ pub fn run() -> ExitCode {
         Command::TrainingSet(training_set) => training_set.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Repair(repair) => repair.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         Command::CheckConfig(file) => file.check(),
         Command::DumpConfig(file) => file.dump(),
         Command::Version => {

@@ -32,7 +32,7 @@ pub struct Serve {
 }
 
 impl ConfigFile {
-    fn load(&self, flags: &[(String, String)]) -> Result<Config, CliError> {
+    pub fn load(&self, flags: &[(String, String)]) -> Result<Config, CliError> {
         Config::load(self.config.as_deref(), environment(), flags).map_err(CliError::failed)
     }
 

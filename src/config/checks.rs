@@ -83,6 +83,11 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         "must be at least offline.seal_rows: a merged segment holds what was sealed",
     );
     check(offline.compact_segments >= 2, "offline.compact_segments", "must be at least 2: merging takes two");
+    check(
+        offline.scrub_bytes_per_second <= mib(1024),
+        "offline.scrub_bytes_per_second",
+        "must be at most 1GiB: what a second reads is read at once, and sealing waits for it",
+    );
     check(limits.decompression_ratio >= 1, "limits.decompression_ratio", "must be at least 1");
     check(
         limits.string_bytes <= limits.body_bytes,
@@ -145,6 +150,7 @@ mod tests {
         check("online.shards", |c| c.online.shards = 65);
         check("online.max_journal_bytes", |c| c.online.max_journal_bytes = mib(1));
         check("offline.compact_segments", |c| c.offline.compact_segments = 1);
+        check("offline.scrub_bytes_per_second", |c| c.offline.scrub_bytes_per_second = mib(1025));
         check("tracing.sample_ratio", |c| c.tracing.sample_ratio = 1.5);
         check("tracing.sample_ratio", |c| c.tracing.sample_ratio = f64::NAN);
         check("tracing.endpoint", |c| c.tracing.endpoint = "collector:4318".into());

@@ -103,6 +103,8 @@ pub struct OfflineConfig {
     pub compact_segments: usize,
     pub segment_rows: usize,
     pub vacuum_after: Duration,
+    /// 0 = not at all.
+    pub scrub_bytes_per_second: Size,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -25,6 +25,9 @@ pub struct Ready {
     pub ready: bool,
     /// Why not: starting, draining, a store that refuses writes, an invariant that does not hold.
     pub reasons: Vec<String>,
+    /// What wants a person although the node serves: corrupt files, of which only the tables named are affected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses(
@@ -39,7 +42,8 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     }
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready, reasons })).into_response()
+    let warnings = app.scrub.report().corrupt.into_iter().map(|corrupt| corrupt.reason).collect();
+    (status, Json(Ready { ready, reasons, warnings })).into_response()
 }
 
 /// Prometheus text.

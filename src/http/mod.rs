@@ -4,6 +4,7 @@
 //! limits, deadlines, caught panics, metrics, problems); `body` reads bodies; `problem` is the only place where error codes
 //! become statuses. `router` lists the routes, one file each for their handlers.
 
+mod admin;
 mod answer_arrow;
 mod answer_json;
 mod body;

@@ -9,10 +9,12 @@ use tokio::sync::Semaphore;
 
 use crate::{
     actor::Link,
+    backup::Backups,
     clock::Clock,
     config::Config,
     ingest::Ingest,
     metrics::MetricsHandle,
+    offline::ScrubLog,
     registry::{CatalogHandle, actor::RegistryActor},
     serve::Reads,
     shard::{Quarantine, Shards},
@@ -28,6 +30,8 @@ pub struct App {
     pub ingest: Ingest,
     pub reads: Arc<Reads>,
     pub quarantine: Quarantine,
+    pub backups: Arc<Backups>,
+    pub scrub: Arc<ScrubLog>,
     pub readiness: Readiness,
     pub metrics: MetricsHandle,
     pub started: Instant,

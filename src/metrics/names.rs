@@ -95,6 +95,11 @@ declare! {
     /// Connections turned away because `server.max_connections` were open.
     HTTP_REFUSED_CONNECTIONS = Counter "larder_http_refused_connections_total" Count [];
 
+    /// Backups taken, by result: done or failed.
+    BACKUPS = Counter "larder_backups_total" Count [result];
+    /// Files whose content is not what was written. Anything but 0 wants a person: see `/v1/admin/scrub`.
+    CORRUPT_FILES = Gauge "larder_corrupt_files" Count [table];
+
     /// Restarts of actors after a panic.
     ACTOR_RESTARTS = Counter "larder_actor_restarts_total" Count [actor];
     /// Durability invariants found broken. Anything but 0 wants a person.

@@ -92,6 +92,15 @@ pub fn record_training(rows: usize, took: Duration) {
     histogram!(TRAINING_SECONDS).record(took);
 }
 
+pub fn record_backup(done: bool) {
+    counter!(BACKUPS, "result" => if done { "done" } else { "failed" }).increment(1);
+}
+
+/// Also with 0, so that the metric is there to be watched.
+pub fn record_corrupt_files(table: &str, files: usize) {
+    gauge!(CORRUPT_FILES, "table" => table.to_owned()).set(files as f64);
+}
+
 pub fn record_restart(actor: &str) {
     counter!(ACTOR_RESTARTS, "actor" => actor.to_owned()).increment(1);
 }

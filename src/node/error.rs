@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use crate::{offline::OfflineError, registry::RegistryError, shard::ShardError};
+use crate::{backup::BackupError, offline::OfflineError, registry::RegistryError, shard::ShardError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -18,6 +18,8 @@ pub enum NodeError {
     Offline(#[from] OfflineError),
     #[error(transparent)]
     Metrics(#[from] crate::metrics::MetricsError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     #[error("the registry: {0}")]
     Registry(#[from] RegistryError),
     #[error("{0}")]

@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::{
     actor::{DeathWatch, Died, Link},
+    backup::{Backups, Origin, check_restored},
     clock::Clock,
     config::{Config, DurabilityMode},
     http::{self, App, Readiness},
@@ -21,7 +22,7 @@ use crate::{
         supervisor::{NodeSupervisor, Start, Watch},
         ticks,
     },
-    offline::{OfflineOptions, OfflineStore, actor::SegmentWriterActor},
+    offline::{OfflineOptions, OfflineStore, Scrubber, actor::SegmentWriterActor},
     registry::{CatalogHandle, Registry, actor::RegistryActor},
     serve::{Plans, ReadLimits, Reads},
     shard::{
@@ -59,13 +60,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let address = listener.local_addr().map_err(NodeError::Runtime)?;
 
     let data = config.data.dir.clone();
+    check_restored(&data)?;
     create_dir(&data.join(ONLINE))?;
     create_dir(&data.join(OFFLINE))?;
-    let options = StoreOptions {
-        memtable: config.online.memtable_bytes.bytes(),
-        block_cache: config.online.block_cache_bytes.bytes(),
-        max_journal: config.online.max_journal_bytes.bytes(),
-    };
+    let options = StoreOptions::from(&config.online);
     let (store, shard_count) = Store::open(&data.join(ONLINE), options, usize::from(config.online.shards))?;
     let catalog = CatalogHandle::default();
     let registry =
@@ -132,6 +130,15 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let warm = shards.clone();
     let reader = ShardReader::new(store.clone(), cache, Arc::new(move |table, key| warm.warm(table, key)));
     let tail: Arc<Outbox> = Arc::clone(&outbox);
+    let scrub = Arc::clone(offline.scrub_log());
+    let backups = Backups::new(Origin {
+        store: store.clone(),
+        offline: Arc::clone(&offline),
+        catalog: catalog.clone(),
+        shards: shards.clone(),
+        clock: clock.clone(),
+        data: data.clone(),
+    });
     let app = Arc::new(App {
         ingest: Ingest {
             catalog: catalog.clone(),
@@ -156,6 +163,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             plans: Plans::default(),
         }),
         quarantine: Quarantine::new(store),
+        backups: Arc::new(backups),
+        scrub,
         config: Arc::clone(&config),
         clock,
         catalog,
@@ -169,7 +178,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     });
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
-    let ticks = ticks::start(&shards, &writer);
+    let ticks = ticks::start(&shards, &writer, config.offline.scrub_bytes_per_second.bytes());
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");
     Ok(Node { address, app, writer, arbiters, http, stop_http, ticks })
@@ -272,6 +281,7 @@ fn start_writer(
             clock: clock.clone(),
             chunk_rows: config.offline.seal_rows,
             vacuum_after: config.offline.vacuum_after.std(),
+            scrubber: Scrubber::new(Arc::clone(&store)),
             watch: death_watch(NAME, &boss),
         };
         again.set(SegmentWriterActor::start_in_arbiter(&handle, move |_| actor));

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     actor::Link,
-    offline::actor::{Maintain, SegmentWriterActor},
+    offline::actor::{Maintain, Scrub, SegmentWriterActor},
     shard::{Shards, actor::Tick},
 };
 
@@ -20,7 +20,11 @@ use crate::{
 const SHARD_TICK: Duration = Duration::from_millis(25);
 const MAINTAIN: Duration = Duration::from_secs(60);
 
-pub fn start(shards: &Shards, writer: &Link<SegmentWriterActor>) -> Vec<JoinHandle<()>> {
+/// The scrub reads its bytes of a second at once, so this is short.
+const SCRUB: Duration = Duration::from_secs(1);
+
+/// `scrub_bytes`: what the scrub may read a second; 0 = it does not run.
+pub fn start(shards: &Shards, writer: &Link<SegmentWriterActor>, scrub_bytes: u64) -> Vec<JoinHandle<()>> {
     let shards = shards.clone();
     let shard_ticks = tokio::spawn(async move {
         let queued: Vec<Arc<AtomicBool>> = (0..shards.count()).map(|_| Arc::default()).collect();
@@ -36,6 +40,23 @@ pub fn start(shards: &Shards, writer: &Link<SegmentWriterActor>) -> Vec<JoinHand
             }
         }
     });
+    let scrubbed = writer.clone();
+    let scrub = tokio::spawn(async move {
+        let queued: Arc<AtomicBool> = Arc::default();
+        let mut interval = tokio::time::interval(SCRUB);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        if scrub_bytes == 0 {
+            return;
+        }
+        loop {
+            interval.tick().await;
+            // A writer that is busy sealing has its portion later, not twice.
+            let scrub = || Scrub { bytes: scrub_bytes, queued: Arc::clone(&queued) };
+            if !queued.swap(true, Ordering::AcqRel) && !scrubbed.send(scrub()) {
+                queued.store(false, Ordering::Release);
+            }
+        }
+    });
     let writer = writer.clone();
     let maintenance = tokio::spawn(async move {
         let mut interval = tokio::time::interval(MAINTAIN);
@@ -45,5 +66,5 @@ pub fn start(shards: &Shards, writer: &Link<SegmentWriterActor>) -> Vec<JoinHand
             writer.send(Maintain);
         }
     });
-    vec![shard_ticks, maintenance]
+    vec![shard_ticks, scrub, maintenance]
 }

@@ -1,11 +1,18 @@
 //! Owns:      the writing side of every offline table: segments and Delta commits.
-//! Receives:  `Seal`, `Compact`, `Maintain`, `Drain`.
+//! Receives:  `Seal`, `Compact`, `Maintain`, `Scrub`, `Drain`.
 //! Sends:     `Sealed` back to the shard that asked.
 //! When full: a shard has at most one seal per table under way; more rows wait in the outbox.
 //! When it dies: the supervisor starts another; what was not committed is still in the outbox.
 //! At drain:  FIFO behind every accepted seal; syncs nothing, each commit already is on disk.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use arrow::array::{AsArray, RecordBatch};
@@ -16,7 +23,7 @@ use crate::{
     clock::Clock,
     metrics,
     model::{SEQ, TableId, TableSchema, Timestamp},
-    offline::{OfflineError, OfflineStore, Table, Unsealed},
+    offline::{OfflineError, OfflineStore, Scrubber, Table, Unsealed},
     registry::CatalogHandle,
 };
 
@@ -29,6 +36,7 @@ pub struct SegmentWriterActor {
     pub chunk_rows: usize,
     /// Files that no snapshot names are kept this long for other readers of the table.
     pub vacuum_after: Duration,
+    pub scrubber: Scrubber,
     pub watch: DeathWatch,
 }
 
@@ -84,6 +92,14 @@ pub struct Compact {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Maintain;
+
+/// Read on in what is stored, for so many bytes. The flag is cleared when it is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Scrub {
+    pub bytes: u64,
+    pub queued: Arc<AtomicBool>,
+}
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -152,6 +168,15 @@ impl Handler<Maintain> for SegmentWriterActor {
                 tracing::error!(table = %schema.name, %error, "cannot maintain");
             }
         }
+    }
+}
+
+impl Handler<Scrub> for SegmentWriterActor {
+    type Result = ();
+
+    fn handle(&mut self, scrub: Scrub, _: &mut Self::Context) {
+        self.scrubber.step(scrub.bytes, self.clock.now());
+        scrub.queued.store(false, Ordering::Release);
     }
 }
 

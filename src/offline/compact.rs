@@ -72,7 +72,11 @@ impl Table {
         if inputs.is_empty() {
             return Ok(CompactOutcome::default());
         }
-        let readers = inputs.iter().map(|segment| Footer::read(segment)?.rows(&before.schema, None, STEP));
+        // Whatever was read before: a changed byte must not get a new checksum.
+        let readers = inputs.iter().map(|segment| {
+            segment.verify()?;
+            Footer::read(segment)?.rows(&before.schema, None, STEP)
+        });
         let readers = readers.collect::<Result<Vec<_>, _>>()?;
         let mut merge = Merge::new(&self.layout, readers, maintenance.expired_before)?;
         let mut out = self.segment_writer(&before.schema, before.delta_version + 1);

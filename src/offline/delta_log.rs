@@ -23,7 +23,7 @@ use crate::{
 pub(super) const APP_ID: &str = "larder";
 /// The tag of an add action that holds the file's CRC-32C, eight hexadecimal digits.
 pub(super) const CRC_TAG: &str = "larder.crc32c";
-const LOG_DIR: &str = "_delta_log";
+pub(super) const LOG_DIR: &str = "_delta_log";
 
 pub(super) fn log_dir(table_dir: &Path) -> std::path::PathBuf {
     table_dir.join(LOG_DIR)

@@ -32,8 +32,26 @@ pub(super) fn checkpoint_path(dir: &Path, version: u64) -> PathBuf {
     log_dir(dir).join(format!("{version:020}{CHECKPOINT}"))
 }
 
+/// The name of the file with a checkpoint's checksum.
+pub(super) fn crc_name(version: u64) -> String {
+    format!("_{version:020}{CHECKPOINT}.crc32c")
+}
+
 fn crc_path(dir: &Path, version: u64) -> PathBuf {
-    log_dir(dir).join(format!("_{version:020}{CHECKPOINT}.crc32c"))
+    log_dir(dir).join(crc_name(version))
+}
+
+/// Which version a file of the log belongs to.
+pub(super) struct LogVersion {
+    pub number: u64,
+    pub is_checkpoint: bool,
+}
+
+/// `None` for a file that is neither commit nor checkpoint.
+pub(super) fn log_version(name: &str) -> Option<LogVersion> {
+    let checkpoint = name.strip_suffix(CHECKPOINT);
+    let number = checkpoint.or(name.strip_suffix(COMMIT))?.parse().ok()?;
+    Some(LogVersion { number, is_checkpoint: checkpoint.is_some() })
 }
 
 /// To be called before the checkpoint gets its name, so that there is never one without.
@@ -49,19 +67,26 @@ pub(super) fn write_checkpoint_crc(dir: &Path, version: u64, crc: u32) -> Result
 pub(super) fn check(dir: &Path) -> Result<(), OfflineError> {
     let log = log_dir(dir);
     let names = names(&log)?;
-    let version = |name: &str, end: &str| name.strip_suffix(end).and_then(|v| v.parse::<u64>().ok());
-    let checkpoint = names.iter().filter_map(|name| version(name, CHECKPOINT)).max();
+    let versions = || names.iter().filter_map(|name| Some((log_version(name)?, name)));
+    let checkpoint = versions().filter(|(v, _)| v.is_checkpoint).map(|(v, _)| v.number).max();
     if let Some(version) = checkpoint {
         check_checkpoint(dir, version)?;
     }
-    for name in &names {
-        if version(name, COMMIT)
-            .is_some_and(|version| checkpoint.is_none_or(|checkpoint| version > checkpoint))
-        {
+    for (version, name) in versions() {
+        if !version.is_checkpoint && checkpoint.is_none_or(|checkpoint| version.number > checkpoint) {
             check_commit(&log.join(name))?;
         }
     }
     Ok(())
+}
+
+/// Checks one file of the log.
+pub(super) fn check_file(dir: &Path, name: &str) -> Result<(), OfflineError> {
+    match log_version(name) {
+        Some(LogVersion { number, is_checkpoint: true }) => check_checkpoint(dir, number),
+        Some(_) => check_commit(&log_dir(dir).join(name)),
+        None => Ok(()),
+    }
 }
 
 fn check_checkpoint(dir: &Path, version: u64) -> Result<(), OfflineError> {

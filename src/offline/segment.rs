@@ -2,9 +2,9 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read},
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crate::offline::{OfflineError, stats::Bounds};
@@ -23,8 +23,8 @@ pub struct Segment {
     pub seq: Option<(u64, u64)>,
     /// Of the whole file; none when another writer wrote it.
     pub(super) crc32c: Option<u32>,
-    /// Whether this process has seen the whole file agree with `bytes` and `crc32c`.
-    verified: OnceLock<()>,
+    /// Whether the whole file agreed with `bytes` and `crc32c` when this process last looked.
+    verified: AtomicBool,
 }
 
 impl Segment {
@@ -37,57 +37,81 @@ impl Segment {
             event_time: bounds.event_time,
             seq: bounds.seq,
             crc32c,
-            verified: OnceLock::new(),
+            verified: AtomicBool::new(false),
         }
     }
 
     /// Opens the file. The first time in a process all of it is read and checked, so that a changed byte is an error
     /// and never a wrong number.
     pub(super) fn open(&self) -> Result<File, OfflineError> {
-        let mut file = File::open(&self.path).map_err(|error| self.unreadable(&error))?;
-        if self.verified.get().is_none() {
-            self.check(&mut file)?;
-            let _ = self.verified.set(());
+        if !self.verified.load(Ordering::Acquire) {
+            self.verify()?;
         }
-        Ok(file)
+        File::open(&self.path).map_err(|error| self.unreadable(&error))
     }
 
-    /// Reads the whole file again and compares it with what the log says of it.
+    /// Reads the whole file again and compares it with what the log says of it. A file that is wrong is read by nobody
+    /// until it is found right again.
     pub fn verify(&self) -> Result<(), OfflineError> {
-        let mut file = File::open(&self.path).map_err(|error| self.unreadable(&error))?;
-        self.check(&mut file)
+        let mut check = self.begin_check()?;
+        while check.step(self, 1 << 18)?.is_some() {}
+        Ok(())
     }
 
-    fn check(&self, file: &mut File) -> Result<(), OfflineError> {
-        let length = file.metadata().map_err(|error| self.unreadable(&error))?.len();
+    /// The same in portions.
+    pub(super) fn begin_check(&self) -> Result<SegmentCheck, OfflineError> {
+        let file = File::open(&self.path).map_err(|error| self.distrust(self.unreadable(&error)))?;
+        let length = file.metadata().map_err(|error| self.distrust(self.unreadable(&error)))?.len();
         if length != self.bytes {
             let reason = format!("it is {length} bytes long, the Delta log says {}", self.bytes);
-            return Err(OfflineError::corrupt(&self.path, reason));
+            return Err(self.distrust(OfflineError::corrupt(&self.path, reason)));
         }
-        let Some(expected) = self.crc32c else { return Ok(()) };
-        let mut crc = 0;
-        let mut block = vec![0; 1 << 18];
-        loop {
-            match file.read(&mut block) {
-                Ok(0) => break,
-                Ok(n) => crc = crc32c::crc32c_append(crc, &block[..n]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.unreadable(&error)),
-            }
-        }
-        file.rewind().map_err(|error| self.unreadable(&error))?;
-        if crc != expected {
-            let reason =
-                format!("its content has changed (checksum {crc:08x}, the Delta log says {expected:08x})");
-            return Err(OfflineError::corrupt(&self.path, reason));
-        }
-        Ok(())
+        Ok(SegmentCheck { file, crc: 0 })
+    }
+
+    fn distrust(&self, error: OfflineError) -> OfflineError {
+        self.verified.store(false, Ordering::Release);
+        error
     }
 
     fn unreadable(&self, error: &io::Error) -> OfflineError {
         match error.kind() {
             io::ErrorKind::NotFound => OfflineError::corrupt(&self.path, "the file is missing"),
             _ => OfflineError::corrupt(&self.path, error),
+        }
+    }
+}
+
+/// A check of a whole segment under way.
+pub(super) struct SegmentCheck {
+    file: File,
+    crc: u32,
+}
+
+impl SegmentCheck {
+    /// Reads on, up to `most` bytes; returns how many it were, and `None` when the file has been found right.
+    pub fn step(&mut self, segment: &Segment, most: usize) -> Result<Option<usize>, OfflineError> {
+        let mut block = vec![0; most];
+        match self.file.read(&mut block) {
+            Ok(0) => match segment.crc32c {
+                Some(expected) if expected != self.crc => {
+                    let reason = format!(
+                        "its content has changed (checksum {:08x}, the Delta log says {expected:08x})",
+                        self.crc
+                    );
+                    Err(segment.distrust(OfflineError::corrupt(&segment.path, reason)))
+                }
+                _ => {
+                    segment.verified.store(true, Ordering::Release);
+                    Ok(None)
+                }
+            },
+            Ok(n) => {
+                self.crc = crc32c::crc32c_append(self.crc, &block[..n]);
+                Ok(Some(n))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
+            Err(error) => Err(segment.distrust(segment.unreadable(&error))),
         }
     }
 }

@@ -11,7 +11,7 @@ use fs_err as fs;
 use crate::{
     model::TableSchema,
     offline::{
-        OfflineError, OfflineOptions,
+        OfflineError, OfflineOptions, ScrubLog,
         compact::Maintenance,
         delta_log::{self, CommitError, Identity, log_dir},
         delta_read::LogReader,
@@ -27,6 +27,7 @@ pub struct OfflineStore {
     options: Arc<OfflineOptions>,
     log: Arc<LogReader>,
     open: Mutex<HashMap<String, Arc<Table>>>,
+    scrub_log: Arc<ScrubLog>,
 }
 
 impl OfflineStore {
@@ -41,6 +42,7 @@ impl OfflineStore {
             options: Arc::new(options),
             log: Arc::new(log),
             open: Mutex::new(HashMap::new()),
+            scrub_log: Arc::default(),
         }))
     }
 
@@ -66,5 +68,15 @@ impl OfflineStore {
         let table = Arc::new(Table::new(schema, &dir, &self.options, &self.log, loaded, maintenance)?);
         open.insert(schema.name.clone(), Arc::clone(&table));
         Ok(table)
+    }
+
+    /// What the scrub has found in these tables.
+    pub fn scrub_log(&self) -> &Arc<ScrubLog> {
+        &self.scrub_log
+    }
+
+    /// The tables that were asked for so far: all that are defined, from a node's start on.
+    pub fn opened(&self) -> Vec<Arc<Table>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }

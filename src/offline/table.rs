@@ -181,6 +181,7 @@ impl Table {
         let mut staged = Staged::default();
         if evolved.widened {
             for segment in &current.segments {
+                segment.verify()?;
                 let mut out = self.segment_writer(&evolved.schema, version);
                 for batch in Footer::read(segment)?.rows(&evolved.schema, None, STEP)? {
                     out.write(&batch?)?;

@@ -1,5 +1,5 @@
 //! Owns:      its tables' rows, outbox and answers in the online store, and what the cache holds of them.
-//! Receives:  `Apply`, `Warm`, `Sealed`, `Tick`, `Drain`; `CommitGroup` from itself.
+//! Receives:  `Apply`, `Warm`, `Sealed`, `Tick`, `Hold`, `Drain`; `CommitGroup` from itself.
 //! Sends:     `offline::Seal` to the segment writer.
 //! When full: callers hold byte permits; without one they get 429 before a message is sent.
 //! When it dies: in-flight writes answer 503, reads go on, the supervisor starts another over the same store.
@@ -7,9 +7,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, Sender},
     },
     time::{Duration, Instant},
 };
@@ -106,6 +108,14 @@ impl Drop for Tick {
     }
 }
 
+/// A shard that gets it commits what it has accepted, says so, and then waits until the other end is dropped.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Hold {
+    pub held: Sender<()>,
+    pub release: Receiver<Infallible>,
+}
+
 /// Everything accepted before this is stored when it is answered.
 #[derive(Message)]
 #[rtype(result = "Result<(), ShardError>")]
@@ -183,6 +193,18 @@ impl Handler<Tick> for ShardActor {
         self.sync_when_due();
         self.forget_when_due();
         self.seal_what_is_due(ctx);
+    }
+}
+
+impl Handler<Hold> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, hold: Hold, _: &mut Self::Context) {
+        self.commit();
+        // Where nobody waits any more there is nothing to stand still for.
+        if hold.held.send(()).is_ok() {
+            let _ = hold.release.recv();
+        }
     }
 }
 

@@ -11,6 +11,10 @@ pub enum ShardError {
          retry with the same Idempotency-Key"
     )]
     Stopped,
+    #[error("shard {0} is restarting; try again in a moment")]
+    Restarting(usize),
+    #[error("the shards did not come to a stop within {0} s; try again when fewer writes are queued")]
+    Busy(u64),
     #[error("the node is shutting down and takes no more writes")]
     Draining,
     #[error(
@@ -38,6 +42,8 @@ impl Coded for ShardError {
         match self {
             ShardError::Overloaded(_) => Code::Overloaded,
             ShardError::Stopped
+            | ShardError::Restarting(_)
+            | ShardError::Busy(_)
             | ShardError::Draining
             | ShardError::Poisoned(_)
             | ShardError::ReadOnly(_) => Code::Unavailable,

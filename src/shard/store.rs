@@ -16,6 +16,7 @@ use std::{path::Path, sync::Arc};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
 use crate::{
+    config::OnlineConfig,
     model::TableId,
     shard::{
         ShardError,
@@ -31,6 +32,16 @@ pub struct StoreOptions {
     pub memtable: u64,
     pub block_cache: u64,
     pub max_journal: u64,
+}
+
+impl From<&OnlineConfig> for StoreOptions {
+    fn from(config: &OnlineConfig) -> StoreOptions {
+        StoreOptions {
+            memtable: config.memtable_bytes.bytes(),
+            block_cache: config.block_cache_bytes.bytes(),
+            max_journal: config.max_journal_bytes.bytes(),
+        }
+    }
 }
 
 /// The open database. Cheap to clone.
@@ -107,6 +118,20 @@ impl Store {
         }
         let shards = store.fact("shards", u32::try_from(shards).unwrap_or(1))?;
         Ok((store, shards as usize))
+    }
+
+    /// All keyspaces by name; tables come before what refers to them.
+    pub(super) fn keyspaces(&self) -> [(&'static str, &Keyspace); 8] {
+        [
+            ("meta", &self.meta),
+            ("registry", &self.registry),
+            ("tables", &self.tables),
+            ("rows", &self.rows),
+            ("outbox", &self.outbox),
+            ("batches", &self.batches),
+            ("event_ids", &self.event_ids),
+            ("quarantine", &self.quarantine),
+        ]
     }
 
     /// A number that is fixed at the directory's creation.

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 9] = [
     &["monitor"],
     &["offline"],
     &["shard"],
-    &["ingest", "serve"],
+    &["backup", "ingest", "serve"],
     &["http"],
     &["node"],
     &["cli", "main"],

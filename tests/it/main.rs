@@ -1,6 +1,7 @@
 //! Everything that needs a running node, and the rules of the house.
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod bad_input;
 mod crash;
 mod damage;
@@ -13,5 +14,6 @@ mod layers;
 mod online;
 mod operations;
 mod registry;
+mod scrub;
 mod support;
 mod writes;

@@ -70,6 +70,9 @@ fn openapi_describes_every_route() {
         ("/v1/quarantine/retry", "post"),
         ("/v1/online-features", "post"),
         ("/v1/training-sets", "post"),
+        ("/v1/admin/backup", "post"),
+        ("/v1/admin/backup/{id}", "get"),
+        ("/v1/admin/scrub", "get"),
     ] {
         assert!(api["paths"][path][method].is_object(), "{method} {path} is not described");
     }

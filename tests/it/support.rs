@@ -40,9 +40,14 @@ impl TestNode {
 
     /// With settings over the defaults, as `("section.key", "value")`.
     pub fn with(now: &str, settings: &[(&str, &str)]) -> TestNode {
+        TestNode::on(TempDir::new().unwrap(), now, settings)
+    }
+
+    /// On a data directory that may hold something.
+    pub fn on(dir: TempDir, now: &str, settings: &[(&str, &str)]) -> TestNode {
         let mut node = TestNode {
             running: None,
-            dir: TempDir::new().unwrap(),
+            dir,
             clock: Clock::manual(Timestamp::parse(now).unwrap()),
             settings: settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             http: Client::builder().timeout(Duration::from_secs(300)).build().unwrap(),
