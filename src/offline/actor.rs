@@ -12,9 +12,9 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use crate::{
-    actor::DeathWatch,
+    actor::{DeathWatch, Panic},
     clock::Clock,
-    metrics,
+    failpoint, metrics,
     model::{SEQ, TableId, TableSchema, Timestamp},
     offline::{OfflineError, OfflineStore, Table, Unsealed},
     registry::CatalogHandle,
@@ -139,6 +139,14 @@ impl Handler<Drain> for SegmentWriterActor {
     }
 }
 
+impl Handler<Panic> for SegmentWriterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("asked to");
+    }
+}
+
 impl SegmentWriterActor {
     /// Moves rows from the outbox into segments until there are none; returns the number of sealed rows.
     fn seal(&self, schema: &TableSchema) -> Result<u64, OfflineError> {
@@ -148,6 +156,7 @@ impl SegmentWriterActor {
             let from = table.sealed_seq();
             let Some(batch) = self.unsealed.read(schema.table, from, self.chunk_rows)? else { break };
             let Some(up_to) = end_seq(&batch) else { break };
+            failpoint::reach("seal.start");
             table.append(schema, vec![batch], up_to)?;
             if up_to <= from {
                 break;

@@ -8,6 +8,7 @@ use std::{
 use fs_err as fs;
 
 use crate::{
+    failpoint,
     model::Timestamp,
     offline::{
         OfflineError, OfflineOptions, delta_log,
@@ -72,6 +73,7 @@ impl Table {
         if inputs.is_empty() {
             return Ok(CompactOutcome::default());
         }
+        failpoint::reach("compact.before");
         let readers = inputs.iter().map(|segment| Footer::read(segment)?.rows(&before.schema, None, STEP));
         let readers = readers.collect::<Result<Vec<_>, _>>()?;
         let mut merge = Merge::new(&self.layout, readers, maintenance.expired_before)?;
@@ -87,6 +89,7 @@ impl Table {
             dropped: merge.dropped,
         };
         self.replace("OPTIMIZE", &inputs, staged, outcome.dropped > 0)?;
+        failpoint::reach("compact.after");
         maintenance.retire(inputs);
         Ok(outcome)
     }

@@ -50,6 +50,13 @@ impl Coded for ShardError {
     }
 }
 
+impl ShardError {
+    /// After any error of a write or a sync fjall takes no more writes: what the journal holds is not known.
+    pub(super) fn write_failed(error: fjall::Error) -> ShardError {
+        ShardError::Poisoned(error.to_string())
+    }
+}
+
 impl From<fjall::Error> for ShardError {
     fn from(error: fjall::Error) -> Self {
         match error {

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::{
     clock::Clock,
-    metrics,
+    failpoint, metrics,
     model::{TableId, Timestamp},
     shard::{
         Applied, CommittedTables, ShardError, StoredAnswer, TableState, Write,
@@ -102,10 +102,12 @@ impl Shard {
             group.batch.insert(&self.store.tables, table.0.to_be_bytes(), bytes);
         }
         let committing = Instant::now();
+        failpoint::reach("commit.before");
         if let Err(error) = group.batch.commit() {
-            let error = ShardError::from(error);
+            let error = ShardError::write_failed(error);
             return std::iter::repeat_n(Err(error), writes.len()).collect();
         }
+        failpoint::reach("commit.after");
         // From here on the group is stored: nothing below can fail.
         if durability.is_some() {
             metrics::record_fsync(committing.elapsed());
@@ -335,7 +337,9 @@ impl Shard {
         for guard in self.store.outbox.range(numbered_key(table, 0)..numbered_key(table, up_to)) {
             batch.remove(&self.store.outbox, guard.key()?);
         }
-        batch.commit()?;
+        failpoint::reach("truncate.before");
+        batch.commit().map_err(ShardError::write_failed)?;
+        failpoint::reach("truncate.after");
         self.committed.of(table).seal(up_to, self.clock.now());
         Ok(())
     }
@@ -351,14 +355,14 @@ impl Shard {
             }
         }
         let forgotten = batch.len();
-        batch.commit()?;
+        batch.commit().map_err(ShardError::write_failed)?;
         Ok(forgotten)
     }
 
     /// Syncs the journal: the interval mode's promise.
     pub fn sync(&self) -> Result<(), ShardError> {
         let started = Instant::now();
-        self.store.db.persist(PersistMode::SyncData)?;
+        self.store.db.persist(PersistMode::SyncData).map_err(ShardError::write_failed)?;
         metrics::record_fsync(started.elapsed());
         Ok(())
     }

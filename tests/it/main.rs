@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
-mod crash;
 mod delta_readers;
 mod flights;
 mod formats;
