@@ -112,7 +112,7 @@ macro_rules! objects {
         }
 
         #[utoipa::path(get, path = $item, tag = "registry", params(("name" = String, Path), VersionQuery),
-                    responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
+                            responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
         pub async fn $one(
             State(app): State<Arc<App>>,
             Path(name): Path<String>,

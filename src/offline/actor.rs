@@ -148,19 +148,17 @@ impl Handler<Panic> for SegmentWriterActor {
 }
 
 impl SegmentWriterActor {
-    /// Moves rows from the outbox into segments until there are none; returns the number of sealed rows.
+    /// Moves one portion of rows from the outbox into segments; returns the number of sealed rows. Only one: a table
+    /// that is written to all the time is never done, and its outbox is truncated only after this.
     fn seal(&self, schema: &TableSchema) -> Result<u64, OfflineError> {
         let started = std::time::Instant::now();
         let table: Arc<Table> = self.store.table(schema)?;
-        loop {
-            let from = table.sealed_seq();
-            let Some(batch) = self.unsealed.read(schema.table, from, self.chunk_rows)? else { break };
-            let Some(up_to) = end_seq(&batch) else { break };
+        let from = table.sealed_seq();
+        if let Some(batch) = self.unsealed.read(schema.table, from, self.chunk_rows)?
+            && let Some(up_to) = end_seq(&batch)
+        {
             failpoint::reach("seal.start");
             table.append(schema, vec![batch], up_to)?;
-            if up_to <= from {
-                break;
-            }
         }
         let snapshot = table.snapshot();
         metrics::record_seal(&schema.name, started.elapsed(), snapshot.segments.len(), snapshot.sealed_seq);

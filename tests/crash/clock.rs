@@ -54,13 +54,19 @@ fn a_clock_that_jumps_breaks_no_order() {
         let accepted = column("_accepted_at");
         for i in 0..part.num_rows() {
             let number = |c: &arrow::array::ArrayRef| c.as_primitive::<Int64Type>().value(i);
-            rows.push((number(&seq), accepted.as_primitive::<TimestampMicrosecondType>().value(i), number(&value)));
+            rows.push((
+                number(&seq),
+                accepted.as_primitive::<TimestampMicrosecondType>().value(i),
+                number(&value),
+            ));
         }
     }
     rows.sort_unstable();
     let backward = rows.windows(2).filter(|pair| pair[1].1 < pair[0].1).count();
     let in_order = rows.iter().map(|row| row.2).eq(1..=written);
-    println!("clock: rows={written} in_order={in_order} negative_ages={negative} accepted_at_backward={backward}");
+    println!(
+        "clock: rows={written} in_order={in_order} negative_ages={negative} accepted_at_backward={backward}"
+    );
     assert!(in_order, "{rows:?}");
     assert_eq!((negative, backward), (0, 0));
 }

@@ -16,7 +16,8 @@ use crate::{
 fn without_descriptors_it_refuses_and_recovers() {
     let _alone = alone();
     let (dir, oracle) = (TempDir::new().unwrap(), Oracle::default());
-    let mut server = Launch::new(dir.path()).under(&["sh", "-c", "ulimit -n 128; exec \"$0\" \"$@\""]).start();
+    let mut server =
+        Launch::new(dir.path()).under(&["sh", "-c", "ulimit -n 128; exec \"$0\" \"$@\""]).start();
     server.apply(DEFINITIONS);
     let base = server.base.clone();
     let address = base.trim_start_matches("http://").to_owned();
@@ -45,6 +46,10 @@ fn without_descriptors_it_refuses_and_recovers() {
     oracle.check(&server);
     server.kill();
     oracle.scan(dir.path());
-    println!("descriptors: alive=yes recovered=yes answers={short:?} acked={} {}", oracle.acked(), oracle.faults.lock().unwrap());
+    println!(
+        "descriptors: alive=yes recovered=yes answers={short:?} acked={} {}",
+        oracle.acked(),
+        oracle.faults.lock().unwrap()
+    );
     oracle.assert_faultless();
 }

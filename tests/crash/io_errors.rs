@@ -46,7 +46,8 @@ fn io_errors_make_no_false_acknowledgement() {
             let when = format!("{}{}", 1 + dice.roll(most), if lasting { "+" } else { "" });
             let inject = format!("inject={calls}:error={error}:when={when}");
             let trace = format!("trace={calls}");
-            let mut strace = vec!["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+            let mut strace =
+                vec!["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
             let journals = if calls.starts_with("write") { journals(dir.path()) } else { Vec::new() };
             for journal in &journals {
                 strace.extend(["-P", journal]);

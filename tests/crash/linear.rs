@@ -93,7 +93,8 @@ fn write(shared: &Shared) {
     let client = agent();
     while !shared.done.load(Ordering::SeqCst) {
         let version = shared.next.fetch_add(1, Ordering::SeqCst) + 1;
-        let row = json!({ "key": 1, "event_time": 1_700_000_000_000_000 + version, "value": version, "batch": 0 });
+        let row =
+            json!({ "key": 1, "event_time": 1_700_000_000_000_000 + version, "value": version, "batch": 0 });
         let url = format!("{}/v1/feature-views/state/rows", shared.base.lock().unwrap());
         let response = client.post(url).json(&json!({ "rows": [row] })).send();
         if response.is_ok_and(|response| response.status() == 200) {

@@ -16,6 +16,7 @@ mod load;
 mod model;
 mod oracle;
 mod replay;
+mod sealing;
 mod server;
 mod supervision;
 #[path = "../it/support.rs"]

@@ -132,7 +132,8 @@ impl Oracle {
             }
             let rows = rows_of(batch);
             let found = versions(&client, &server.base, &rows);
-            let there = found.iter().zip(&rows).filter(|(found, row)| **found == Some((row.value, batch))).count();
+            let there =
+                found.iter().zip(&rows).filter(|(found, row)| **found == Some((row.value, batch))).count();
             match there {
                 0 => {
                     self.fates.lock().unwrap().insert(batch, Fate::Absent);
@@ -240,9 +241,8 @@ impl Oracle {
 
 /// Status, 0 where there was no answer, and whether it was sent at all.
 pub fn send(client: &Client, base: &str, batch: i64) -> (u16, bool) {
-    let row = |row: &Row| {
-        json!({ "key": row.key, "event_time": row.time, "value": row.value, "batch": batch })
-    };
+    let row =
+        |row: &Row| json!({ "key": row.key, "event_time": row.time, "value": row.value, "batch": batch });
     let rows: Vec<Json> = rows_of(batch).iter().map(row).collect();
     let response = client
         .post(format!("{base}/v1/feature-views/state/rows"))

@@ -32,7 +32,7 @@ impl Launch {
         let launch = Launch { dir: dir.to_owned(), env: Vec::new(), under: Vec::new() };
         launch
             .env("LARDER__LOG__FORMAT", "json")
-            .env("LARDER__LOG__LEVEL", "info")
+            .env("LARDER__LOG__LEVEL", "warn,larder=info")
             .env("LARDER__INGEST__MIN_FREE_BYTES", "1MiB")
             // Seal often, so that what happens falls into sealing and compaction too.
             .env("LARDER__OFFLINE__SEAL_AFTER", "100ms")
