@@ -1,4 +1,49 @@
 //! larder: a machine-learning feature store in one binary.
+//!
+//! # What it is
+//!
+//! Registry, online store, offline store and serving, as actors in one process on one machine, configured by files, scraped
+//! by Prometheus. It is not a compute cluster and not a database server: it keeps features, serves the newest and joins the
+//! right ones of the past.
+//!
+//! ```text
+//! writes   http → ingest → shard (fjall + foyer) → outbox → offline (Parquet in a Delta table)
+//! reads    http → serve → ShardReader (online)     http → serve → as-of join (training sets)
+//! facts    registry → everyone (immutable Catalog) everything → metrics
+//! ```
+//!
+//! Three files to open first: `shard/shard.rs` (a group of writes becomes one atomic batch), `offline/join.rs` with
+//! `compute/as_of.rs` (the value at a time), `node/start.rs` (how the parts are put together).
+//!
+//! # Layers: a module imports only from lines below it
+//!
+//! | layer | module | what it alone knows |
+//! |---|---|---|
+//! | 8 | `main.rs`, [`cli`] | exit codes, command line, progress bars |
+//! | 7 | [`node`] | actix System, arbiters, start order, supervision, drain order |
+//! | 6 | [`http`] | axum, wire forms, status codes |
+//! | 5 | [`ingest`] · [`serve`] | decode, validate, route · plans, lookups, training sets |
+//! | 4 | [`shard`] | fjall, foyer, key bytes, row codec |
+//! | 3 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
+//! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
+//! | 0 | [`compute`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`] | kernels, vocabulary |
+//!
+//! Only owners of mutable durable state are actors: one `ShardActor` per shard, the `SegmentWriterActor`, the
+//! `RegistryActor`, and the `NodeSupervisor`. Readers, planners, joiners and validators are plain values.
+//!
+//! # What must never happen
+//!
+//! - A read waits in a mailbox. Shards publish read-only handles.
+//! - Two keys of the online store have to agree for a read to be right: one (view, entity) is one key, one row.
+//! - Anyone but a shard's thread writes rows to fjall or to the cache; the cache is filled after the commit and before the
+//!   acknowledgement.
+//! - A table is written by two shards. A table (a view's or a source's rows) belongs to one shard for ever, so a request is
+//!   one atomic batch.
+//! - `compute` does I/O. Validity (ttl, tombstones, order) is decided anywhere else than in `compute::as_of`.
+//! - A bound rests on an actor's mailbox: memory is bounded by permits that messages carry.
+//! - An actor sets a timer: time comes as a `Tick` message, one at a time.
+//! - The outbox forgets a row before the table's Delta log names it.
+//! - The offline store is read in another order than: tail, then snapshot, then drop of what both have.
 
 pub mod actor;
 pub mod cli;

@@ -13,7 +13,7 @@ use crate::{
     cli::{
         CliError, Client, Server, WantedArgs, definitions, get,
         ingest::{Target, Totals, send_file},
-        progress,
+        operations, progress,
         training_set::TrainingSet,
     },
     clock::Clock,
@@ -70,7 +70,7 @@ impl Demo {
             ("server.listen".to_owned(), listen),
             ("log.level".to_owned(), "warn".to_owned()),
         ];
-        let config = Config::load(None, std::env::vars(), &flags).map_err(CliError::failed)?;
+        let config = Config::load(None, operations::environment(), &flags).map_err(CliError::failed)?;
         let telemetry = telemetry::init(&config.log, &config.tracing).map_err(CliError::failed)?;
         let started = Instant::now();
         let running = node::spawn(config, Clock::system()).map_err(CliError::failed)?;

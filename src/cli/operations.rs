@@ -6,6 +6,12 @@ use clap::Args;
 
 use crate::{cli::CliError, clock::Clock, config::Config, node, telemetry};
 
+/// The environment; variables that are not text cannot be ours.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 #[derive(Args)]
 pub struct ConfigFile {
     /// A configuration file over the embedded defaults.
@@ -27,7 +33,7 @@ pub struct Serve {
 
 impl ConfigFile {
     fn load(&self, flags: &[(String, String)]) -> Result<Config, CliError> {
-        Config::load(self.config.as_deref(), std::env::vars(), flags).map_err(CliError::failed)
+        Config::load(self.config.as_deref(), environment(), flags).map_err(CliError::failed)
     }
 
     pub fn check(self) -> Result<(), CliError> {

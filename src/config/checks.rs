@@ -3,7 +3,7 @@
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, DurabilityMode, Size};
-use crate::model::Duration;
+use crate::model::{Duration, MAX_KEY_STRING};
 
 /// Pairs of a dotted key and what would be right there. Empty for a sound configuration.
 pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
@@ -90,9 +90,9 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         "must be at most limits.body_bytes",
     );
     check(
-        limits.key_bytes <= Size::from_bytes(16 << 10),
+        limits.key_bytes <= Size::from_bytes(MAX_KEY_STRING as u64),
         "limits.key_bytes",
-        "must be at most 16KiB: the store's keys are short",
+        "must be at most 1KiB: the store's keys are short",
     );
     check(
         (Size::from_bytes(1 << 10)..=mib(1)).contains(&limits.header_bytes),

@@ -34,5 +34,5 @@ pub(crate) use rows::unknown_column;
 pub use rows::{FieldSpec, RowBuilder, RowError};
 pub use size::decoded_size;
 pub use suggest::did_you_mean;
-pub use text::shorten;
+pub use text::{nests_within, shorten};
 pub use writer::TableWriter;

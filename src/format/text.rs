@@ -72,7 +72,7 @@ pub(super) fn timestamp_micros(text: &str) -> Result<i64, CellError> {
 }
 
 /// Whether arrays and objects nest at most `limit` deep. Does not recurse: the text may be hostile.
-pub(super) fn nests_within(json: &str, limit: usize) -> bool {
+pub fn nests_within(json: &str, limit: usize) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json.bytes() {
         match byte {

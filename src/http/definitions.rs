@@ -111,8 +111,7 @@ macro_rules! objects {
             Json(catalog.$field.values().map(|object| $describe(&catalog, object)).collect())
         }
 
-        #[utoipa::path(get, path = $item, tag = "registry", params(("name" = String, Path), VersionQuery),
-                            responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
+        #[utoipa::path(get, path = $item, tag = "registry", params(("name" = String, Path), VersionQuery), responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
         pub async fn $one(
             State(app): State<Arc<App>>,
             Path(name): Path<String>,

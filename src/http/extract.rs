@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
+use crate::format::nests_within;
 use crate::http::{
     App, Problem,
     body::{self, BodyLimits},
@@ -24,9 +25,15 @@ impl FromRequest<Arc<App>> for Body {
     }
 }
 
-/// A JSON body of a known shape. Nesting is bounded by the parser (128 levels).
-pub fn parse_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
+/// A JSON body of a known shape, nested at most `max_depth` deep.
+pub fn parse_json<T: DeserializeOwned>(body: &Bytes, max_depth: usize) -> Result<T, Problem> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Problem::bad_request(format!("the body is not UTF-8 (byte {})", error.valid_up_to()))
+    })?;
+    if !nests_within(text, max_depth) {
+        return Err(Problem::bad_request(format!("the body is nested more than {max_depth} deep")));
+    }
+    serde_json::from_str(text).map_err(|error| {
         if body.is_empty() {
             return Problem::bad_request("the body is empty; send a JSON object");
         }

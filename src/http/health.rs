@@ -47,6 +47,7 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     responses((status = 200, description = "Prometheus text exposition", body = String, content_type = "text/plain")))]
 pub async fn prometheus(State(app): State<Arc<App>>) -> Response {
     metrics::record_free_bytes(app.shards.free_bytes());
+    metrics::record_in_flight(app.shards.in_flight());
     let catalog = app.catalog.current();
     metrics::record_registry_version(catalog.version);
     let now = app.clock.now();

@@ -128,7 +128,7 @@ pub async fn delete(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let given: DeleteBody = parse_json(&body)?;
+    let given: DeleteBody = parse_json(&body, app.config.limits.json_depth)?;
     let request = DeleteRequest {
         view,
         entities: given.entities,

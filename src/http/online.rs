@@ -21,7 +21,7 @@ use crate::{
     },
     metrics,
     model::Timestamp,
-    serve::{AsOf, Entities, Plan, ServeError, Wanted},
+    serve::{Answer, AsOf, Entities, Plan, Reads, ServeError, Wanted},
 };
 
 /// What of each value to include beside the value.
@@ -72,19 +72,20 @@ pub async fn online_features(
 ) -> Result<Response, Problem> {
     let started = std::time::Instant::now();
     let format = media::accepted(&headers, &[Format::Json, Format::ArrowStream])?;
-    let request: OnlineRequest = parse_json(&body)?;
+    let request: OnlineRequest = parse_json(&body, app.config.limits.json_depth)?;
     let wanted = Wanted::from_parts(request.feature_service, request.features)?;
     let plan = app.reads.plan(&wanted)?;
     let entities = entities(&plan, request.entities)?;
     let as_of = AsOf { at: request.as_of, known_at: request.known_at };
     let answer = if as_of.is_now() {
-        app.reads.online(&plan, &entities, as_of)?
+        let newest = app.reads.newest(&plan, &entities)?;
+        if newest.ahead.is_empty() {
+            newest.answer
+        } else {
+            history(&app, move |reads| reads.complete(newest, &entities)).await?
+        }
     } else {
-        let reads = Arc::clone(&app.reads);
-        let plan = Arc::clone(&plan);
-        tokio::task::spawn_blocking(move || reads.online(&plan, &entities, as_of))
-            .await
-            .map_err(|_| Problem::internal("the read did not finish"))??
+        history(&app, move |reads| reads.as_of(&plan, &entities, as_of)).await?
     };
     metrics::record_online(wanted.label(), started.elapsed());
     for (view, status, count) in answer.tally() {
@@ -95,6 +96,16 @@ pub async fn online_features(
         _ => answer_json::encode(&answer, &request.include),
     };
     Ok(([(header::CONTENT_TYPE, format.media_type())], bytes).into_response())
+}
+
+/// Runs a read of history on a thread of its own, so that it does not hold up other requests.
+async fn history(
+    app: &App,
+    read: impl FnOnce(&Reads) -> Result<Answer, ServeError> + Send + 'static,
+) -> Result<Answer, Problem> {
+    let reads = Arc::clone(&app.reads);
+    let read = tokio::task::spawn_blocking(move || read(&reads));
+    Ok(read.await.map_err(|_| Problem::internal("the read did not finish"))??)
 }
 
 fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {

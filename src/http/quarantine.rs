@@ -43,7 +43,7 @@ pub async fn list(
         return Err(Problem::not_found(format!("there is no feature view or source `{}`", query.view)));
     };
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let rows = app.quarantine.list(schema.table, limit)?;
+    let rows = app.quarantine.list(schema.table, 0, limit)?;
     Ok(Json(Quarantined { view: query.view, rows: rows.into_iter().map(|(_, row)| row).collect() }))
 }
 
@@ -69,6 +69,9 @@ pub async fn retry(
     State(app): State<Arc<App>>,
     Query(query): Query<RetryQuery>,
 ) -> Result<Json<Retried>, Problem> {
-    let (applied, remaining) = app.ingest.retry(&app.quarantine, &query.view).await?;
-    Ok(Json(Retried { accepted: applied.accepted, late: applied.late, remaining }))
+    let worker = Arc::clone(&app);
+    // Not ended with its client: a batch that is under way keeps the lock on retries.
+    let retry = tokio::spawn(async move { worker.ingest.retry(&worker.quarantine, &query.view).await });
+    let retried = retry.await.map_err(|_| Problem::internal("the retry did not finish"))??;
+    Ok(Json(Retried { accepted: retried.accepted, late: retried.late, remaining: retried.remaining }))
 }

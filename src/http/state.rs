@@ -5,6 +5,8 @@ use std::{
     time::Instant,
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{
     actor::Link,
     clock::Clock,
@@ -30,7 +32,9 @@ pub struct App {
     pub metrics: MetricsHandle,
     pub started: Instant,
     /// Training sets that may be built at the same time; more wait.
-    pub training_slots: tokio::sync::Semaphore,
+    pub training_slots: Arc<Semaphore>,
+    /// Training sets that may be asked for at the same time, built or waiting; more get 429.
+    pub training_queue: Arc<Semaphore>,
 }
 
 /// Why the node should not be sent traffic; empty when it should.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::RecordBatch, compute::concat_batches};
 use axum::{
-    extract::{Query, State},
+    extract::{FromRequest, Query, Request, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
@@ -62,17 +62,25 @@ pub async fn training_sets(
     State(app): State<Arc<App>>,
     Query(query): Query<TrainingQuery>,
     headers: HeaderMap,
-    Body(body): Body,
+    body: Request,
 ) -> Result<Response, Problem> {
+    // Before the body is read: what waits, waits with its client.
+    let place = Arc::clone(&app.training_queue)
+        .try_acquire_owned()
+        .map_err(|_| Problem::overloaded("too many training sets are being built; try again in a moment"))?;
+    let Body(body) = Body::from_request(body, &app).await?;
     let started = std::time::Instant::now();
     let given = media::content_type(&headers)?;
     let wanted_format = media::accepted(&headers, &FORMATS)?;
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
     let features = query.features.map(|list| list.split(',').map(|f| f.trim().to_owned()).collect());
     let wanted = Wanted::from_parts(query.feature_service, features)?;
-    let permit = app.training_slots.acquire().await.map_err(|_| Problem::internal("the node is stopping"))?;
+    let stopping = |_| Problem::unavailable("the node is stopping");
+    let slot = Arc::clone(&app.training_slots).acquire_owned().await.map_err(stopping)?;
     let worker = Arc::clone(&app);
     let (bytes, rows) = tokio::task::spawn_blocking(move || -> Result<(Vec<u8>, usize), Problem> {
+        // Held until the work is done, which goes on when the client is gone.
+        let _held = (place, slot);
         let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)
             .map_err(media::undecodable)?;
         let resolved = wanted.resolve(&worker.catalog.current())?;
@@ -98,7 +106,6 @@ pub async fn training_sets(
     })
     .await
     .map_err(|_| Problem::internal("the training set could not be built"))??;
-    drop(permit);
     metrics::record_training(rows, started.elapsed());
     Ok(([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response())
 }

@@ -45,7 +45,6 @@ impl Ingest {
             batch: PreparedBatch::tombstones(Arc::clone(&view.schema), &keys, &times),
             batch_id: crate::model::BatchId::fresh(),
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
-            online: view.online,
             offline: view.offline,
             quarantine: Vec::new(),
             release: Vec::new(),

@@ -11,4 +11,5 @@ pub use decode::{DecodeError, DecodeLimits, Decoded, Rejected, decode, decompres
 pub use delete::DeleteRequest;
 pub use error::IngestError;
 pub use pipeline::{Ingest, IngestRequest, OnError};
+pub use retry::Retried;
 pub use validate::{Violation, retain, validate};

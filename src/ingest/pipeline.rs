@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     metrics,
     model::{TableKind, TableSchema},
     registry::{Catalog, CatalogHandle, FeatureView},
-    shard::{Applied, PreparedBatch, QuarantinedRow, Shards, Write},
+    shard::{Answers, Applied, PreparedBatch, QuarantinedRow, Shards, Write},
 };
 
 /// What becomes of a batch with bad rows in it.
@@ -44,6 +45,8 @@ pub struct IngestRequest {
 pub struct Ingest {
     pub catalog: CatalogHandle,
     pub shards: Shards,
+    /// First answers, so that a repeat costs no decoding and is answered whatever the node's state is.
+    pub answers: Answers,
     pub clock: Clock,
     pub limits: DecodeLimits,
     pub max_body: usize,
@@ -69,49 +72,71 @@ impl Ingest {
         let started = Instant::now();
         check_idempotency_key(request.idempotency_key.as_deref())?;
         let target = target(&self.catalog.current(), &request.table, request.kind)?;
+        if let Some(key) = &request.idempotency_key
+            && let Some(answer) = self.answers.find(target.schema.table, key, fingerprint(&request))?
+        {
+            return Ok(answer);
+        }
         self.shards.check(target.schema.table)?;
-        let permit = self.shards.reserve(request.body.len() * MEMORY_FACTOR)?;
+        let permit = self.shards.reserve(request.body.len().saturating_mul(MEMORY_FACTOR))?;
 
         let blocking = request.body.len() > INLINE_BYTES
             || request.encoding.is_some()
             || matches!(request.format, Format::ArrowStream | Format::Parquet);
-        let write = if blocking {
+        // The permit goes where the memory is: decoding goes on when the client is gone.
+        let (write, permit) = if blocking {
             let this = self.clone();
-            tokio::task::spawn_blocking(move || this.prepare(request, &target))
+            tokio::task::spawn_blocking(move || this.prepare(request, &target, permit))
                 .await
                 .map_err(|_| IngestError::Invalid("the body cannot be decoded".to_owned()))??
         } else {
-            self.prepare(request, &target)?
+            self.prepare(request, &target, permit)?
         };
         let (schema, nulls) = (Arc::clone(&write.batch.schema), write.batch.nulls.clone());
+        let rows = write.batch.len() as u64;
         let applied = self.shards.apply(write, permit).await?;
         if !applied.replayed {
             metrics::record_ingest(&schema.name, &applied.counts(), started.elapsed());
             let columns = schema.columns.iter().map(|c| c.name.as_str());
-            metrics::record_nulls(&schema.name, columns.zip(nulls), applied.accepted);
+            metrics::record_nulls(&schema.name, columns.zip(nulls), rows);
         }
         Ok(applied)
     }
 
     /// Everything that needs no shard: from bytes to a batch that only has to be numbered and committed.
-    fn prepare(&self, request: IngestRequest, target: &Target) -> Result<Write, IngestError> {
+    fn prepare(
+        &self,
+        request: IngestRequest,
+        target: &Target,
+        mut permit: OwnedSemaphorePermit,
+    ) -> Result<(Write, OwnedSemaphorePermit), IngestError> {
         let fingerprint = fingerprint(&request);
+        let sent = request.body.len();
         let body = decompress(request.encoding.as_deref(), request.body, self.max_body, self.max_ratio)?;
+        if body.len() > sent {
+            permit.merge(self.shards.reserve((body.len() - sent).saturating_mul(MEMORY_FACTOR))?);
+        }
         let decoded = decode(request.format, body, &target.schema, &self.limits)?;
         let decoded = check_rules(decoded, target.view.as_deref())?;
         if !decoded.rejected.is_empty() && request.on_error == OnError::Reject {
+            metrics::record_rejected(&target.schema.name, decoded.rows as u64);
             return Err(IngestError::Rows { rejected: decoded.rejected, total: decoded.rows });
         }
         let batch_id = crate::model::BatchId::fresh();
-        Ok(Write {
+        let write = Write {
             batch: PreparedBatch::rows(Arc::clone(&target.schema), &decoded.batch),
             batch_id,
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
-            online: target.view.as_ref().is_some_and(|v| v.online),
             offline: target.view.as_ref().is_none_or(|v| v.offline),
             quarantine: self.quarantined(batch_id, decoded.rejected),
             release: Vec::new(),
-        })
+        };
+        // Columnar bodies unfold: what the rows take now is known.
+        let held = sent.saturating_mul(MEMORY_FACTOR);
+        if write.batch.size() > held {
+            permit.merge(self.shards.reserve(write.batch.size() - held)?);
+        }
+        Ok((write, permit))
     }
 
     fn quarantined(&self, batch_id: crate::model::BatchId, rejected: Vec<Rejected>) -> Vec<Vec<u8>> {
@@ -203,7 +228,7 @@ pub(super) fn check_idempotency_key(key: Option<&str>) -> Result<(), IngestError
 fn fingerprint(request: &IngestRequest) -> u128 {
     let mut hash = Xxh3::new();
     hash.update(request.table.as_bytes());
-    hash.update(&[0, request.kind as u8, request.format as u8, request.on_error as u8]);
+    hash.update(&[0, request.kind as u8, request.format as u8]);
     hash.update(request.encoding.as_deref().unwrap_or_default().as_bytes());
     hash.update(&[0]);
     hash.update(&request.body);

@@ -11,42 +11,75 @@ use crate::{
         Ingest, IngestError, decode,
         pipeline::{check_rules, view},
     },
-    shard::{Applied, PreparedBatch, Quarantine, Write},
+    model::BatchId,
+    registry::FeatureView,
+    shard::{PreparedBatch, Quarantine, QuarantinedRow, Write},
 };
 
-/// Rows that one retry looks at.
+/// Rows that are tried in one batch.
 const AT_A_TIME: usize = 1000;
 
+/// What became of the quarantined rows.
+#[derive(Debug, Default)]
+pub struct Retried {
+    pub accepted: u64,
+    pub late: u64,
+    /// Rows that are still not acceptable.
+    pub remaining: usize,
+}
+
 impl Ingest {
-    /// Stores the quarantined rows of a view that are acceptable now and takes them out of quarantine, in one
-    /// atomic batch. Returns also how many stay.
-    pub async fn retry(&self, quarantine: &Quarantine, name: &str) -> Result<(Applied, usize), IngestError> {
+    /// Stores the quarantined rows of a view that are acceptable now and takes them out of quarantine; of each
+    /// thousand the good ones in one atomic batch.
+    pub async fn retry(&self, quarantine: &Quarantine, name: &str) -> Result<Retried, IngestError> {
         let view = view(&self.catalog.current(), name)?;
-        self.shards.check(view.schema.table)?;
         let _one_at_a_time = self.retrying.lock().await;
-        let mut kept = quarantine.list(view.schema.table, AT_A_TIME)?;
+        let (mut retried, mut from) = (Retried::default(), 0);
+        loop {
+            let kept = quarantine.list(view.schema.table, from, AT_A_TIME)?;
+            let Some((last, _)) = kept.last() else { return Ok(retried) };
+            from = last + 1;
+            let (write, remaining) = self.again(&view, kept)?;
+            retried.remaining += remaining;
+            if write.release.is_empty() {
+                continue;
+            }
+            self.shards.check(view.schema.table)?;
+            let permit = self.shards.reserve(write.batch.size())?;
+            let applied = self.shards.apply(write, permit).await?;
+            retried.accepted += applied.accepted;
+            retried.late += applied.late;
+        }
+    }
+
+    /// A batch of the rows that are acceptable now, and how many are not.
+    fn again(
+        &self,
+        view: &FeatureView,
+        mut kept: Vec<(u64, QuarantinedRow)>,
+    ) -> Result<(Write, usize), IngestError> {
         let all = kept.len();
         // What was no object when it came is none now.
         kept.retain(|(_, row)| row.raw.is_object());
-        let permit = self.shards.reserve(kept.len() * 1024)?;
         let rows: Vec<&Json> = kept.iter().map(|(_, row)| &row.raw).collect();
         let body = serde_json::to_vec(&serde_json::json!({ "rows": rows })).unwrap_or_default();
         let decoded = decode(Format::Json, Bytes::from(body), &view.schema, &self.limits)?;
-        let decoded = check_rules(decoded, Some(&view))?;
-        let release: Vec<u64> = (0..kept.len() as u64)
-            .filter(|row| !decoded.rejected.iter().any(|r| r.row == *row))
-            .filter_map(|row| kept.get(row as usize).map(|(number, _)| *number))
+        let decoded = check_rules(decoded, Some(view))?;
+        let release: Vec<u64> = kept
+            .iter()
+            .enumerate()
+            .filter(|(row, _)| !decoded.rejected.iter().any(|r| r.row == *row as u64))
+            .map(|(_, (number, _))| *number)
             .collect();
+        let remaining = all - release.len();
         let write = Write {
             batch: PreparedBatch::rows(Arc::clone(&view.schema), &decoded.batch),
-            batch_id: crate::model::BatchId::fresh(),
+            batch_id: BatchId::fresh(),
             idempotency: None,
-            online: view.online,
             offline: view.offline,
             quarantine: Vec::new(),
             release,
         };
-        let stay = all - write.release.len();
-        Ok((self.shards.apply(write, permit).await?, stay))
+        Ok((write, remaining))
     }
 }

@@ -42,7 +42,7 @@ declare! {
     /// Time from a batch's last byte to its acknowledgement.
     INGEST_SECONDS = Histogram "larder_ingest_seconds" Seconds [table];
 
-    /// Online reads answered. Service is empty for a read that lists its features.
+    /// Online reads answered. Service is `-` for a read that lists its features.
     ONLINE_REQUESTS = Counter "larder_online_requests_total" Count [service];
     /// Time from a parsed online read to its values.
     ONLINE_SECONDS = Histogram "larder_online_seconds" Seconds [];

@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Instant};
 
 use actix::{Actor, Addr, Arbiter};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     actor::{DeathWatch, Died, Link},
@@ -21,8 +25,8 @@ use crate::{
     registry::{CatalogHandle, Registry, actor::RegistryActor},
     serve::{Plans, ReadLimits, Reads},
     shard::{
-        CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, Shard, ShardOptions,
-        ShardReader, Shards, Store, StoreOptions, WriteLimits,
+        Answers, CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, Shard,
+        ShardOptions, ShardReader, Shards, Store, StoreOptions, WriteLimits,
         actor::{ActorState, SealPolicy, ShardActor},
         recover,
     },
@@ -46,6 +50,8 @@ const OFFLINE: &str = "offline";
 const BACKLOG_FACTOR: u64 = 16;
 /// Training sets built at the same time: each may use all cores and much memory.
 const TRAINING_SLOTS: usize = 2;
+/// Their spines are in memory while they wait.
+const TRAINING_QUEUE: usize = 16;
 
 pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let config = Arc::new(config);
@@ -79,7 +85,10 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let mut sealed = std::collections::BTreeMap::new();
     for (table, schemas) in &catalog.current().tables {
         if let Some(schema) = schemas.last() {
-            sealed.insert(*table, offline.table(schema)?.sealed_seq());
+            let snapshot = offline.table(schema)?.snapshot();
+            let rows = snapshot.segments.iter().map(|segment| segment.rows).sum();
+            metrics::record_segments(&schema.name, snapshot.segments.len(), rows);
+            sealed.insert(*table, snapshot.sealed_seq);
         }
     }
     let violations = recover(&store, &committed, &clock, |table| sealed.get(&table).copied().unwrap_or(0))?;
@@ -101,7 +110,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let cache = RowCache::new(config.online.cache_bytes.as_usize());
     let limits = WriteLimits {
         in_flight: config.ingest.max_in_flight_bytes.as_usize(),
-        backlog: (config.offline.seal_rows as u64).saturating_mul(BACKLOG_FACTOR),
+        backlog_rows: (config.offline.seal_rows as u64).saturating_mul(BACKLOG_FACTOR),
+        backlog_bytes: config.offline.seal_bytes.bytes().saturating_mul(BACKLOG_FACTOR),
         min_free: config.ingest.min_free_bytes.bytes(),
         data_dir: data.clone(),
     };
@@ -132,6 +142,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         ingest: Ingest {
             catalog: catalog.clone(),
             shards: shards.clone(),
+            answers: Answers::new(store.clone()),
             clock: clock.clone(),
             limits: decode_limits(&config),
             max_body: config.limits.body_bytes.as_usize(),
@@ -159,7 +170,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         readiness: readiness.clone(),
         metrics: metrics_handle,
         started: Instant::now(),
-        training_slots: tokio::sync::Semaphore::new(TRAINING_SLOTS),
+        training_slots: Arc::new(Semaphore::new(TRAINING_SLOTS)),
+        training_queue: Arc::new(Semaphore::new(TRAINING_QUEUE)),
     });
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
@@ -311,6 +323,7 @@ impl ShardParts {
             writer: self.writer.clone(),
             seal: SealPolicy {
                 rows: self.config.offline.seal_rows as u64,
+                bytes: self.config.offline.seal_bytes.bytes(),
                 after: self.config.offline.seal_after.std(),
             },
             durability,

@@ -43,8 +43,10 @@ impl Node {
         }
         for (name, arbiter) in self.arbiters {
             arbiter.stop();
-            if arbiter.join().is_err() {
-                tracing::warn!(name, "its thread ended with a panic");
+            match timeout_at(deadline, tokio::task::spawn_blocking(move || arbiter.join())).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(_) => tracing::warn!(name, "its thread ended with a panic"),
+                Err(_) => tracing::warn!(name, "its thread was still busy at the drain deadline"),
             }
         }
     }

@@ -30,10 +30,8 @@ pub fn start(shards: &Shards, writer: &Link<SegmentWriterActor>) -> Vec<JoinHand
             interval.tick().await;
             for (shard, queued) in queued.iter().enumerate() {
                 // A shard that has not come to the last one gets no second.
-                if !queued.swap(true, Ordering::AcqRel)
-                    && !shards.link(shard).send(Tick { queued: Arc::clone(queued), seal_all: false })
-                {
-                    queued.store(false, Ordering::Release);
+                if !queued.swap(true, Ordering::AcqRel) {
+                    shards.link(shard).send(Tick { queued: Arc::clone(queued) });
                 }
             }
         }

@@ -37,7 +37,32 @@ pub struct SegmentWriterActor {
 #[rtype(result = "()")]
 pub struct Seal {
     pub schema: Arc<TableSchema>,
-    pub reply: Recipient<Sealed>,
+    pub reply: SealReply,
+}
+
+/// Answers a [`Seal`] exactly once: dropped unanswered, as when the writer dies, it says that sealing failed.
+pub struct SealReply(Option<(TableId, Recipient<Sealed>)>);
+
+impl SealReply {
+    pub fn new(table: TableId, to: Recipient<Sealed>) -> SealReply {
+        SealReply(Some((table, to)))
+    }
+
+    fn send(mut self, up_to: Option<u64>) {
+        self.answer(up_to);
+    }
+
+    fn answer(&mut self, up_to: Option<u64>) {
+        if let Some((table, to)) = self.0.take() {
+            to.do_send(Sealed { table, up_to });
+        }
+    }
+}
+
+impl Drop for SealReply {
+    fn drop(&mut self) {
+        self.answer(None);
+    }
 }
 
 /// The table's log names all rows below `up_to`; `None` where sealing failed and is to be tried again.
@@ -72,7 +97,6 @@ impl Handler<Seal> for SegmentWriterActor {
     type Result = ();
 
     fn handle(&mut self, seal: Seal, ctx: &mut Self::Context) {
-        let table = seal.schema.table;
         let up_to = match self.seal(&seal.schema) {
             Ok(up_to) => Some(up_to),
             Err(error) => {
@@ -80,7 +104,7 @@ impl Handler<Seal> for SegmentWriterActor {
                 None
             }
         };
-        seal.reply.do_send(Sealed { table, up_to });
+        seal.reply.send(up_to);
         if up_to.is_some() {
             // Behind the seals that are already queued.
             ctx.address().do_send(Compact { schema: seal.schema });
@@ -153,15 +177,17 @@ impl SegmentWriterActor {
     fn seal(&self, schema: &TableSchema) -> Result<u64, OfflineError> {
         let started = std::time::Instant::now();
         let table: Arc<Table> = self.store.table(schema)?;
-        let from = table.sealed_seq();
-        if let Some(batch) = self.unsealed.read(schema.table, from, self.chunk_rows)?
-            && let Some(up_to) = end_seq(&batch)
-        {
+        let runs = self.unsealed.unsealed(schema.table, table.sealed_seq(), self.chunk_rows)?;
+        // Each run goes in under the version that wrote it: the table keeps every column that ever was.
+        for (written_by, batch) in runs {
             failpoint::reach("seal.start");
-            table.append(schema, vec![batch], up_to)?;
+            let up_to = end_seq(&batch).unwrap_or(0);
+            table.append(&written_by, vec![batch], up_to)?;
         }
         let snapshot = table.snapshot();
-        metrics::record_seal(&schema.name, started.elapsed(), snapshot.segments.len(), snapshot.sealed_seq);
+        metrics::record_seal(started.elapsed());
+        let rows = snapshot.segments.iter().map(|segment| segment.rows).sum();
+        metrics::record_segments(&schema.name, snapshot.segments.len(), rows);
         Ok(table.sealed_seq())
     }
 }

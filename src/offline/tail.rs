@@ -1,10 +1,12 @@
 //! What the offline store asks of the online one: the acknowledged rows that no segment holds yet.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 
 use crate::{
     error::{Code, Coded},
-    model::TableId,
+    model::{TableId, TableSchema},
 };
 
 /// The acknowledged rows of each table that are not sealed yet.
@@ -16,9 +18,14 @@ pub trait Tail: Send + Sync {
 
 /// Unsealed rows in portions: what sealing reads, so that its memory is bounded.
 pub trait Unsealed: Send + Sync {
-    /// Acknowledged rows of `table` from `from_seq` on, at least one where there is any and not many more than
-    /// `max_rows`; `None` where the table is unknown.
-    fn read(&self, table: TableId, from_seq: u64, max_rows: usize) -> Result<Option<RecordBatch>, TailError>;
+    /// Acknowledged rows of `table` from `from_seq` on, not many more than `max_rows`: a batch for each run of rows
+    /// that one version of the table's schema wrote, with that version.
+    fn unsealed(
+        &self,
+        table: TableId,
+        from_seq: u64,
+        max_rows: usize,
+    ) -> Result<Vec<(Arc<TableSchema>, RecordBatch)>, TailError>;
 }
 
 /// The tail could not be read.

@@ -10,7 +10,7 @@ use crate::{
 
 /// What to look for; every part that is given must hold.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Query {
     /// Words, each found in the name, the view's name, a tag or a description.
     pub query: Option<String>,

@@ -22,6 +22,8 @@ pub enum ServeError {
     Request(Vec<Detail>),
     #[error("{what}: {given} were asked for, at most {limit} are allowed")]
     TooMany { what: &'static str, given: usize, limit: usize },
+    #[error("the definitions changed while the request was read; send it again")]
+    StalePlan,
     #[error("{0}")]
     Invalid(String),
     #[error("the training set: {0}")]
@@ -35,6 +37,7 @@ impl Coded for ServeError {
             ServeError::Shard(e) => e.code(),
             ServeError::Offline(e) => e.code(),
             ServeError::KeyTypes { .. } | ServeError::Request(_) | ServeError::Invalid(_) => Code::Invalid,
+            ServeError::StalePlan => Code::Unavailable,
             ServeError::TooMany { .. } => Code::TooLarge,
             ServeError::Arrow(_) => Code::Internal,
         }

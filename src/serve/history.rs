@@ -51,6 +51,9 @@ fn read_group(
         offsets.push(keys.len() as u32);
     }
     let view = &group.view;
+    if !view.offline {
+        return Ok(vec![Found { row: None, outcome: Outcome::NotFound }; entities.len()]);
+    }
     let table = reads.offline.table(&view.schema)?;
     let history = History::open(&table, reads.tail.as_ref(), &view.schema)?;
     let columns: Vec<&str> = view.features.iter().map(|f| f.name.as_str()).collect();

@@ -18,5 +18,5 @@ pub use entities::Entities;
 pub use error::ServeError;
 pub use plan::{KeyColumn, Plan, PlanColumn, PlanGroup};
 pub use plans::{Plans, Wanted};
-pub use reads::{AsOf, ReadLimits, Reads};
+pub use reads::{AsOf, Newest, ReadLimits, Reads};
 pub use training::TrainingRequest;

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use crate::{
     compute::as_of::{Outcome, age_judgement},
     model::Timestamp,
-    serve::{Answer, Entities, Found, Plan, ServeError},
+    serve::{Answer, Entities, Found, Newest, Plan, ServeError},
     shard::{Row, ShardReader},
 };
 
 /// Reads every group of `plan` for every entity, at `now`.
 ///
-/// Also returns the (entity, group) pairs whose newest version lies in the future of `now`: the online store holds
-/// only the newest, so their value at `now` has to come from history.
+/// Those whose newest version lies in the future of `now` are `ahead`: the online store holds only the newest, so
+/// their value at `now` has to come from history.
 pub fn lookup(
     plan: &Arc<Plan>,
     entities: &Entities,
     reader: &ShardReader,
     now: Timestamp,
-) -> Result<(Answer, Vec<(usize, usize)>), ServeError> {
+) -> Result<Newest, ServeError> {
     let mut found = Vec::with_capacity(entities.len() * plan.groups.len());
     let mut ahead = Vec::new();
     let (mut entity_key, mut scratch) = (Vec::with_capacity(64), Vec::with_capacity(64));
@@ -39,6 +39,9 @@ pub fn lookup(
                 None => Outcome::NotFound,
                 Some(bytes) => {
                     let row = Row(bytes);
+                    if !group.knows(row.schema_version()) {
+                        return Err(ServeError::StalePlan);
+                    }
                     if row.event_time() > now {
                         ahead.push((entity, g));
                     }
@@ -50,5 +53,6 @@ pub fn lookup(
         }
     }
     crate::metrics::record_cache(hits, misses);
-    Ok((Answer { plan: Arc::clone(plan), now, entities: entities.len(), found }, ahead))
+    let answer = Answer { plan: Arc::clone(plan), now, entities: entities.len(), found };
+    Ok(Newest { answer, ahead })
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use crate::{
     model::{DataType, TableId, TableSchema, Value},
     registry::{Catalog, Feature, FeatureView, Resolved},
-    serve::ServeError,
+    serve::{ServeError, Wanted},
     shard::{Slot, slots},
 };
 
 /// Valid for one catalog; immutable and shared between requests.
 #[derive(Debug)]
 pub struct Plan {
+    /// What it was compiled from.
+    pub wanted: Wanted,
     pub registry_version: u64,
     /// The features' names in results, in the order asked for.
     pub names: Vec<String>,
@@ -21,7 +23,7 @@ pub struct Plan {
     pub key_columns: Vec<KeyColumn>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct KeyColumn {
     pub name: String,
     pub data_type: DataType,
@@ -50,7 +52,8 @@ pub struct PlanColumn {
 }
 
 impl Plan {
-    pub fn compile(catalog: &Catalog, resolved: &Resolved) -> Result<Plan, ServeError> {
+    pub fn compile(catalog: &Catalog, wanted: &Wanted) -> Result<Plan, ServeError> {
+        let resolved: Resolved = wanted.resolve(catalog)?;
         let mut key_columns: Vec<KeyColumn> = Vec::new();
         let mut groups = Vec::with_capacity(resolved.groups.len());
         for group in &resolved.groups {
@@ -97,11 +100,23 @@ impl Plan {
             })
             .collect();
         let names = resolved.features.iter().map(|f| f.name.clone()).collect();
-        Ok(Plan { registry_version: catalog.version, names, columns, groups, key_columns })
+        Ok(Plan {
+            wanted: wanted.clone(),
+            registry_version: catalog.version,
+            names,
+            columns,
+            groups,
+            key_columns,
+        })
     }
 }
 
 impl PlanGroup {
+    /// Whether the plan was made when this version was known. Where not, the definitions have changed since.
+    pub fn knows(&self, version: u32) -> bool {
+        self.layouts.iter().any(|(known, _)| *known == version)
+    }
+
     /// Where the view's feature lies in a row that `version` wrote; `None` where that version did not have it.
     pub fn slot(&self, version: u32, feature: usize) -> Option<&Slot> {
         let (_, slots) = self.layouts.iter().find(|(known, _)| *known == version)?;

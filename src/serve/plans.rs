@@ -74,7 +74,7 @@ impl Plans {
                 return Ok(Arc::clone(plan));
             }
         }
-        let plan = Arc::new(Plan::compile(catalog, &wanted.resolve(catalog)?)?);
+        let plan = Arc::new(Plan::compile(catalog, wanted)?);
         let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
         if known.0 != catalog.version || known.1.len() >= CAPACITY {
             *known = (catalog.version, HashMap::new());

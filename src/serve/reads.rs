@@ -46,6 +46,12 @@ impl AsOf {
     }
 }
 
+/// What the newest rows answer, and the (entity, group) pairs that they cannot.
+pub struct Newest {
+    pub answer: Answer,
+    pub ahead: Vec<(usize, usize)>,
+}
+
 impl Reads {
     pub fn plan(&self, wanted: &Wanted) -> Result<Arc<Plan>, ServeError> {
         let plan = self.plans.get(&self.catalog.current(), wanted)?;
@@ -65,8 +71,50 @@ impl Reads {
         Ok(plan)
     }
 
-    /// Reads at now, or as of a moment; the latter, and entities whose newest row lies in the future, from history.
-    pub fn online(&self, plan: &Arc<Plan>, entities: &Entities, as_of: AsOf) -> Result<Answer, ServeError> {
+    /// Reads the newest rows. Entities whose newest row is yet to come need [`Reads::complete`].
+    pub fn newest(&self, plan: &Arc<Plan>, entities: &Entities) -> Result<Newest, ServeError> {
+        self.check_entities(entities)?;
+        let now = self.clock.now();
+        match online::lookup(plan, entities, &self.reader, now) {
+            // A row was written under definitions that are newer than the plan.
+            Err(ServeError::StalePlan) => {
+                let fresh = self.plan(&plan.wanted)?;
+                if fresh.key_columns != plan.key_columns {
+                    return Err(ServeError::StalePlan);
+                }
+                online::lookup(&fresh, entities, &self.reader, now)
+            }
+            found => found,
+        }
+    }
+
+    /// Reads from history what the newest rows cannot answer. Takes its time: not for a thread that serves others.
+    pub fn complete(&self, newest: Newest, entities: &Entities) -> Result<Answer, ServeError> {
+        let Newest { mut answer, ahead } = newest;
+        if !ahead.is_empty() {
+            let past = history::read(self, &answer.plan, entities, answer.now, None)?;
+            for (entity, group) in ahead {
+                let at = entity * answer.plan.groups.len() + group;
+                answer.found[at] = past.found[at].clone();
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Reads as of a moment, from history; not for a thread that serves others.
+    pub fn as_of(&self, plan: &Arc<Plan>, entities: &Entities, as_of: AsOf) -> Result<Answer, ServeError> {
+        self.check_entities(entities)?;
+        if let Some(group) = plan.groups.iter().find(|group| !group.view.offline) {
+            let name = &group.view.name;
+            return Err(ServeError::Invalid(format!(
+                "the view `{name}` keeps no history (offline = false), so it has no value as of a moment"
+            )));
+        }
+        let at = as_of.at.unwrap_or_else(|| self.clock.now());
+        history::read(self, plan, entities, at, as_of.known_at)
+    }
+
+    fn check_entities(&self, entities: &Entities) -> Result<(), ServeError> {
         if entities.len() > self.limits.entities {
             return Err(ServeError::TooMany {
                 what: "entities",
@@ -74,19 +122,7 @@ impl Reads {
                 limit: self.limits.entities,
             });
         }
-        let now = as_of.at.unwrap_or_else(|| self.clock.now());
-        if !as_of.is_now() {
-            return history::read(self, plan, entities, now, as_of.known_at);
-        }
-        let (mut answer, ahead) = online::lookup(plan, entities, &self.reader, now)?;
-        if !ahead.is_empty() {
-            let past = history::read(self, plan, entities, now, None)?;
-            for (entity, group) in ahead {
-                let at = entity * plan.groups.len() + group;
-                answer.found[at] = past.found[at].clone();
-            }
-        }
-        Ok(answer)
+        Ok(())
     }
 
     /// The spine with each row's features at its own time; its rows in its order.

@@ -6,7 +6,7 @@
 //! At drain:  FIFO behind every accepted write: commits what is pending, syncs, then refuses.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     metrics,
     model::{TableId, Timestamp},
-    offline::actor::{Seal, Sealed, SegmentWriterActor},
+    offline::actor::{Seal, SealReply, Sealed, SegmentWriterActor},
     registry::CatalogHandle,
     shard::{CommittedTables, Durability, PendingWrite, Shard, ShardError, shards::ShardStatus},
 };
@@ -30,6 +30,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct SealPolicy {
     pub rows: u64,
+    pub bytes: u64,
     pub after: Duration,
 }
 
@@ -55,13 +56,19 @@ pub struct ShardActor {
 pub struct ActorState {
     pending: Vec<PendingWrite>,
     sealing: HashSet<TableId>,
+    /// Tables whose sealing failed, with when to try again.
+    retry_seal: HashMap<TableId, Instant>,
     last_sync: Option<Instant>,
     last_forget: Option<Instant>,
     dirty: bool,
 }
 
+/// How long after a failed seal the next is tried.
+const SEAL_RETRY: Duration = Duration::from_secs(2);
 /// How often answers to idempotency keys are looked through for old ones.
-const FORGET_EVERY: Duration = Duration::from_secs(600);
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+/// Answers that are looked at each time: a few milliseconds.
+const FORGET_STEP: usize = 2000;
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -72,7 +79,7 @@ pub struct Apply(pub PendingWrite);
 #[rtype(result = "()")]
 struct CommitGroup;
 
-/// A reader missed this key. The counter bounds how many are queued.
+/// A reader missed this key. The counter bounds how many are queued; it comes down also when the shard dies.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Warm {
@@ -80,12 +87,23 @@ pub struct Warm {
     pub queued: Arc<AtomicUsize>,
 }
 
-/// Time passes. `seal_all`: whatever is in the outbox goes, however little.
+impl Drop for Warm {
+    fn drop(&mut self) {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Time passes. The flag says that one is queued; it is cleared also when the shard dies.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Tick {
     pub queued: Arc<AtomicBool>,
-    pub seal_all: bool,
+}
+
+impl Drop for Tick {
+    fn drop(&mut self) {
+        self.queued.store(false, Ordering::Release);
+    }
 }
 
 /// Everything accepted before this is stored when it is answered.
@@ -128,7 +146,6 @@ impl Handler<Warm> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, warm: Warm, _: &mut Self::Context) {
-        warm.queued.fetch_sub(1, Ordering::Relaxed);
         self.shard.warm(&warm.key);
     }
 }
@@ -138,11 +155,17 @@ impl Handler<Sealed> for ShardActor {
 
     fn handle(&mut self, sealed: Sealed, _: &mut Self::Context) {
         self.state.sealing.remove(&sealed.table);
-        if let Some(up_to) = sealed.up_to
-            && let Err(error) = self.shard.truncate(sealed.table, up_to)
-        {
-            tracing::error!(table = sealed.table.0, %error, "cannot truncate the outbox");
-            self.status.note(&error);
+        match sealed.up_to {
+            None => {
+                self.state.retry_seal.insert(sealed.table, Instant::now() + SEAL_RETRY);
+            }
+            Some(up_to) => {
+                self.state.retry_seal.remove(&sealed.table);
+                if let Err(error) = self.shard.truncate(sealed.table, up_to) {
+                    tracing::error!(table = sealed.table.0, %error, "cannot truncate the outbox");
+                    self.status.note(&error);
+                }
+            }
         }
     }
 }
@@ -151,10 +174,10 @@ impl Handler<Tick> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, tick: Tick, ctx: &mut Self::Context) {
-        tick.queued.store(false, Ordering::Release);
+        drop(tick);
         self.sync_when_due();
         self.forget_when_due();
-        self.seal_what_is_due(tick.seal_all, ctx);
+        self.seal_what_is_due(ctx);
     }
 }
 
@@ -196,13 +219,22 @@ impl ShardActor {
 
     fn sync_when_due(&mut self) {
         let due = self.state.last_sync.is_none_or(|last| last.elapsed() >= self.sync_interval);
-        if self.durability == Durability::Interval && self.state.dirty && due {
-            if let Err(error) = self.shard.sync() {
-                self.status.note(&error);
-            }
-            self.state.dirty = false;
-            self.state.last_sync = Some(Instant::now());
+        if self.durability == Durability::Interval && due {
+            self.sync_journal();
         }
+    }
+
+    /// Whether everything that was committed is on the disk now.
+    fn sync_journal(&mut self) -> bool {
+        if self.durability == Durability::Fsync || !self.state.dirty {
+            return true;
+        }
+        self.state.last_sync = Some(Instant::now());
+        match self.shard.sync() {
+            Ok(()) => self.state.dirty = false,
+            Err(error) => self.status.note(&error),
+        }
+        !self.state.dirty
     }
 
     fn forget_when_due(&mut self) {
@@ -214,13 +246,13 @@ impl ShardActor {
         if self.index == 0 {
             let kept = i64::try_from(self.answers_kept.as_micros()).unwrap_or(i64::MAX);
             let cutoff = Timestamp::from_micros(self.clock.now().micros().saturating_sub(kept));
-            if let Err(error) = self.shard.forget_answers(cutoff) {
+            if let Err(error) = self.shard.forget_answers(cutoff, FORGET_STEP) {
                 tracing::warn!(%error, "cannot forget old idempotency keys");
             }
         }
     }
 
-    fn seal_what_is_due(&mut self, seal_all: bool, ctx: &mut Context<Self>) {
+    fn seal_what_is_due(&mut self, ctx: &mut Context<Self>) {
         let catalog = self.catalog.current();
         let now = self.clock.now();
         for (&table, schemas) in &catalog.tables {
@@ -231,13 +263,19 @@ impl ShardActor {
             let age =
                 committed.oldest_unsealed().map_or(0, |t| now.micros().saturating_sub(t.micros()).max(0));
             metrics::record_outbox(&schema.name, committed.unsealed(), age);
-            let due = seal_all
-                || committed.unsealed() >= self.seal.rows
+            let due = committed.unsealed() >= self.seal.rows
+                || committed.unsealed_bytes() >= self.seal.bytes
                 || u128::from(age.unsigned_abs()) >= self.seal.after.as_micros();
-            if committed.unsealed() == 0 || !due || self.state.sealing.contains(&table) {
+            let waits = self.state.retry_seal.get(&table).is_some_and(|at| Instant::now() < *at);
+            if committed.unsealed() == 0 || !due || waits || self.state.sealing.contains(&table) {
                 continue;
             }
-            let seal = Seal { schema: Arc::clone(schema), reply: ctx.address().recipient() };
+            // What a segment holds must not be lost from the journal: the numbers of rows would be given twice.
+            if !self.sync_journal() {
+                return;
+            }
+            let reply = SealReply::new(table, ctx.address().recipient());
+            let seal = Seal { schema: Arc::clone(schema), reply };
             if self.writer.send(seal) {
                 self.state.sealing.insert(table);
             }

@@ -17,6 +17,10 @@ pub enum ShardError {
         "the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node"
     )]
     Poisoned(String),
+    #[error(
+        "the disk is full: {0}; the online store refuses writes until the node is restarted, reads go on"
+    )]
+    DiskFull(String),
     #[error("only {free} bytes are free on the data directory's disk, writes need {needed}; reads go on")]
     StorageFull { free: u64, needed: u64 },
     #[error("the Idempotency-Key `{0}` was used before with another body")]
@@ -32,7 +36,7 @@ impl Coded for ShardError {
         match self {
             ShardError::Overloaded(_) => Code::Overloaded,
             ShardError::Stopped | ShardError::Draining | ShardError::Poisoned(_) => Code::Unavailable,
-            ShardError::StorageFull { .. } => Code::StorageFull,
+            ShardError::StorageFull { .. } | ShardError::DiskFull(_) => Code::StorageFull,
             ShardError::IdempotencyMismatch(_) => Code::Invalid,
             ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,
         }
@@ -51,9 +55,14 @@ impl Coded for ShardError {
 }
 
 impl ShardError {
-    /// After any error of a write or a sync fjall takes no more writes: what the journal holds is not known.
-    pub(super) fn write_failed(error: fjall::Error) -> ShardError {
-        ShardError::Poisoned(error.to_string())
+    /// A commit or a sync that failed: fjall takes no more writes after it.
+    pub fn failed_write(error: &fjall::Error) -> ShardError {
+        match error {
+            fjall::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
+                ShardError::DiskFull(io.to_string())
+            }
+            other => ShardError::Poisoned(other.to_string()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! through [`ShardReader`] and never wait in a mailbox.
 
 pub mod actor;
+mod answers;
 mod blob;
 mod builder;
 mod cache;
@@ -22,8 +23,11 @@ mod shard;
 mod shards;
 mod store;
 mod table_state;
+#[cfg(test)]
+mod tests;
 mod write;
 
+pub use answers::Answers;
 pub use builder::ColumnBuilder;
 pub use cache::RowCache;
 pub use error::ShardError;

@@ -19,6 +19,10 @@ use crate::{
     },
 };
 
+/// Encoded rows that go into one batch: well below the 2 GiB that one Arrow column of text can hold, and what a seal
+/// has in memory at a time.
+const BATCH_BYTES: usize = 256 << 20;
+
 /// Reads the outbox; any thread.
 #[derive(Clone)]
 pub struct Outbox {
@@ -32,55 +36,80 @@ impl Outbox {
         Outbox { store, committed, catalog }
     }
 
-    /// The acknowledged rows of `table` from `from_seq` on, in order of acceptance, in the shape of the newest
-    /// schema's `offline()`; stops after the blob that reaches `max_rows`.
+    /// The acknowledged rows of `table` from `from_seq` on, in order of acceptance: a batch for each run of rows that
+    /// one version of the table's schema wrote, in the shape of its `offline()`. Ends after the blob that reaches
+    /// `max_rows` or `max_bytes`. No batch is of much more than [`BATCH_BYTES`].
     pub fn read(
         &self,
         table: TableId,
         from_seq: u64,
         max_rows: usize,
-    ) -> Result<Option<RecordBatch>, ShardError> {
-        let catalog = self.catalog.current();
-        let Some(schema) = catalog.newest_schema(table) else { return Ok(None) };
-        // Rows beyond this are of a commit that is still going on.
+        max_bytes: usize,
+    ) -> Result<Vec<(Arc<TableSchema>, RecordBatch)>, ShardError> {
+        // Rows beyond this are of a commit that is still going on. Taken before the catalog, which then knows the
+        // versions of all rows below it.
         let end = self.committed.of(table).next_seq();
-        let mut rows = OfflineRows::new(Arc::clone(schema));
-        let mut expected = None;
+        let catalog = self.catalog.current();
+        let mut runs: Vec<OfflineRows> = Vec::new();
+        let (mut chain, mut rows, mut read) = (None, 0, 0);
         for guard in self.store.outbox.range(numbered_key(table, 0)..numbered_key(table, end)) {
             let (_, bytes) = guard.into_inner()?;
             let blob = Blob::open(&bytes).ok_or_else(|| {
-                ShardError::Damaged(format!("an outbox blob of `{}` fails its checksum", schema.name))
+                ShardError::Damaged(format!("an outbox blob of table {} fails its checksum", table.0))
             })?;
             // Rows of a view that was online-only for a while leave a gap in the numbers, but none in the chain.
-            if expected.is_some_and(|crc| blob.header.prev_crc != crc) {
+            if chain.is_some_and(|crc| blob.header.prev_crc != crc) {
                 return Err(ShardError::Damaged(format!(
-                    "the outbox of `{}` has a gap before row {}",
-                    schema.name, blob.header.first_seq
+                    "the outbox of table {} has a gap before row {}",
+                    table.0, blob.header.first_seq
                 )));
             }
-            expected = Some(blob.crc);
+            chain = Some(blob.crc);
             if blob.end_seq() <= from_seq {
                 continue;
             }
-            rows.push_blob(&blob, from_seq, |version| catalog.schema(table, version).cloned())?;
-            if rows.len >= max_rows {
+            // A blob is of one batch, and a batch of one version.
+            let version = blob.entries().next().map_or(0, |(_, row)| Row(row).schema_version());
+            let run = match runs.last_mut() {
+                Some(run) if run.schema.version == version && run.bytes < BATCH_BYTES => run,
+                _ => {
+                    let schema = catalog.schema(table, version).ok_or_else(|| {
+                        ShardError::Damaged(format!(
+                            "row {} of table {} names its version {version}, which never was",
+                            blob.header.first_seq, table.0
+                        ))
+                    })?;
+                    runs.push(OfflineRows::new(Arc::clone(schema)));
+                    let last = runs.len() - 1;
+                    &mut runs[last]
+                }
+            };
+            rows += run.push_blob(&blob, from_seq)?;
+            run.bytes += bytes.len();
+            read += bytes.len();
+            if rows >= max_rows || read >= max_bytes {
                 break;
             }
         }
-        rows.finish().map(Some)
+        runs.into_iter().map(|run| Ok((Arc::clone(&run.schema), run.finish()?))).collect()
     }
 }
 
 impl Tail for Outbox {
     fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError> {
-        let batch = Outbox::read(self, table, from_seq, usize::MAX).map_err(tail_error)?;
-        Ok(batch.into_iter().filter(|batch| batch.num_rows() > 0).collect())
+        let runs = self.read(table, from_seq, usize::MAX, usize::MAX).map_err(tail_error)?;
+        Ok(runs.into_iter().map(|(_, batch)| batch).collect())
     }
 }
 
 impl Unsealed for Outbox {
-    fn read(&self, table: TableId, from_seq: u64, max_rows: usize) -> Result<Option<RecordBatch>, TailError> {
-        Outbox::read(self, table, from_seq, max_rows).map_err(tail_error)
+    fn unsealed(
+        &self,
+        table: TableId,
+        from_seq: u64,
+        max_rows: usize,
+    ) -> Result<Vec<(Arc<TableSchema>, RecordBatch)>, TailError> {
+        self.read(table, from_seq, max_rows, BATCH_BYTES).map_err(tail_error)
     }
 }
 
@@ -88,74 +117,58 @@ fn tail_error(error: ShardError) -> TailError {
     TailError { code: error.code(), reason: error.to_string() }
 }
 
-/// Builds an offline batch from encoded rows of any version of the table.
+/// Builds an offline batch from encoded rows of one version of the table.
 struct OfflineRows {
     schema: Arc<TableSchema>,
+    slots: Vec<Slot>,
     keys: KeyDecoder,
     event_time: TimestampMicrosecondBuilder,
     columns: Vec<ColumnBuilder>,
     seq: Int64Builder,
     accepted_at: TimestampMicrosecondBuilder,
     deleted: BooleanBuilder,
-    /// Slots of `columns` in rows of one version; most runs of rows are of one.
-    slots: Option<(u32, Vec<Option<Slot>>)>,
-    len: usize,
+    /// What its rows take in the outbox.
+    bytes: usize,
 }
 
 impl OfflineRows {
     fn new(schema: Arc<TableSchema>) -> OfflineRows {
+        let layout = RowLayout::of(&schema);
         OfflineRows {
+            slots: (0..schema.columns.len()).map(|column| layout.slot(column)).collect(),
             keys: KeyDecoder::new(&schema.keys),
             event_time: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
             columns: schema.columns.iter().map(|c| ColumnBuilder::new(&c.data_type)).collect(),
             seq: Int64Builder::new(),
             accepted_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
             deleted: BooleanBuilder::new(),
-            slots: None,
-            len: 0,
+            bytes: 0,
             schema,
         }
     }
 
-    fn push_blob(
-        &mut self,
-        blob: &Blob<'_>,
-        from_seq: u64,
-        schema_of: impl Fn(u32) -> Option<Arc<TableSchema>>,
-    ) -> Result<(), ShardError> {
+    /// Adds the blob's rows from `from_seq` on; returns how many.
+    fn push_blob(&mut self, blob: &Blob<'_>, from_seq: u64) -> Result<usize, ShardError> {
+        let mut pushed = 0;
         for (offset, (key, row)) in blob.entries().enumerate() {
             let seq = blob.header.first_seq + offset as u64;
             if seq < from_seq {
                 continue;
             }
             let row = Row(row);
-            let version = row.schema_version();
-            if self.slots.as_ref().is_none_or(|(known, _)| *known != version) {
-                let written = schema_of(version).ok_or_else(|| {
-                    ShardError::Damaged(format!(
-                        "a row of `{}` names unknown version {version}",
-                        self.schema.name
-                    ))
-                })?;
-                self.slots = Some((version, slots(&written, &self.schema)));
-            }
             self.keys.push(key).map_err(|_| {
                 ShardError::Damaged(format!("row {seq} of `{}` has an unreadable key", self.schema.name))
             })?;
             self.event_time.append_value(row.event_time().micros());
-            let Some((_, slots)) = &self.slots else { continue };
-            for (builder, slot) in self.columns.iter_mut().zip(slots) {
-                match slot {
-                    Some(slot) => builder.push(row.cell(slot)),
-                    None => builder.push_null(),
-                }
+            for (builder, slot) in self.columns.iter_mut().zip(&self.slots) {
+                builder.push(row.cell(slot));
             }
             self.seq.append_value(seq.cast_signed());
             self.accepted_at.append_value(blob.header.accepted_at.micros());
             self.deleted.append_value(row.is_tombstone());
-            self.len += 1;
+            pushed += 1;
         }
-        Ok(())
+        Ok(pushed)
     }
 
     fn finish(mut self) -> Result<RecordBatch, ShardError> {

@@ -4,7 +4,7 @@ use crate::{
     model::{TableId, Timestamp},
     shard::{
         ShardError,
-        store::{Store, key_number},
+        store::{Store, key_number, numbered_key},
     },
 };
 
@@ -30,10 +30,17 @@ impl Quarantine {
         Quarantine(store)
     }
 
-    /// The oldest `limit` rows of a table with their numbers.
-    pub fn list(&self, table: TableId, limit: usize) -> Result<Vec<(u64, QuarantinedRow)>, ShardError> {
+    /// The oldest `limit` rows of a table with their numbers, those below `from` left out.
+    pub fn list(
+        &self,
+        table: TableId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, QuarantinedRow)>, ShardError> {
         let mut rows = Vec::new();
-        for guard in self.0.quarantine.prefix(table.0.to_be_bytes()).take(limit) {
+        for guard in
+            self.0.quarantine.range(numbered_key(table, from)..=numbered_key(table, u64::MAX)).take(limit)
+        {
             let (key, value) = guard.into_inner()?;
             let row = serde_json::from_slice(&value)
                 .map_err(|e| ShardError::Damaged(format!("a quarantined row cannot be read: {e}")))?;

@@ -24,7 +24,7 @@ pub fn recover(
     for table in stored_tables(store)? {
         let state = load_state(store, table)?;
         let in_segments = sealed_seq(table);
-        let sealed = in_segments.max(state.online_only_below);
+        let sealed = in_segments;
         let mut batch = store.db.batch();
         for guard in store.outbox.range(numbered_key(table, 0)..numbered_key(table, in_segments)) {
             batch.remove(&store.outbox, guard.key()?);
@@ -44,7 +44,7 @@ pub fn recover(
             ));
         }
         let shared = committed.of(table);
-        shared.publish(&state);
+        shared.publish(&state, 0);
         shared.seal(sealed.min(state.next_seq), clock.now());
     }
     metrics::record_invariant_violations(violations.len());

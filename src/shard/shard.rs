@@ -12,7 +12,7 @@ use crate::{
     failpoint, metrics,
     model::{TableId, Timestamp},
     shard::{
-        Applied, CommittedTables, ShardError, StoredAnswer, TableState, Write,
+        Applied, CommittedTables, ShardError, StoredAnswer, TableState, Write, answers,
         blob::{self, BlobHeader},
         cache::RowCache,
         row::Row,
@@ -46,6 +46,8 @@ pub struct Shard {
     options: ShardOptions,
     tables: BTreeMap<TableId, TableState>,
     name: String,
+    /// The key at which [`Shard::forget_answers`] goes on.
+    forget_from: Vec<u8>,
 }
 
 /// The newest row of each key that this group writes: where to find it, and its event time.
@@ -58,6 +60,7 @@ struct Group {
     winners: Winners,
     answers: HashMap<Vec<u8>, StoredAnswer>,
     event_ids: hashbrown::HashSet<[u8; 28]>,
+    outbox_bytes: BTreeMap<TableId, u64>,
 }
 
 impl Shard {
@@ -71,7 +74,16 @@ impl Shard {
     ) -> Shard {
         // After a panic the cache may lack what was committed last.
         cache.clear();
-        Shard { store, cache, committed, clock, options, tables: BTreeMap::new(), name }
+        Shard {
+            store,
+            cache,
+            committed,
+            clock,
+            options,
+            tables: BTreeMap::new(),
+            name,
+            forget_from: Vec::new(),
+        }
     }
 
     /// Commits `writes` in one atomic batch with one sync, in their order. Each is answered on its own; an error
@@ -85,6 +97,7 @@ impl Shard {
             winners: HashMap::new(),
             answers: HashMap::new(),
             event_ids: hashbrown::HashSet::new(),
+            outbox_bytes: BTreeMap::new(),
         };
         let mut results = Vec::with_capacity(writes.len());
         for (index, write) in writes.iter_mut().enumerate() {
@@ -104,7 +117,7 @@ impl Shard {
         let committing = Instant::now();
         failpoint::reach("commit.before");
         if let Err(error) = group.batch.commit() {
-            let error = ShardError::write_failed(error);
+            let error = ShardError::failed_write(&error);
             return std::iter::repeat_n(Err(error), writes.len()).collect();
         }
         failpoint::reach("commit.after");
@@ -116,7 +129,8 @@ impl Shard {
             self.cache.insert(key, writes[*write].batch.row(*row));
         }
         for (table, state) in group.tables {
-            self.committed.of(table).publish(&state);
+            let bytes = group.outbox_bytes.get(&table).copied().unwrap_or(0);
+            self.committed.of(table).publish(&state, bytes);
             self.tables.insert(table, state);
         }
         metrics::record_commit(&self.name, started.elapsed(), writes.len());
@@ -135,11 +149,7 @@ impl Shard {
         if let (Some(key), Some((name, fingerprint))) = (&answer_key, &write.idempotency)
             && let Some(stored) = self.stored_answer(key, group)?
         {
-            return Ok(if stored.fingerprint == *fingerprint {
-                Ok(Applied { replayed: true, ..stored.answer })
-            } else {
-                Err(ShardError::IdempotencyMismatch(name.clone()))
-            });
+            return Ok(stored.replay(name, *fingerprint));
         }
         let mut state = match group.tables.get(&table) {
             Some(state) => *state,
@@ -150,22 +160,21 @@ impl Shard {
         let (kept, deduplicated) = self.drop_repeats(table, write, group)?;
         let mut late = 0;
         for (offset, &row) in kept.iter().enumerate() {
-            write.batch.set_seq(row, state.next_seq + offset as u64);
+            if write.offline {
+                write.batch.set_seq(row, state.next_seq + offset as u64);
+            }
             let event_time = write.batch.event_time(row);
             state.newest_event = state.newest_event.max(Some(event_time));
-            if write.batch.is_keyed()
-                && write.online
-                && !self.is_newest(index, row, write, &mut group.winners)?
-            {
+            if write.batch.is_keyed() && !self.is_newest(index, row, write, &mut group.winners)? {
                 late += 1;
             }
         }
         if write.offline {
             self.push_blobs(table, write, &kept, &mut state, &mut group.batch);
-        }
-        state.next_seq += kept.len() as u64;
-        if !write.offline && self.committed.of(table).unsealed() == 0 {
-            state.online_only_below = state.next_seq;
+            let bytes: usize = kept.iter().map(|&row| write.batch.entry(row).len()).sum();
+            *group.outbox_bytes.entry(table).or_default() += bytes as u64;
+            // Only history is numbered: rows of an online-only view leave no gap behind.
+            state.next_seq += kept.len() as u64;
         }
         self.push_quarantine(table, write, &mut state, &mut group.batch);
 
@@ -195,9 +204,7 @@ impl Shard {
             return Ok(Some(stored.clone()));
         }
         match self.store.batches.get(key)? {
-            Some(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|e| ShardError::Damaged(format!("a stored answer cannot be read: {e}"))),
+            Some(bytes) => answers::read(&bytes).map(Some),
             None => Ok(None),
         }
     }
@@ -338,31 +345,36 @@ impl Shard {
             batch.remove(&self.store.outbox, guard.key()?);
         }
         failpoint::reach("truncate.before");
-        batch.commit().map_err(ShardError::write_failed)?;
+        batch.commit().map_err(|error| ShardError::failed_write(&error))?;
         failpoint::reach("truncate.after");
         self.committed.of(table).seal(up_to, self.clock.now());
         Ok(())
     }
 
-    /// Forgets answers to idempotency keys that are older than `cutoff`; returns how many.
-    pub fn forget_answers(&self, cutoff: Timestamp) -> Result<usize, ShardError> {
+    /// Looks through the next `limit` answers to idempotency keys, from where it stopped the last time, and forgets
+    /// those that are older than `cutoff`; returns how many.
+    pub fn forget_answers(&mut self, cutoff: Timestamp, limit: usize) -> Result<usize, ShardError> {
         let mut batch = self.store.db.batch();
-        for guard in self.store.batches.iter() {
+        let from = std::mem::take(&mut self.forget_from);
+        for (looked_at, guard) in self.store.batches.range(from..).enumerate() {
             let (key, value) = guard.into_inner()?;
-            let old = serde_json::from_slice::<StoredAnswer>(&value).is_ok_and(|a| a.accepted_at < cutoff);
-            if old {
+            if looked_at == limit {
+                self.forget_from = key.to_vec();
+                break;
+            }
+            if answers::read(&value).is_ok_and(|answer| answer.accepted_at < cutoff) {
                 batch.remove(&self.store.batches, key);
             }
         }
         let forgotten = batch.len();
-        batch.commit().map_err(ShardError::write_failed)?;
+        batch.commit().map_err(|error| ShardError::failed_write(&error))?;
         Ok(forgotten)
     }
 
     /// Syncs the journal: the interval mode's promise.
     pub fn sync(&self) -> Result<(), ShardError> {
         let started = Instant::now();
-        self.store.db.persist(PersistMode::SyncData).map_err(ShardError::write_failed)?;
+        self.store.db.persist(PersistMode::SyncData).map_err(|error| ShardError::failed_write(&error))?;
         metrics::record_fsync(started.elapsed());
         Ok(())
     }

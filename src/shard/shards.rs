@@ -30,7 +30,7 @@ pub struct ShardStatus {
 impl ShardStatus {
     /// Remembers an error after which the store takes no more writes.
     pub fn note(&self, error: &ShardError) {
-        if let ShardError::Poisoned(why) = error {
+        if let ShardError::Poisoned(why) | ShardError::DiskFull(why) = error {
             let _ = self.poisoned.set(why.clone());
         }
     }
@@ -52,8 +52,10 @@ impl ShardStatus {
 pub struct WriteLimits {
     /// Bytes of writes between acceptance and acknowledgement.
     pub in_flight: usize,
-    /// Rows of one table that may wait for the segment writer.
-    pub backlog: u64,
+    /// Rows of one table that may wait for the segment writer …
+    pub backlog_rows: u64,
+    /// … and bytes.
+    pub backlog_bytes: u64,
     /// Free bytes on the data directory's disk below which writes are refused.
     pub min_free: u64,
     pub data_dir: PathBuf,
@@ -129,15 +131,23 @@ impl Shards {
         let permit = Arc::clone(&self.permits)
             .try_acquire_many_owned(permits)
             .map_err(|_| ShardError::Overloaded("the memory for writes in flight is used up"))?;
-        metrics::record_in_flight(total.saturating_sub(self.permits.available_permits()) * PERMIT_BYTES);
         Ok(permit)
+    }
+
+    /// Bytes that writes hold between acceptance and acknowledgement.
+    pub fn in_flight(&self) -> usize {
+        let total = (self.limits.in_flight / PERMIT_BYTES).max(1);
+        total.saturating_sub(self.permits.available_permits()) * PERMIT_BYTES
     }
 
     /// Whether a write to the table would be taken now; asked before the work of decoding it.
     pub fn check(&self, table: TableId) -> Result<(), ShardError> {
         self.statuses[self.shard_of(table)].check()?;
         self.check_space()?;
-        if self.committed.of(table).unsealed() > self.limits.backlog {
+        let committed = self.committed.of(table);
+        if committed.unsealed() > self.limits.backlog_rows
+            || committed.unsealed_bytes() > self.limits.backlog_bytes
+        {
             return Err(ShardError::Overloaded("the offline store is behind"));
         }
         Ok(())
@@ -161,9 +171,7 @@ impl Shards {
             return;
         }
         let warm = Warm { key: key.into(), queued: Arc::clone(&self.warming) };
-        if !self.links[self.shard_of(table)].send(warm) {
-            self.warming.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.links[self.shard_of(table)].send(warm);
     }
 
     /// Free bytes on the disk of the data directory.

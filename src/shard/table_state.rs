@@ -12,7 +12,7 @@ use crate::model::{TableId, Timestamp};
 /// Stored in the same atomic batch as the rows that change it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct TableState {
-    /// The seq that the next accepted row gets: the number of rows ever accepted.
+    /// The seq that the next row of history gets: the number of rows ever accepted for the offline store.
     pub next_seq: u64,
     /// Checksum of the newest outbox blob.
     pub last_crc: u32,
@@ -21,10 +21,6 @@ pub struct TableState {
     /// The newest event time seen, µs; the table's watermark.
     pub newest_event: Option<i64>,
     pub next_quarantine: u64,
-    /// Rows below this that are neither in the outbox nor in a segment were accepted while the view was
-    /// online-only.
-    #[serde(default)]
-    pub online_only_below: u64,
 }
 
 /// What of it others may see, published after each commit.
@@ -35,6 +31,8 @@ pub struct Committed {
     /// When the oldest row that is not in a segment was accepted; 0 where there is none.
     oldest_unsealed: AtomicI64,
     newest_event: AtomicI64,
+    /// About what the unsealed rows take in the outbox.
+    unsealed_bytes: AtomicU64,
 }
 
 impl Committed {
@@ -50,6 +48,10 @@ impl Committed {
         self.next_seq().saturating_sub(self.sealed_seq())
     }
 
+    pub fn unsealed_bytes(&self) -> u64 {
+        self.unsealed_bytes.load(Ordering::Relaxed)
+    }
+
     pub fn oldest_unsealed(&self) -> Option<Timestamp> {
         Some(self.oldest_unsealed.load(Ordering::Relaxed)).filter(|t| *t != 0).map(Timestamp::from_micros)
     }
@@ -58,21 +60,23 @@ impl Committed {
         Some(self.newest_event.load(Ordering::Relaxed)).filter(|t| *t != i64::MIN).map(Timestamp::from_micros)
     }
 
-    pub(super) fn publish(&self, state: &TableState) {
+    /// `bytes`: put into the outbox since the last time.
+    pub(super) fn publish(&self, state: &TableState, bytes: u64) {
+        self.unsealed_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.newest_event.store(state.newest_event.unwrap_or(i64::MIN), Ordering::Relaxed);
         if self.unsealed() == 0 && state.next_seq > self.next_seq() {
             self.oldest_unsealed.store(state.accepted_at, Ordering::Relaxed);
         }
         self.next_seq.store(state.next_seq, Ordering::Release);
-        if state.online_only_below == state.next_seq {
-            self.sealed_seq.store(state.next_seq, Ordering::Release);
-            self.oldest_unsealed.store(0, Ordering::Relaxed);
-        }
     }
 
     /// `now` stands in for the acceptance time of what is left, which is younger: the age is never overstated by it.
     pub(super) fn seal(&self, up_to: u64, now: Timestamp) {
+        // What is left keeps its share: rows of one table are about the same size.
+        let before = self.unsealed().max(1);
         self.sealed_seq.store(up_to, Ordering::Release);
+        let bytes = u128::from(self.unsealed_bytes()) * u128::from(self.unsealed()) / u128::from(before);
+        self.unsealed_bytes.store(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
         let rest = if self.unsealed() == 0 { 0 } else { now.micros() };
         self.oldest_unsealed.store(rest, Ordering::Relaxed);
     }

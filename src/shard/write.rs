@@ -14,8 +14,6 @@ pub struct Write {
     pub batch_id: crate::model::BatchId,
     /// Given by the client: the key and a fingerprint of the request.
     pub idempotency: Option<(String, u128)>,
-    /// Whether the newest rows are served.
-    pub online: bool,
     /// Whether history is kept.
     pub offline: bool,
     /// Rejected rows to keep for people to look at, JSON.
@@ -61,6 +59,17 @@ pub struct StoredAnswer {
     pub fingerprint: u128,
     pub accepted_at: Timestamp,
     pub answer: Applied,
+}
+
+impl StoredAnswer {
+    /// What a repeat of the request is answered.
+    pub fn replay(self, key: &str, fingerprint: u128) -> Result<Applied, ShardError> {
+        if self.fingerprint == fingerprint {
+            Ok(Applied { replayed: true, ..self.answer })
+        } else {
+            Err(ShardError::IdempotencyMismatch(key.to_owned()))
+        }
+    }
 }
 
 /// A write with where to answer, and its share of the memory for writes in flight, given back when it is dropped.

@@ -88,8 +88,9 @@ fn build<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    // The Delta library tells of every snapshot that it reads; whoever wants that can name it in `log.level`.
     let filter = EnvFilter::builder()
-        .parse(&log.level)
+        .parse(format!("delta_kernel=warn,delta_kernel_default_engine=warn,{}", log.level))
         .map_err(|source| TelemetryError::Level { level: log.level.clone(), source })?;
     let lines = if text {
         fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(writer).boxed()

@@ -1,0 +1,174 @@
+//! The pieces that a request is made of, each without the network: `cargo bench --bench pieces`.
+
+// A bench that cannot be set up has nothing to measure.
+#![allow(clippy::unwrap_used)]
+
+use std::{hint::black_box, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    ipc::writer::StreamWriter,
+};
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use larder::{
+    clock::Clock,
+    compute::as_of::{Place, Rows, Spine, Sweep},
+    format::Format,
+    ingest::{DecodeLimits, decode},
+    model::{BatchId, Column, DataType, TableId, TableSchema, Timestamp, encode_keys},
+    shard::{
+        CommittedTables, Durability, PreparedBatch, Row, RowCache, RowLayout, Shard, ShardOptions,
+        ShardReader, Store, StoreOptions, Write,
+    },
+};
+
+const ROWS: usize = 1000;
+const FEATURES: usize = 10;
+const TABLE: TableId = TableId(1);
+
+fn schema() -> Arc<TableSchema> {
+    let column = |name: String, data_type| Column { name, data_type };
+    let columns = (0..FEATURES).map(|i| column(format!("f{i}"), DataType::Float64)).collect();
+    let keys = vec![column("user".to_owned(), DataType::String)];
+    Arc::new(TableSchema::feature_view(TABLE, "view", 1, keys, columns))
+}
+
+fn rows() -> RecordBatch {
+    let users: StringArray = (0..ROWS).map(|i| Some(format!("user-{i:08}"))).collect();
+    let times = TimestampMicrosecondArray::from(vec![1_714_561_200_000_000; ROWS]).with_timezone("UTC");
+    let mut arrays: Vec<ArrayRef> = vec![Arc::new(users), Arc::new(times)];
+    for f in 0..FEATURES {
+        arrays.push(Arc::new((0..ROWS).map(|i| Some((i * 31 + f) as f64 / 7.0)).collect::<Float64Array>()));
+    }
+    RecordBatch::try_new(Arc::clone(schema().arrow()), arrays).unwrap()
+}
+
+fn bodies() -> [(Format, Bytes); 2] {
+    let batch = rows();
+    let mut text = Vec::new();
+    let mut writer = arrow::json::ArrayWriter::new(&mut text);
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    let json = format!("{{\"rows\":{}}}", String::from_utf8(text).unwrap());
+    let mut ipc = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut ipc, &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    [(Format::Json, json.into()), (Format::ArrowStream, ipc.into())]
+}
+
+fn write_path(c: &mut Criterion) {
+    let (schema, batch) = (schema(), rows());
+    let mut group = c.benchmark_group("write, 1,000 rows × 10 float64");
+    group.throughput(Throughput::Elements(ROWS as u64));
+    for (format, body) in bodies() {
+        group.bench_function(format!("decode {format}"), |b| {
+            b.iter(|| decode(format, body.clone(), &schema, &DecodeLimits::default()).unwrap());
+        });
+    }
+    group.bench_function("encode rows", |b| {
+        b.iter(|| PreparedBatch::rows(Arc::clone(&schema), black_box(&batch)))
+    });
+
+    let dir = tempfile::TempDir::new().unwrap();
+    let options = StoreOptions { memtable: 16 << 20, block_cache: 64 << 20, max_journal: 128 << 20 };
+    let (store, _) = Store::open(dir.path(), options, 1).unwrap();
+    for durability in [Durability::Buffer, Durability::Fsync] {
+        let options = ShardOptions { durability, quarantine_rows: 1 };
+        let (cache, committed) = (RowCache::new(64 << 20), CommittedTables::default());
+        let mut shard = Shard::new("0".to_owned(), store.clone(), cache, committed, Clock::system(), options);
+        group.bench_function(format!("commit, {durability:?}"), |b| {
+            b.iter_batched(
+                || Write {
+                    batch: PreparedBatch::rows(Arc::clone(&schema), &batch),
+                    batch_id: BatchId::fresh(),
+                    idempotency: None,
+                    offline: true,
+                    quarantine: Vec::new(),
+                    release: Vec::new(),
+                },
+                |write| shard.commit(&mut [write]),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn read_path(c: &mut Criterion) {
+    let (schema, batch) = (schema(), rows());
+    let dir = tempfile::TempDir::new().unwrap();
+    let options = StoreOptions { memtable: 16 << 20, block_cache: 64 << 20, max_journal: 128 << 20 };
+    let (store, _) = Store::open(dir.path(), options, 1).unwrap();
+    let prepared = PreparedBatch::rows(Arc::clone(&schema), &batch);
+    let keys: Vec<Vec<u8>> = (0..ROWS).map(|i| prepared.key(i).to_vec()).collect();
+    let (cache, clock) = (RowCache::new(64 << 20), Clock::manual(Timestamp::from_micros(0)));
+    let options = ShardOptions { durability: Durability::Buffer, quarantine_rows: 1 };
+    let mut shard =
+        Shard::new("0".to_owned(), store.clone(), cache.clone(), CommittedTables::default(), clock, options);
+    let write = Write {
+        batch: prepared,
+        batch_id: BatchId::fresh(),
+        idempotency: None,
+        offline: false,
+        quarantine: Vec::new(),
+        release: Vec::new(),
+    };
+    shard.commit(&mut [write])[0].as_ref().unwrap();
+    let layout = RowLayout::of(&schema);
+    let slots: Vec<_> = (0..FEATURES).map(|i| layout.slot(i)).collect();
+    for (name, cache) in [("cache", cache), ("fjall", RowCache::new(1))] {
+        let reader = ShardReader::new(store.clone(), cache, Arc::new(|_, _| {}));
+        let (mut scratch, mut next) = (Vec::new(), 0);
+        c.bench_function(&format!("look up one entity's row and 10 features, {name}"), |b| {
+            b.iter(|| {
+                next = (next + 7) % ROWS;
+                let row = reader.get(TABLE, &keys[next], &mut scratch).unwrap().0.unwrap();
+                for slot in &slots {
+                    black_box(Row(&row).cell(slot));
+                }
+            });
+        });
+    }
+}
+
+/// The as-of kernel alone: 100 versions each of 1,000 keys, 100,000 questions.
+fn as_of(c: &mut Criterion) {
+    const VERSIONS: usize = 100;
+    let (keys, offsets) = encode_keys(&rows(), &[0], |_, _| {});
+    let key = |i: usize| &keys[offsets[i] as usize..offsets[i + 1] as usize];
+    let (mut bytes, mut ends, mut times) = (Vec::new(), vec![0u32], Vec::new());
+    for i in 0..ROWS * VERSIONS {
+        bytes.extend_from_slice(key(i * 7919 % ROWS));
+        ends.push(bytes.len() as u32);
+        times.push((i as i64 * 104_729) % 1_000_000);
+    }
+    let event_times: Vec<i64> = (0..VERSIONS as i64).map(|v| v * 10_000).collect();
+    let seqs: Vec<i64> = (0..VERSIONS as i64).collect();
+    let deleted = arrow::array::BooleanArray::from(vec![false; VERSIONS]);
+    let mut group = c.benchmark_group("as-of kernel");
+    group.throughput(Throughput::Elements((ROWS * VERSIONS) as u64));
+    group.bench_function("100,000 questions over 100,000 versions", |b| {
+        b.iter(|| {
+            let spine = Spine::new(&bytes, &ends, &times, 0);
+            let mut sweep = Sweep::new(&spine, None);
+            for i in 0..ROWS {
+                let first = Place { source: 0, row: (i * VERSIONS) as u32 };
+                let rows = Rows {
+                    event_times: &event_times,
+                    seqs: &seqs,
+                    accepted_at: &seqs,
+                    deleted: &deleted,
+                    first,
+                };
+                sweep.offer(key(i), &rows, 0..VERSIONS);
+            }
+            sweep.finish()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(pieces, write_path, read_path, as_of);
+criterion_main!(pieces);
