@@ -47,7 +47,7 @@ fn write_one(client: &reqwest::blocking::Client, base: &str, oracle: &Oracle, wr
     match status {
         200 => oracle.acknowledge(batch),
         // Refused before anything was stored.
-        429 | 507 => {}
+        429 => {}
         0 if !sent => {}
         _ => oracle.unknown(batch),
     }
