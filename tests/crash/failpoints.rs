@@ -50,8 +50,9 @@ fn an_end_at_any_named_place_loses_and_doubles_nothing() {
             if let Ok(mut server) = Launch::new(dir.path()).env("LARDER_FAILPOINT", &armed).try_start() {
                 let base = server.base.clone();
                 let mut end = None;
-                load_while(&base, &oracle, || end = server.wait(Duration::from_secs(60)));
-                let end = end.unwrap_or_else(|| panic!("never came to {armed}:\n{}", server.log()));
+                let answers = load_while(&base, &oracle, || end = server.wait(Duration::from_secs(60)));
+                let end =
+                    end.unwrap_or_else(|| panic!("never came to {armed}: {answers:?}\n{}", server.log()));
                 assert_eq!(end.signal(), Some(SIGABRT), "{armed}: {end}\n{}", server.log());
             }
             let server = Launch::new(dir.path()).start();
