@@ -90,9 +90,13 @@ impl Shard {
     /// of the store answers all of them and stores none.
     pub fn commit(&mut self, writes: &mut [Write]) -> Vec<Result<Applied, ShardError>> {
         let started = Instant::now();
-        let durability = (self.options.durability == Durability::Fsync).then_some(PersistMode::SyncData);
+        // Without a mode fjall keeps the end of the journal in this process, and kill -9 takes it along.
+        let persist = match self.options.durability {
+            Durability::Fsync => PersistMode::SyncData,
+            Durability::Interval | Durability::Buffer => PersistMode::Buffer,
+        };
         let mut group = Group {
-            batch: self.store.db.batch().durability(durability),
+            batch: self.store.db.batch().durability(Some(persist)),
             tables: BTreeMap::new(),
             winners: HashMap::new(),
             answers: HashMap::new(),
@@ -122,7 +126,7 @@ impl Shard {
         }
         failpoint::reach("commit.after");
         // From here on the group is stored: nothing below can fail.
-        if durability.is_some() {
+        if persist == PersistMode::SyncData {
             metrics::record_fsync(committing.elapsed());
         }
         for (key, (write, row, _)) in &group.winners {

@@ -13,11 +13,23 @@ use crate::{
 
 #[test]
 fn kill_9_loses_and_doubles_nothing() {
+    kill_9("fsync", amount("LARDER_KILLS", 15, 100));
+}
+
+/// The other two promises end with the power, not with the process.
+#[test]
+fn kill_9_spares_what_the_system_has() {
+    for mode in ["interval", "buffer"] {
+        kill_9(mode, amount("LARDER_SYSTEM_KILLS", 3, 20));
+    }
+}
+
+fn kill_9(durability: &str, kills: u64) {
     let _alone = alone();
-    let kills = amount("LARDER_KILLS", 15, 100);
     let mut dice = Dice::new("kills");
     let (dir, oracle) = (TempDir::new().unwrap(), Oracle::default());
-    let mut server = Launch::new(dir.path()).start();
+    let launch = || Launch::new(dir.path()).env("LARDER__DURABILITY__MODE", durability);
+    let mut server = launch().start();
     server.apply(DEFINITIONS);
     for _ in 0..kills {
         let after = Duration::from_millis(100 + dice.roll(700));
@@ -26,7 +38,7 @@ fn kill_9_loses_and_doubles_nothing() {
             std::thread::sleep(after);
             server.kill();
         });
-        server = Launch::new(dir.path()).start();
+        server = launch().start();
         oracle.check(&server);
         let (_, metrics) = server.get("/metrics");
         let violated = |l: &str| l.starts_with("larder_invariant_violations_total") && !l.ends_with(" 0");
@@ -34,7 +46,8 @@ fn kill_9_loses_and_doubles_nothing() {
     }
     server.kill();
     oracle.scan(dir.path());
-    println!("kills={kills} acked={} {}", oracle.acked(), oracle.faults.lock().unwrap());
+    let (acked, faults) = (oracle.acked(), oracle.faults.lock().unwrap().clone());
+    println!("kills={kills} durability={durability} acked={acked} {faults}");
     oracle.assert_faultless();
-    assert!(oracle.acked() as u64 > 20 * kills, "the load was no load");
+    assert!(acked as u64 > 20 * kills, "the load was no load");
 }
