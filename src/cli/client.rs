@@ -27,7 +27,8 @@ impl Client {
             ));
         }
         let http = reqwest::blocking::Client::builder().timeout(TIMEOUT).build().map_err(CliError::failed)?;
-        let base = server.server.trim_end_matches('/').to_owned();
+        let base = server.server.trim_end_matches('/');
+        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
         Ok(Client { http, base, api_key: server.api_key.clone() })
     }
 

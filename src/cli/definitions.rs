@@ -30,7 +30,17 @@ impl Plan {
     pub fn run(self) -> Result<(), CliError> {
         let outcome = send(&Client::new(&self.server)?, read(&self.dir)?, true, None)?;
         print(&outcome, "would be");
-        Ok(())
+        let breaking = outcome["breaking"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for broken in breaking {
+            let text = |key: &str| broken[key].as_str().unwrap_or_default().to_owned();
+            println!("! {} {}: {}", text("kind"), text("name"), text("reason"));
+        }
+        match breaking.len() {
+            0 => Ok(()),
+            n => {
+                Err(CliError::Refused(format!("{n} changes would break what is in use; apply would refuse")))
+            }
+        }
     }
 }
 

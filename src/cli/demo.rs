@@ -126,7 +126,7 @@ impl Demo {
 
         let entity = json!({ "origin": "JFK", "dest": "EWR", "tailnum": "N14228" });
         let wanted = WantedArgs { service: Some("flight_delay".to_owned()), features: None };
-        let shown = ["origin=JFK,dest=EWR,tailnum=N14228".to_owned()];
+        let shown = [entity.clone()];
         say(&format!("The features of one flight as they were at {MOMENT}:"));
         get::print(&get::online(&client, &wanted, std::slice::from_ref(&entity), Some(MOMENT))?, &shown);
         say("The same now: weather of 2013 is older than its ttl, the plane is still the plane:");

@@ -9,8 +9,8 @@ use crate::cli::{CliError, Client, Server, WantedArgs};
 pub struct Get {
     #[command(flatten)]
     wanted: WantedArgs,
-    /// The join keys of one entity, `key=value[,key=value…]`; again for more entities.
-    #[arg(long = "entity", required = true, value_name = "K=V[,K=V]")]
+    /// Join keys, `key=value`, also several separated by commas. A key that comes again begins the next entity.
+    #[arg(long = "entity", required = true, num_args = 1.., value_name = "K=V")]
     entities: Vec<String>,
     /// Values at this time (RFC 3339) instead of now.
     #[arg(long)]
@@ -26,12 +26,12 @@ impl Get {
     pub fn run(self) -> Result<(), CliError> {
         let client = Client::new(&self.server)?;
         let catalog = client.get("/v1/registry")?;
-        let entities = self.entities.iter().map(|e| entity(e, &catalog)).collect::<Result<Vec<_>, _>>()?;
+        let entities = entities(&self.entities, &catalog)?;
         let answer = online(&client, &self.wanted, &entities, self.as_of.as_deref())?;
         if self.json {
             println!("{answer}");
         } else {
-            print(&answer, &self.entities);
+            print(&answer, &entities);
         }
         Ok(())
     }
@@ -55,20 +55,40 @@ pub fn online(
     client.send(|| client.post("/v1/online-features").json(&body))?.json().map_err(CliError::failed)
 }
 
-/// `k=v,k=v` as an object; a value is a number or a bool only where the join key of that name is one.
-fn entity(text: &str, catalog: &Json) -> Result<Json, CliError> {
-    let mut object = Map::new();
-    for pair in text.split(',') {
+/// `k=v` pairs as objects. A value is a number or a bool only where the join key of that name is one.
+fn entities(arguments: &[String], catalog: &Json) -> Result<Vec<Json>, CliError> {
+    let mut entities = vec![Map::new()];
+    for pair in arguments.iter().flat_map(|argument| pairs(argument)) {
         let Some((key, value)) = pair.split_once('=') else {
-            return Err(CliError::Failed(format!("`{pair}` is not `key=value`")));
+            return Err(CliError::Usage(format!("`{pair}` is not `key=value`")));
         };
         let typed = match key_type(catalog, key) {
             Some("string") | None => Json::String(value.to_owned()),
             Some(_) => serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned())),
         };
-        object.insert(key.to_owned(), typed);
+        if entities.last().is_some_and(|entity| entity.contains_key(key)) {
+            entities.push(Map::new());
+        }
+        if let Some(entity) = entities.last_mut() {
+            entity.insert(key.to_owned(), typed);
+        }
     }
-    Ok(Json::Object(object))
+    Ok(entities.into_iter().map(Json::Object).collect())
+}
+
+/// The pairs of one argument: a comma separates two only where another `=` follows, so values may hold commas.
+fn pairs(argument: &str) -> Vec<String> {
+    let mut pairs: Vec<String> = Vec::new();
+    for part in argument.split(',') {
+        match pairs.last_mut() {
+            Some(last) if !part.contains('=') => {
+                last.push(',');
+                last.push_str(part);
+            }
+            _ => pairs.push(part.to_owned()),
+        }
+    }
+    pairs
 }
 
 fn key_type<'a>(catalog: &'a Json, key: &str) -> Option<&'a str> {
@@ -78,16 +98,14 @@ fn key_type<'a>(catalog: &'a Json, key: &str) -> Option<&'a str> {
 }
 
 /// One line per value: entity, feature, value, status, event time.
-pub fn print(answer: &Json, entities: &[String]) {
+pub fn print(answer: &Json, entities: &[Json]) {
     let names = answer["feature_names"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let cell = |matrix: &str, row: usize, column: usize| match &answer[matrix][row][column] {
-        Json::String(text) => text.clone(),
-        Json::Null => "-".to_owned(),
-        other => other.to_string(),
-    };
+    let cell = |matrix: &str, row: usize, column: usize| text(&answer[matrix][row][column]);
     let width = names.iter().filter_map(|n| n.as_str()).map(str::len).max().unwrap_or(0);
     for (row, entity) in entities.iter().enumerate() {
-        println!("{entity}");
+        let keys = entity.as_object().into_iter().flatten();
+        let keys: Vec<String> = keys.map(|(key, value)| format!("{key}={}", text(value))).collect();
+        println!("{}", keys.join(" "));
         for (column, name) in names.iter().enumerate() {
             println!(
                 "  {:width$}  {:>24}  {:15}  {}",
@@ -97,5 +115,32 @@ pub fn print(answer: &Json, entities: &[String]) {
                 cell("event_time", row, column),
             );
         }
+    }
+}
+
+/// A value for people.
+fn text(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_comes_again_begins_the_next_entity() {
+        let catalog = json!({ "entities": [{ "join_keys": [{ "name": "id", "type": "int64" }, { "name": "s", "type": "string" }] }] });
+        let read = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+            entities(&arguments, &catalog).unwrap()
+        };
+        assert_eq!(read(&["id=1,s=2"]), [json!({ "id": 1, "s": "2" })]);
+        assert_eq!(read(&["id=1", "s=a,b"]), [json!({ "id": 1, "s": "a,b" })]);
+        assert_eq!(read(&["id=1", "id=2"]), [json!({ "id": 1 }), json!({ "id": 2 })]);
+        assert!(entities(&["id".to_owned()], &catalog).is_err());
     }
 }

@@ -3,7 +3,11 @@
 //! Each chunk is a batch whose Idempotency-Key is a fingerprint of its bytes and place, so an interrupted run is
 //! resumed by running it again: what was stored is answered from memory and stored once.
 
-use std::{path::PathBuf, sync::mpsc::sync_channel, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc::sync_channel,
+    time::Instant,
+};
 
 use clap::Args;
 use serde_json::Value as Json;
@@ -68,7 +72,7 @@ impl Ingest {
     pub fn run(self) -> Result<(), CliError> {
         let client = Client::new(&self.server)?;
         let format = match &self.format {
-            Some(name) => Some(name.parse().map_err(CliError::failed)?),
+            Some(name) => Some(name.parse().map_err(CliError::usage)?),
             None => None,
         };
         let files = expand(&self.files)?;
@@ -120,7 +124,11 @@ impl Target {
 fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for pattern in patterns {
-        let matches = glob::glob(pattern).map_err(CliError::failed)?;
+        if Path::new(pattern).is_file() {
+            files.push(PathBuf::from(pattern));
+            continue;
+        }
+        let matches = glob::glob(pattern).map_err(|e| CliError::Usage(format!("`{pattern}`: {e}")))?;
         let mut found: Vec<PathBuf> = matches.filter_map(Result::ok).filter(|p| p.is_file()).collect();
         if found.is_empty() {
             return Err(CliError::Failed(format!("no file matches `{pattern}`")));
@@ -135,7 +143,7 @@ fn expand(patterns: &[String]) -> Result<Vec<PathBuf>, CliError> {
 pub fn send_file(
     client: &Client,
     target: &Target,
-    path: &std::path::Path,
+    path: &Path,
     format: Option<Format>,
     strict: bool,
     quarantine: bool,
@@ -165,9 +173,9 @@ pub fn send_file(
             }
         }
     });
-    for (index, chunk) in receiver.iter().enumerate() {
+    for chunk in receiver {
         let chunk = chunk?;
-        let key = chunk_key(target.name(), index, &chunk);
+        let key = chunk_key(target.name(), path, &chunk);
         let body = bytes::Bytes::from(chunk.body);
         let response = client
             .send(|| {
@@ -200,14 +208,19 @@ pub fn send_file(
     Ok(totals)
 }
 
-fn file_name(path: &std::path::Path) -> String {
+fn file_name(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn chunk_key(table: &str, index: usize, chunk: &Chunk) -> String {
+/// The same for the same bytes at the same place of the same file, so that a run can be repeated; two files with the
+/// same rows are two files.
+fn chunk_key(table: &str, path: &Path, chunk: &Chunk) -> String {
     let mut hash = Xxh3::new();
     hash.update(table.as_bytes());
-    hash.update(&index.to_le_bytes());
+    hash.update(
+        std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).as_os_str().as_encoded_bytes(),
+    );
+    hash.update(&chunk.first_row.to_le_bytes());
     hash.update(&chunk.body);
     format!("larder-ingest-{:032x}", hash.digest128())
 }

@@ -79,17 +79,24 @@ pub enum CliError {
     Refused(String),
     #[error("{0}")]
     Failed(String),
+    /// The command line asks for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
     #[error("{path}: {source}", path = .path.display())]
     File { path: PathBuf, source: std::io::Error },
 }
 
 impl CliError {
+    fn usage(error: impl std::fmt::Display) -> CliError {
+        CliError::Usage(error.to_string())
+    }
+
     fn failed(error: impl std::fmt::Display) -> CliError {
         CliError::Failed(error.to_string())
     }
 }
 
-/// Exit codes: 0 done, 1 refused or failed, 2 wrong usage (clap's own).
+/// Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
@@ -110,7 +117,10 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            match error {
+                CliError::Usage(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

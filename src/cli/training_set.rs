@@ -1,6 +1,7 @@
 //! `larder training-set`: a spine file in, a file with its features out.
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     path::{Path, PathBuf},
     time::Instant,
@@ -13,6 +14,7 @@ use clap::Args;
 use crate::{
     cli::{CliError, Client, Server, WantedArgs, progress},
     format::{Format, ReadOptions, TableReader, TableWriter},
+    model::{Column, DataType},
 };
 
 #[derive(Args)]
@@ -58,7 +60,7 @@ impl TrainingSet {
 
     pub fn run(self) -> Result<(), CliError> {
         let client = Client::new(&self.server)?;
-        let (format, _) = Format::from_path(&self.out).map_err(CliError::failed)?;
+        let (format, _) = Format::from_path(&self.out).map_err(CliError::usage)?;
         // All requests of one training set see the store at one moment.
         let known_at = match &self.known_at {
             Some(time) => time.clone(),
@@ -72,11 +74,13 @@ impl TrainingSet {
     }
 
     fn build(&self, client: &Client, format: Format, known_at: &str) -> Result<u64, CliError> {
-        let reader = TableReader::open(&self.spine, &ReadOptions::default())
+        let options = ReadOptions { types: self.key_types(client)?, ..ReadOptions::default() };
+        let reader = TableReader::open(&self.spine, &options)
             .map_err(|e| CliError::Failed(format!("{}: {e}", self.spine.display())))?;
         let bar = progress::bar(reader.rows().unwrap_or(0), "training set");
         let mut out = Output::create(&self.out, format)?;
-        let mut waiting: Vec<RecordBatch> = Vec::new();
+        // A spine without rows has an answer too: its columns.
+        let mut waiting = vec![RecordBatch::new_empty(reader.schema().clone())];
         let (mut waiting_rows, mut total) = (0, 0);
         for batch in reader {
             let batch = batch.map_err(|e| CliError::Failed(format!("{}: {e}", self.spine.display())))?;
@@ -88,10 +92,27 @@ impl TrainingSet {
                 waiting_rows = 0;
             }
         }
-        total += self.join(client, &waiting, known_at, &mut out)?;
+        if total == 0 || waiting_rows > 0 {
+            total += self.join(client, &waiting, known_at, &mut out)?;
+        }
         bar.finish();
         out.finish()?;
         Ok(total)
+    }
+
+    /// Types of the columns that text spines cannot tell: a key such as 007 stays text where the entity says so.
+    fn key_types(&self, client: &Client) -> Result<BTreeMap<String, DataType>, CliError> {
+        let catalog = client.get("/v1/registry")?;
+        let mut types = BTreeMap::new();
+        for list in ["entities", "feature_services"] {
+            let objects = catalog[list].as_array().into_iter().flatten();
+            for key in objects.filter_map(|object| object["join_keys"].as_array()).flatten() {
+                let column: Column = serde_json::from_value(key.clone()).map_err(CliError::failed)?;
+                types.insert(column.name, column.data_type);
+            }
+        }
+        types.insert(self.event_time.clone(), DataType::Timestamp);
+        Ok(types)
     }
 
     /// Joins a part of the spine and appends it to the output.
@@ -177,14 +198,20 @@ impl Output {
         }
     }
 
-    fn finish(self) -> Result<(), CliError> {
-        let Some(writer) = self.writer else {
-            let _ = std::fs::remove_file(&self.part);
-            return Err(CliError::Failed("the spine has no rows".to_owned()));
+    fn finish(mut self) -> Result<(), CliError> {
+        let Some(writer) = self.writer.take() else {
+            return Err(CliError::Failed("the node gave no rows and no columns".to_owned()));
         };
         let mut file = writer.finish().map_err(CliError::failed)?;
         file.flush().map_err(CliError::failed)?;
         std::fs::rename(&self.part, &self.path)
             .map_err(|source| CliError::File { path: self.path.clone(), source })
+    }
+}
+
+impl Drop for Output {
+    /// What did not become whole is not left behind; after a rename there is nothing to remove.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.part);
     }
 }

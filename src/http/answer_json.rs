@@ -78,10 +78,6 @@ fn cell(cell: Cell<'_>, data_type: &DataType, out: &mut Vec<u8>) {
         // JSON has no NaN and no infinity.
         Cell::Float32(x) if !x.is_finite() => out.extend_from_slice(b"null"),
         Cell::Float64(x) if !x.is_finite() => out.extend_from_slice(b"null"),
-        // Written when the feature was narrower: training sees the widened value, so does this.
-        Cell::Float32(x) if *data_type == DataType::Float64 => {
-            out.extend_from_slice(ryu::Buffer::new().format_finite(f64::from(x)).as_bytes());
-        }
         Cell::Float32(x) => out.extend_from_slice(ryu::Buffer::new().format_finite(x).as_bytes()),
         Cell::Float64(x) => out.extend_from_slice(ryu::Buffer::new().format_finite(x).as_bytes()),
         Cell::Timestamp(t) => timestamp(t, out),

@@ -69,7 +69,7 @@ impl Answer {
             (Some(row), Outcome::Present) => {
                 let row = Row(row);
                 let slot = self.plan.groups[wanted.group].slot(row.schema_version(), wanted.feature);
-                match slot.map_or(Cell::Null, |slot| row.cell(slot)) {
+                match slot.map_or(Cell::Null, |slot| row.cell(slot).as_type(&wanted.data_type)) {
                     Cell::Null => (Cell::Null, Status::NullValue),
                     cell => (cell, Status::Present),
                 }

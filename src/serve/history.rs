@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use bytes::Bytes;
 
 use crate::{
     compute::as_of::Outcome,
     model::Timestamp,
     offline::{AsOf, History, SpineKeys, as_of_join},
-    serve::{Answer, Entities, Found, Plan, PlanGroup, Reads, ServeError},
+    serve::{Answer, Entities, Found, Plan, PlanGroup, Reads, ServeError, training::in_type},
     shard::PreparedBatch,
 };
 
@@ -66,13 +66,16 @@ fn read_group(
         known_at: known_at.map(Timestamp::micros),
         columns: &columns,
     })?;
+    let features: Vec<ArrayRef> = (view.features.iter().zip(result.features.columns()))
+        .map(|(feature, column)| in_type(column, &feature.data_type))
+        .collect::<Result<_, _>>()?;
     // Into the form that the online store answers in, so that everything after this is the same.
     let mut found = Vec::with_capacity(entities.len());
     for (entity, outcome) in result.outcomes.iter().copied().enumerate() {
         let row = if outcome == Outcome::NotFound || result.event_times.is_null(entity) {
             None
         } else {
-            Some(encode(view, &result.features, result.event_times.value(entity), entity)?)
+            Some(encode(view, &features, result.event_times.value(entity), entity)?)
         };
         found.push(Found { row, outcome });
     }
@@ -81,7 +84,7 @@ fn read_group(
 
 fn encode(
     view: &crate::registry::FeatureView,
-    features: &RecordBatch,
+    features: &[ArrayRef],
     event_time: i64,
     row: usize,
 ) -> Result<Bytes, ServeError> {
@@ -93,8 +96,8 @@ fn encode(
         view.schema.columns.clone(),
     );
     let time = arrow::array::TimestampMicrosecondArray::from(vec![event_time]).with_timezone("UTC");
-    let mut arrays: Vec<arrow::array::ArrayRef> = vec![Arc::new(time)];
-    arrays.extend(features.columns().iter().map(|column| column.slice(row, 1)));
+    let mut arrays: Vec<ArrayRef> = vec![Arc::new(time)];
+    arrays.extend(features.iter().map(|column| column.slice(row, 1)));
     let batch = RecordBatch::try_new(Arc::clone(keyless.arrow()), arrays)?;
     Ok(Bytes::copy_from_slice(PreparedBatch::rows(Arc::new(keyless), &batch).row(0)))
 }

@@ -1,4 +1,4 @@
-//! Arrow columns from cells of any compatible type: rows of an older version may be narrower than their table.
+//! Arrow columns from cells.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     shard::row::{Cell, array_items},
 };
 
-/// Collects one column; a cell that does not fit the type becomes null.
+/// Collects one column.
 pub enum ColumnBuilder {
     Bool(BooleanBuilder),
     Int32(Int32Builder),
@@ -62,16 +62,14 @@ impl ColumnBuilder {
         }))
     }
 
+    /// A cell of the column's type; any other becomes null.
     pub fn push(&mut self, cell: Cell<'_>) {
         match (self, cell) {
             (ColumnBuilder::Bool(b), Cell::Bool(v)) => b.append_value(v),
             (ColumnBuilder::Int32(b), Cell::Int32(v)) => b.append_value(v),
             (ColumnBuilder::Int64(b), Cell::Int64(v)) => b.append_value(v),
-            (ColumnBuilder::Int64(b), Cell::Int32(v)) => b.append_value(i64::from(v)),
             (ColumnBuilder::Float32(b), Cell::Float32(v)) => b.append_value(v),
             (ColumnBuilder::Float64(b), Cell::Float64(v)) => b.append_value(v),
-            (ColumnBuilder::Float64(b), Cell::Float32(v)) => b.append_value(f64::from(v)),
-            (ColumnBuilder::Float64(b), Cell::Int32(v)) => b.append_value(f64::from(v)),
             (ColumnBuilder::Timestamp(b), Cell::Timestamp(v)) => b.append_value(v.micros()),
             (ColumnBuilder::String(b), Cell::String(v) | Cell::Json(v)) => b.append_value(v),
             (ColumnBuilder::Bytes(b), Cell::Bytes(v)) => b.append_value(v),

@@ -137,7 +137,23 @@ impl<'a> Row<'a> {
     }
 }
 
-impl Cell<'_> {
+impl<'a> Cell<'a> {
+    /// The value as a reader's version of the feature has it. A row that was written when the feature was narrower
+    /// is widened; one written when it was wider than a pinned version says is narrowed, to null where it does not
+    /// fit.
+    pub fn as_type(self, data_type: &DataType) -> Cell<'a> {
+        match (self, data_type) {
+            (Cell::Int32(n), DataType::Int64) => Cell::Int64(i64::from(n)),
+            (Cell::Int32(n), DataType::Float64) => Cell::Float64(f64::from(n)),
+            (Cell::Float32(x), DataType::Float64) => Cell::Float64(f64::from(x)),
+            (Cell::Int64(n), DataType::Int32) => i32::try_from(n).map_or(Cell::Null, Cell::Int32),
+            (Cell::Float64(x), DataType::Int32) if f64::from(x as i32) == x => Cell::Int32(x as i32),
+            (Cell::Float64(_), DataType::Int32) => Cell::Null,
+            (Cell::Float64(x), DataType::Float32) => Cell::Float32(x as f32),
+            (cell, _) => cell,
+        }
+    }
+
     /// The owned form; `data_type` says what an array holds.
     pub fn to_value(self, data_type: &DataType) -> Value {
         match self {

@@ -265,3 +265,14 @@ fn wrong_reads() {
     assert_eq!(spine("user_id,event_time\na,2024-05-01T11:00:00\n").0 / 100, 4);
     assert_eq!(spine("").0 / 100, 4);
 }
+
+#[test]
+fn many_small_headers_are_a_problem_too() {
+    let node = node();
+    let mut request = node.request(reqwest::Method::GET, "/livez");
+    for i in 0..900 {
+        request = request.header(format!("x-{i}"), "0123456789abcdef");
+    }
+    let (status, problem) = answer(request.send().unwrap());
+    assert_eq!((status, &problem["code"]), (431, &json!("headers_too_large")), "{problem:#}");
+}

@@ -135,3 +135,101 @@ fn features_are_found_and_traced() {
     assert_eq!(node.get("/v1/lineage/feature_view/nothing").0, 404);
     assert_eq!(node.get("/v1/entities").1.as_array().unwrap().len(), 1);
 }
+
+const FLAGS: &str = r#"
+[[entity]]
+name = "user"
+join_keys = [{ name = "user_id", type = "int64" }]
+
+[[feature_view]]
+name = "v"
+entities = ["user"]
+offline = OFFLINE
+online = ONLINE
+feature = [{ name = "x", type = "float64" }]
+"#;
+
+/// A view that stops and begins again to keep history, or to be served, goes on with what it has.
+#[test]
+fn history_and_serving_can_be_switched_off_and_on() {
+    let mut node = TestNode::with("2024-05-01T12:00:00Z", &[("offline.seal_rows", "1")]);
+    let apply = |node: &TestNode, offline: bool, online: bool| {
+        node.apply(&FLAGS.replace("OFFLINE", &offline.to_string()).replace("ONLINE", &online.to_string()))
+    };
+    let write = |node: &TestNode, minute: u32, x: f64| {
+        node.write(
+            "v",
+            json!([{ "user_id": 1, "event_time": format!("2024-05-01T11:{minute:02}:00Z"), "x": x }]),
+        )
+    };
+    let as_of = |node: &TestNode, minute: u32| {
+        let body = json!({ "features": ["v:x"], "entities": [{ "user_id": 1 }], "as_of": format!("2024-05-01T11:{minute:02}:30Z") });
+        let (status, answer) = node.post_json("/v1/online-features", &body);
+        (status, answer["values"][0][0].clone())
+    };
+    let newest = |node: &TestNode| node.read(&["v:x"], json!([{ "user_id": 1 }]))["values"][0][0].clone();
+    apply(&node, true, true);
+    write(&node, 1, 1.0);
+    apply(&node, false, true);
+    write(&node, 2, 2.0);
+    assert_eq!(newest(&node), 2.0);
+    assert_eq!(as_of(&node, 2).0, 400, "a view without history has no past");
+    node.wait_until_sealed("v");
+    node.restart();
+    assert_eq!(node.get("/readyz").0, 200);
+    apply(&node, true, true);
+    write(&node, 3, 3.0);
+    node.wait_until_sealed("v");
+    assert_eq!((as_of(&node, 2).1, as_of(&node, 3).1), (json!(1.0), json!(3.0)));
+    apply(&node, true, false);
+    write(&node, 4, 4.0);
+    apply(&node, true, true);
+    assert_eq!(newest(&node), 4.0, "not the value from before it was switched off");
+    node.restart();
+    assert_eq!(newest(&node), 4.0);
+    assert_eq!(node.get("/readyz").0, 200);
+}
+
+/// Rows that wait for a segment keep what their version had, whatever is applied meanwhile.
+#[test]
+fn a_schema_applied_before_a_seal_loses_no_column() {
+    let node = TestNode::with("2024-05-01T12:00:00Z", &[("offline.seal_after", "1h")]);
+    node.apply(BASE);
+    let t = "2024-05-01T11:00:00Z";
+    node.write("profile", json!([{ "user_id": 1, "event_time": t, "score": 0.1, "city": "Bern" }]));
+    // `city` goes, `n` comes, `score` is wider.
+    node.apply(
+        &BASE
+            .replace("float32", "float64")
+            .replace("{ name = \"city\", type = \"string\" }", "{ name = \"n\", type = \"int64\" }"),
+    );
+    node.write(
+        "profile",
+        json!([{ "user_id": 1, "event_time": "2024-05-01T11:01:00Z", "score": 0.1, "n": 5 }]),
+    );
+    let past = |features: &str, at: &str| {
+        let body = json!({ "features": [features], "entities": [{ "user_id": 1 }], "as_of": at });
+        node.post_json("/v1/online-features", &body).1["values"][0].clone()
+    };
+    for state in ["in the outbox", "in segments"] {
+        // The pinned version has its own type: the float32 that was stored.
+        assert_eq!(past("profile@1", t), json!([0.1, "Bern"]), "{state}");
+        assert_eq!(past("profile", "2024-05-01T11:01:00Z"), json!([0.1, 5]), "{state}");
+        node.set_time("2024-05-01T13:00:00Z");
+        node.wait_until_sealed("profile");
+    }
+}
+
+#[test]
+fn a_widened_value_is_the_same_online_and_in_training() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    node.apply(BASE);
+    let t = "2024-05-01T11:00:00Z";
+    node.write("profile", json!([{ "user_id": 1, "event_time": t, "score": 0.1 }]));
+    node.apply(&BASE.replace("float32", "float64"));
+    let online = node.read(&["profile:score"], json!([{ "user_id": 1 }]))["values"][0][0].clone();
+    let body = json!({ "features": ["profile:score"], "entities": [{ "user_id": 1 }], "as_of": t });
+    let past = node.post_json("/v1/online-features", &body).1["values"][0][0].clone();
+    assert_eq!(online, past);
+    assert_eq!(online, 0.1_f32 as f64);
+}
