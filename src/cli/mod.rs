@@ -3,6 +3,7 @@
 mod client;
 mod definitions;
 mod demo;
+mod directory;
 mod get;
 mod ingest;
 mod ingest_file;
@@ -40,6 +41,10 @@ enum Command {
     Get(get::Get),
     /// Join a spine with its features as they were at each row's time.
     TrainingSet(training_set::TrainingSet),
+    /// Look through the data directory of a stopped node, without changing it.
+    Doctor(directory::Doctor),
+    /// Repair the data directory of a stopped node; what it was is kept, what is lost is named.
+    Repair(directory::Repair),
     /// Check a configuration file and the environment.
     CheckConfig(operations::ConfigFile),
     /// Print the configuration in effect.
@@ -106,6 +111,8 @@ pub fn run() -> ExitCode {
         Command::Ingest(ingest) => ingest.run(),
         Command::Get(get) => get.run(),
         Command::TrainingSet(training_set) => training_set.run(),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Repair(repair) => repair.run(),
         Command::CheckConfig(file) => file.check(),
         Command::DumpConfig(file) => file.dump(),
         Command::Version => {

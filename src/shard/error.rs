@@ -17,6 +17,8 @@ pub enum ShardError {
         "the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node"
     )]
     Poisoned(String),
+    #[error("writes are refused, reads go on: {0}")]
+    ReadOnly(String),
     #[error(
         "the disk is full: {0}; the online store refuses writes until the node is restarted, reads go on"
     )]
@@ -35,7 +37,10 @@ impl Coded for ShardError {
     fn code(&self) -> Code {
         match self {
             ShardError::Overloaded(_) => Code::Overloaded,
-            ShardError::Stopped | ShardError::Draining | ShardError::Poisoned(_) => Code::Unavailable,
+            ShardError::Stopped
+            | ShardError::Draining
+            | ShardError::Poisoned(_)
+            | ShardError::ReadOnly(_) => Code::Unavailable,
             ShardError::StorageFull { .. } | ShardError::DiskFull(_) => Code::StorageFull,
             ShardError::IdempotencyMismatch(_) => Code::Invalid,
             ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,

@@ -10,6 +10,8 @@ mod blob;
 mod builder;
 mod cache;
 mod error;
+pub mod integrity;
+mod invariants;
 mod key_columns;
 mod outbox;
 mod prepare;

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod damage;
 mod delta_readers;
+mod doctor;
 mod flights;
+mod format;
 mod formats;
 mod layers;
 mod online;
