@@ -54,6 +54,7 @@ pub mod clock;
 pub mod compute;
 pub mod config;
 pub mod error;
+pub mod failpoint;
 pub mod format;
 pub mod http;
 pub mod ingest;

@@ -9,6 +9,11 @@ pub struct Died {
     pub actor: String,
 }
 
+/// Makes the handler panic: how tests see what happens then.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Panic;
+
 /// Owned by an actor; tells the supervisor when it is dropped while armed.
 pub struct DeathWatch {
     actor: String,

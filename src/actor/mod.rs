@@ -5,5 +5,5 @@
 mod death;
 mod link;
 
-pub use death::{DeathWatch, Died};
+pub use death::{DeathWatch, Died, Panic};
 pub use link::Link;

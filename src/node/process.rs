@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use crate::{
+    actor::Link,
     clock::Clock,
     config::Config,
     http::App,
@@ -20,6 +21,7 @@ use crate::{
         NodeError,
         start::{Node, start},
     },
+    offline::actor::SegmentWriterActor,
 };
 
 /// The exit code after a second SIGTERM or SIGINT: the drain was cut short (128 + SIGTERM).
@@ -45,6 +47,7 @@ pub fn run(config: Config, clock: Clock) -> Result<(), NodeError> {
 pub struct Running {
     address: SocketAddr,
     app: Arc<App>,
+    writer: Link<SegmentWriterActor>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), NodeError>>>,
 }
@@ -63,7 +66,7 @@ pub fn spawn(config: Config, clock: Clock) -> Result<Running, NodeError> {
                     return Ok(());
                 }
             };
-            let _ = ready.send(Ok((node.address, Arc::clone(&node.app))));
+            let _ = ready.send(Ok((node.address, Arc::clone(&node.app), node.writer.clone())));
             // Also when the handle is dropped.
             let _ = stopped.await;
             node.drain(deadline).await;
@@ -71,10 +74,10 @@ pub fn spawn(config: Config, clock: Clock) -> Result<Running, NodeError> {
         })
     });
     let thread = thread.map_err(NodeError::Runtime)?;
-    let (address, app) = started
+    let (address, app, writer) = started
         .recv()
         .map_err(|_| NodeError::Start("the node's thread ended before it was ready".to_owned()))??;
-    Ok(Running { address, app, stop: Some(stop), thread: Some(thread) })
+    Ok(Running { address, app, writer, stop: Some(stop), thread: Some(thread) })
 }
 
 impl Running {
@@ -85,6 +88,11 @@ impl Running {
     /// What the handlers see: for tests that look inside.
     pub fn app(&self) -> &Arc<App> {
         &self.app
+    }
+
+    /// For tests that stop or break it.
+    pub fn writer(&self) -> &Link<SegmentWriterActor> {
+        &self.writer
     }
 
     /// Blocks until SIGINT or SIGTERM.

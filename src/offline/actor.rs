@@ -19,9 +19,9 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use crate::{
-    actor::DeathWatch,
+    actor::{DeathWatch, Panic},
     clock::Clock,
-    metrics,
+    failpoint, metrics,
     model::{SEQ, TableId, TableSchema, Timestamp},
     offline::{OfflineError, OfflineStore, Scrubber, Table, Unsealed},
     registry::CatalogHandle,
@@ -188,21 +188,26 @@ impl Handler<Drain> for SegmentWriterActor {
     }
 }
 
+impl Handler<Panic> for SegmentWriterActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("asked to");
+    }
+}
+
 impl SegmentWriterActor {
-    /// Moves rows from the outbox into segments until there are none; returns the number of sealed rows.
+    /// Moves one portion of rows from the outbox into segments; returns the number of sealed rows. Only one: a table
+    /// that is written to all the time is never done, and its outbox is truncated only after this.
     fn seal(&self, schema: &TableSchema) -> Result<u64, OfflineError> {
         let started = std::time::Instant::now();
         let table: Arc<Table> = self.store.table(schema)?;
-        loop {
-            let runs = self.unsealed.unsealed(schema.table, table.sealed_seq(), self.chunk_rows)?;
-            if runs.is_empty() {
-                break;
-            }
-            // Each run goes in under the version that wrote it: the table keeps every column that ever was.
-            for (written_by, batch) in runs {
-                let up_to = end_seq(&batch).unwrap_or(0);
-                table.append(&written_by, vec![batch], up_to)?;
-            }
+        let runs = self.unsealed.unsealed(schema.table, table.sealed_seq(), self.chunk_rows)?;
+        // Each run goes in under the version that wrote it: the table keeps every column that ever was.
+        for (written_by, batch) in runs {
+            failpoint::reach("seal.start");
+            let up_to = end_seq(&batch).unwrap_or(0);
+            table.append(&written_by, vec![batch], up_to)?;
         }
         let snapshot = table.snapshot();
         metrics::record_seal(started.elapsed());

@@ -8,6 +8,7 @@ use std::{
 use fs_err as fs;
 
 use crate::{
+    failpoint,
     model::Timestamp,
     offline::{
         OfflineError, OfflineOptions, delta_log,
@@ -24,8 +25,8 @@ use crate::{
 const MAX_INPUTS: usize = 32;
 /// Rows read from each input at a time.
 const STEP: usize = 1024;
-/// A segment joins a merge when it has at most so many times the rows of all smaller ones in it: a row is rewritten
-/// a logarithmic number of times over the table's life.
+/// A segment is alike when it has at most so many times the rows of all smaller ones: a row is rewritten a logarithmic
+/// number of times over the table's life.
 const GROWTH: u64 = 4;
 
 /// What maintenance of a table remembers; its lock is held while segments are replaced.
@@ -72,6 +73,7 @@ impl Table {
         if inputs.is_empty() {
             return Ok(CompactOutcome::default());
         }
+        failpoint::reach("compact.before");
         // Whatever was read before: a changed byte must not get a new checksum.
         let readers = inputs.iter().map(|segment| {
             segment.verify()?;
@@ -91,6 +93,7 @@ impl Table {
             dropped: merge.dropped,
         };
         self.replace("OPTIMIZE", &inputs, staged, outcome.dropped > 0)?;
+        failpoint::reach("compact.after");
         maintenance.retire(inputs);
         Ok(outcome)
     }
@@ -173,21 +176,29 @@ impl Table {
     }
 }
 
-/// The segments to merge, smallest first; none when there are too few.
+/// The segments to merge, smallest first; none when there are too few of like size. Those that are smaller still go with
+/// them: they are little work, and a single small one must not keep all others from being merged.
 fn choose(segments: &[Arc<Segment>], options: &OfflineOptions) -> Vec<Arc<Segment>> {
     let is_small =
         |s: &&Arc<Segment>| s.rows < options.compact_small_rows && s.bytes < options.compact_small_bytes;
     let mut small: Vec<_> = segments.iter().filter(is_small).cloned().collect();
     small.sort_by_key(|segment| segment.rows);
-    small.truncate(MAX_INPUTS);
-    let mut rows = 0;
-    let fits = small.iter().take_while(|segment| {
-        let fits = rows == 0 || segment.rows <= rows * GROWTH;
+    let enough = options.compact_min_segments.max(2);
+    let (mut rows, mut alike, mut chosen) = (0, 0, 0);
+    for (position, segment) in small.iter().enumerate() {
+        if rows > 0 && segment.rows > rows * GROWTH {
+            if alike >= enough {
+                break;
+            }
+            alike = 0;
+        }
         rows += segment.rows;
-        fits
-    });
-    let count = fits.count();
-    small.truncate(if count < options.compact_min_segments.max(2) { 0 } else { count });
+        alike += 1;
+        if alike >= enough {
+            chosen = position + 1;
+        }
+    }
+    small.truncate(chosen.min(MAX_INPUTS));
     small
 }
 
@@ -220,6 +231,9 @@ mod tests {
         assert_eq!(chosen(&[12, 10, 11, 5000]), [10, 11, 12]);
         assert_eq!(chosen(&[10, 10, 10, 900]), [10, 10, 10]);
         assert_eq!(chosen(&[10, 10, 10, 100]), [10, 10, 10, 100]);
+        // One that is much smaller than all others neither keeps them from being merged nor is left behind.
+        assert_eq!(chosen(&[500, 1, 500, 500]), [1, 500, 500, 500]);
+        assert!(chosen(&[10, 12, 500, 500]).is_empty());
         assert_eq!(chosen(&vec![7; 40]).len(), MAX_INPUTS);
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::Clock,
+    failpoint,
     offline::{
         OfflineError,
         durable::{NewFile, sync_dir},
@@ -78,12 +79,17 @@ pub(super) fn commit(
     }});
     let text = format!("{info}\n{actions}");
     let path = log.join(format!("{version:020}.json"));
+    failpoint::reach("delta.before");
     let written = NewFile::create(&log).and_then(|mut file| {
         file.write_all(text.as_bytes()).map_err(OfflineError::io("writing", &path))?;
         file.link(&path)
     });
     match written {
-        Ok(true) => sync_dir(&log).map_err(CommitError::Unknown),
+        Ok(true) => {
+            sync_dir(&log).map_err(CommitError::Unknown)?;
+            failpoint::reach("delta.after");
+            Ok(())
+        }
         Ok(false) => Err(CommitError::NotMade(OfflineError::Conflict { table: table.to_owned(), version })),
         Err(error) => Err(CommitError::NotMade(error)),
     }

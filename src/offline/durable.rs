@@ -11,7 +11,7 @@ use std::{
 
 use fs_err as fs;
 
-use crate::offline::OfflineError;
+use crate::{failpoint, offline::OfflineError};
 
 /// Begins the names of files that are being written. Delta readers skip names that begin with `_`.
 pub(super) const TEMPORARY: &str = "_tmp-";
@@ -41,8 +41,10 @@ impl NewFile {
     /// Syncs the content and renames the file, replacing what was there. The directory is the caller's to sync.
     pub fn rename(&mut self, to: &Path) -> Result<Written, OfflineError> {
         self.sync()?;
+        failpoint::reach("seal.synced");
         fs::rename(&self.path, to).map_err(OfflineError::io("renaming to", to))?;
         self.named = true;
+        failpoint::reach("seal.renamed");
         Ok(Written { length: self.length, crc32c: self.crc })
     }
 
@@ -64,6 +66,7 @@ impl NewFile {
 
     fn sync(&mut self) -> Result<(), OfflineError> {
         self.out.flush().map_err(OfflineError::io("writing", &self.path))?;
+        failpoint::reach("seal.written");
         self.out.get_ref().sync_all().map_err(OfflineError::io("syncing", &self.path))
     }
 }

@@ -12,6 +12,7 @@ use parquet::{
 use serde_json::Value;
 
 use crate::{
+    failpoint,
     model::SEQ,
     offline::{
         OfflineError, OfflineOptions, delta_log,
@@ -122,12 +123,14 @@ impl<'a> SegmentWriter<'a> {
         self.close()?;
         if !self.staged.files.is_empty() {
             sync_dir(self.dir)?;
+            failpoint::reach("seal.dirsynced");
         }
         Ok(std::mem::take(&mut self.staged))
     }
 
     fn close(&mut self) -> Result<(), OfflineError> {
         let Some(mut writer) = self.open.take() else { return Ok(()) };
+        failpoint::reach("seal.half");
         let footer = writer.finish().map_err(OfflineError::write("writing a segment in", self.dir))?;
         let name = format!("{PREFIX}{:020}-{}.parquet", self.version, crate::model::BatchId::fresh());
         let path = self.dir.join(&name);

@@ -8,7 +8,7 @@
 use actix::{Actor, Context, Handler, Message};
 
 use crate::{
-    actor::DeathWatch,
+    actor::{DeathWatch, Panic},
     registry::{ApplyOutcome, Definitions, Registry, RegistryError},
 };
 
@@ -48,5 +48,13 @@ impl Handler<Drain> for RegistryActor {
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) {
         self.watch.disarm();
+    }
+}
+
+impl Handler<Panic> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("asked to");
     }
 }

@@ -19,7 +19,7 @@ use std::{
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 
 use crate::{
-    actor::{DeathWatch, Link},
+    actor::{DeathWatch, Link, Panic},
     clock::Clock,
     metrics,
     model::{TableId, Timestamp},
@@ -120,11 +120,6 @@ pub struct Hold {
 #[derive(Message)]
 #[rtype(result = "Result<(), ShardError>")]
 pub struct Drain;
-
-/// Makes the handler panic: how tests see what happens then.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Panic;
 
 impl Handler<Panic> for ShardActor {
     type Result = ();

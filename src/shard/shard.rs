@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::{
     clock::Clock,
-    metrics,
+    failpoint, metrics,
     model::{TableId, Timestamp},
     shard::{
         Applied, CommittedTables, ShardError, StoredAnswer, TableState, Write, answers,
@@ -118,10 +118,12 @@ impl Shard {
             group.batch.insert(&self.store.tables, table.0.to_be_bytes(), bytes);
         }
         let committing = Instant::now();
+        failpoint::reach("commit.before");
         if let Err(error) = group.batch.commit() {
             let error = ShardError::failed_write(&error);
             return std::iter::repeat_n(Err(error), writes.len()).collect();
         }
+        failpoint::reach("commit.after");
         // From here on the group is stored: nothing below can fail.
         if synced {
             metrics::record_fsync(committing.elapsed());
@@ -346,7 +348,9 @@ impl Shard {
         for guard in self.store.outbox.range(numbered_key(table, 0)..numbered_key(table, up_to)) {
             batch.remove(&self.store.outbox, guard.key()?);
         }
-        batch.commit()?;
+        failpoint::reach("truncate.before");
+        batch.commit().map_err(|error| ShardError::failed_write(&error))?;
+        failpoint::reach("truncate.after");
         self.committed.of(table).seal(up_to, self.clock.now());
         Ok(())
     }
@@ -367,7 +371,7 @@ impl Shard {
             }
         }
         let forgotten = batch.len();
-        batch.commit()?;
+        batch.commit().map_err(|error| ShardError::failed_write(&error))?;
         Ok(forgotten)
     }
 

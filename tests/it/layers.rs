@@ -8,7 +8,7 @@ use regex::Regex;
 
 /// Modules by layer: each imports only from its own layer and those below it.
 const LAYERS: [&[&str]; 9] = [
-    &["actor", "clock", "compute", "config", "error", "format", "metrics", "model", "telemetry"],
+    &["actor", "clock", "compute", "config", "error", "failpoint", "format", "metrics", "model", "telemetry"],
     &["registry"],
     &["monitor"],
     &["offline"],

@@ -3,7 +3,6 @@
 
 mod backup;
 mod bad_input;
-mod crash;
 mod damage;
 mod delta_readers;
 mod doctor;

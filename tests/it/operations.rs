@@ -108,7 +108,7 @@ fn a_shard_that_panics_is_started_again_while_reads_go_on() {
     node.write("profile", row(1));
     let shards = &node.running().app().shards;
     for shard in 0..shards.count() {
-        shards.link(shard).get().unwrap().do_send(larder::shard::actor::Panic);
+        shards.link(shard).get().unwrap().do_send(larder::actor::Panic);
     }
     assert_eq!(node.read(&["profile:n"], json!([{ "user_id": "a" }]))["values"], json!([[1]]));
     // Writes answer 503 for a moment at the most; then they are taken again.

@@ -1,0 +1,126 @@
+//! A small disk that fills up: reads go on, writes are refused, and taken again once there is room.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{
+    harness::alone,
+    load::load_while,
+    oracle::{DEFINITIONS, Oracle},
+    server::Launch,
+};
+
+const DISK: &str = "size=192m";
+const RESERVED: u64 = 24 << 20;
+
+/// A tmpfs; unmounted when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<SmallDisk> {
+        let dir = TempDir::new().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", DISK, "larder-crash"])
+            .arg(dir.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then_some(SmallDisk(dir))
+    }
+
+    fn free(&self) -> u64 {
+        let stat = rustix::fs::statvfs(self.0.path()).unwrap();
+        stat.f_bavail * stat.f_frsize
+    }
+
+    /// A file that leaves this much free.
+    fn fill_up_to(&self, free: u64) -> std::path::PathBuf {
+        let path = self.0.path().join("filler");
+        let size = self.free().saturating_sub(free);
+        let file = std::fs::File::create(&path).unwrap();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_writes_until_there_is_room() {
+    let _alone = alone();
+    let Some(disk) = SmallDisk::mount() else {
+        println!("disk: skipped: a tmpfs cannot be mounted here");
+        return;
+    };
+    let data = disk.0.path().join("data");
+    let oracle = Oracle::default();
+    guarded(&disk, &data, &oracle);
+    truly_full(&disk, &data, &oracle);
+    oracle.scan(&data);
+    println!(
+        "disk: reads=200 writes=507 resumed=yes full=503 restarted=yes acked={} {}",
+        oracle.acked(),
+        oracle.faults.lock().unwrap()
+    );
+    oracle.assert_faultless();
+}
+
+/// The guard refuses before the disk is full; writes resume by themselves.
+fn guarded(disk: &SmallDisk, data: &Path, oracle: &Oracle) {
+    let guard = format!("{RESERVED}B");
+    let mut server = Launch::new(data).env("LARDER__INGEST__MIN_FREE_BYTES", &guard).start();
+    server.apply(DEFINITIONS);
+    let base = server.base.clone();
+    load_while(&base, oracle, || std::thread::sleep(Duration::from_millis(300)));
+    let filler = disk.fill_up_to(RESERVED + (2 << 20));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // The last MiB are the load's own.
+    while disk.free() >= RESERVED && Instant::now() < deadline {
+        load_while(&base, oracle, || std::thread::sleep(Duration::from_millis(200)));
+    }
+    let refused = load_while(&base, oracle, || std::thread::sleep(Duration::from_millis(300)));
+    assert!(disk.free() < RESERVED + (1 << 20), "the load did not fill the disk: {} free", disk.free());
+    assert!(refused.get(&507).is_some_and(|n| *n > 0), "{refused:?}\n{}", server.log());
+    assert!(refused.keys().all(|status| matches!(status, 200 | 507)), "{refused:?}\n{}", server.log());
+    assert_eq!(server.read(&["state"], json!({ "key": 0 })).0, 200);
+    std::fs::remove_file(filler).unwrap();
+    let resumed = load_while(&base, oracle, || std::thread::sleep(Duration::from_millis(500)));
+    assert!(resumed.get(&200).is_some_and(|n| *n > 0), "{resumed:?}\n{}", server.log());
+    assert!(server.is_alive());
+    oracle.check(&server);
+}
+
+/// Without the guard the store meets ENOSPC itself: it stops taking writes, and a restart finds every row.
+fn truly_full(disk: &SmallDisk, data: &Path, oracle: &Oracle) {
+    let mut server = Launch::new(data).env("LARDER__INGEST__MIN_FREE_BYTES", "0B").start();
+    let base = server.base.clone();
+    let filler = disk.fill_up_to(1 << 16);
+    let mut last = Default::default();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while server.get("/readyz").0 == 200 && Instant::now() < deadline {
+        last = load_while(&base, oracle, || std::thread::sleep(Duration::from_millis(200)));
+    }
+    assert_eq!(server.get("/readyz").0, 503, "it did not notice the full disk: {last:?}\n{}", server.log());
+    let refused = load_while(&base, oracle, || std::thread::sleep(Duration::from_millis(100)));
+    assert!(refused.keys().all(|status| matches!(status, 503 | 507)), "{refused:?}");
+    assert_eq!(server.read(&["state"], json!({ "key": 0 })).0, 200);
+    assert!(server.is_alive());
+    std::fs::remove_file(filler).unwrap();
+    server.kill();
+    let server = Launch::new(data).start();
+    oracle.check(&server);
+    let base = server.base.clone();
+    let again = load_while(&base, oracle, || std::thread::sleep(Duration::from_millis(300)));
+    assert!(again.get(&200).is_some_and(|n| *n > 0), "{again:?}");
+    oracle.check(&server);
+    server.kill();
+}
