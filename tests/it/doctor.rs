@@ -305,7 +305,7 @@ fn the_doctor_finds_a_healthy_directory_healthy_and_leaves_a_node_alone() {
     }
 }
 
-/// fjall keeps a batch without a persist mode in its own memory: 40 small batches were gone after kill -9.
+/// fjall keeps a batch without a persist mode in its own memory, which kill -9 takes.
 #[test]
 fn without_fsync_an_acknowledged_write_still_survives_kill_9() {
     let known = Known::build();
