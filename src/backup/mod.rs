@@ -39,8 +39,3 @@ pub use jobs::{Backups, Job, JobState};
 pub use manifest::Manifest;
 pub use restore::{Restored, check_restored, restore};
 pub use take::Origin;
-
-/// Where the online store lies in a data directory, and its export in a backup.
-pub const ONLINE: &str = "online";
-/// Where the tables lie in a data directory, and in a backup.
-pub const OFFLINE: &str = "offline";

@@ -4,6 +4,7 @@ mod backup;
 mod client;
 mod definitions;
 mod demo;
+mod directory;
 mod get;
 mod ingest;
 mod ingest_file;
@@ -45,6 +46,10 @@ enum Command {
     Backup(backup::Backup),
     /// Make a data directory of a backup.
     Restore(backup::Restore),
+    /// Look through the data directory of a stopped node, without changing it.
+    Doctor(directory::Doctor),
+    /// Repair the data directory of a stopped node; what it was is kept, what is lost is named.
+    Repair(directory::Repair),
     /// Check a configuration file and the environment.
     CheckConfig(operations::ConfigFile),
     /// Print the configuration in effect.
@@ -113,6 +118,8 @@ pub fn run() -> ExitCode {
         Command::TrainingSet(training_set) => training_set.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Repair(repair) => repair.run(),
         Command::CheckConfig(file) => file.check(),
         Command::DumpConfig(file) => file.dump(),
         Command::Version => {

@@ -54,6 +54,10 @@ pub async fn apply(
         },
     };
     let definitions = parse(&headers, &body)?;
+    if !query.dry_run {
+        // All shards and the registry are in one store.
+        app.shards.status(0).check()?;
+    }
     let Some(registry) = app.registry.get() else {
         return Err(Problem::unavailable("the registry is restarting"));
     };

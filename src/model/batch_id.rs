@@ -14,6 +14,10 @@ impl BatchId {
         BatchId(Uuid::now_v7())
     }
 
+    pub fn from_bytes(bytes: [u8; 16]) -> BatchId {
+        BatchId(Uuid::from_bytes(bytes))
+    }
+
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }

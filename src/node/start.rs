@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     actor::{DeathWatch, Died, Link},
-    backup::{Backups, OFFLINE, ONLINE, Origin, check_restored},
+    backup::{Backups, Origin, check_restored},
     clock::Clock,
     config::{Config, DurabilityMode},
     http::{self, App, Readiness},
@@ -29,6 +29,7 @@ use crate::{
         Answers, CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, Shard,
         ShardOptions, ShardReader, Shards, Store, StoreOptions, WriteLimits,
         actor::{ActorState, SealPolicy, ShardActor},
+        integrity::{OFFLINE, ONLINE},
         recover,
     },
 };
@@ -86,14 +87,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             sealed.insert(*table, snapshot.sealed_seq);
         }
     }
-    let violations = recover(&store, &committed, &clock, |table| sealed.get(&table).copied().unwrap_or(0))?;
+    let violations = recover(&store, &committed, &clock, &catalog.current(), &sealed)?;
 
     let readiness = Readiness::starting();
-    for violation in violations {
-        tracing::error!(%violation, "an invariant does not hold");
-        readiness.add(violation);
-    }
-
     let control = Arbiter::new();
     let supervisor = NodeSupervisor::start_in_arbiter(&control.handle(), |_| NodeSupervisor::default());
     let registry_link = start_registry(registry, &store, &catalog, &clock, &control, &supervisor);
@@ -111,6 +107,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         data_dir: data.clone(),
     };
     let shards = Shards::new(shard_count, committed.clone(), limits);
+    refuse_writes_where_damaged(violations, &readiness, &shards, &data);
     let mut arbiters = vec![("segment writer", segments), ("control", control)];
     for index in 0..shard_count {
         let arbiter = Arbiter::new();
@@ -185,6 +182,23 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");
     Ok(Node { address, app, writer, arbiters, http, stop_http, ticks })
+}
+
+/// Each violation is a reason not to be ready, and one is enough to take no more writes: a number that was given out
+/// for a row that is gone must not be given out again.
+fn refuse_writes_where_damaged(violations: Vec<String>, readiness: &Readiness, shards: &Shards, data: &Path) {
+    if violations.is_empty() {
+        return;
+    }
+    let data = data.display();
+    shards.refuse_writes(&format!(
+        "the data directory is damaged in {} places, which /readyz names; stop the node and run `larder repair {data}`",
+        violations.len()
+    ));
+    for violation in violations {
+        tracing::error!(%violation, "an invariant does not hold");
+        readiness.add(violation);
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {

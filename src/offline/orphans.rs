@@ -59,7 +59,7 @@ pub(super) fn remove_orphans(dir: &Path, loaded: &Loaded) -> Result<Vec<Arc<Segm
 }
 
 /// The version for which a segment was written, from its file name.
-fn version_of(name: &str) -> Option<u64> {
+pub(super) fn version_of(name: &str) -> Option<u64> {
     let (version, rest) = name.strip_prefix(PREFIX)?.split_once('-')?;
     if version.len() != 20 || !rest.ends_with(".parquet") {
         return None;

@@ -25,6 +25,25 @@ pub struct BlobHeader {
     pub batch_id: [u8; 16],
 }
 
+impl BlobHeader {
+    /// What the header says, not checked against the blob's checksum.
+    pub fn read(bytes: &[u8]) -> Option<BlobHeader> {
+        let header = bytes.get(..HEADER)?;
+        Some(BlobHeader {
+            prev_crc: u32::from_le_bytes(header[4..8].try_into().ok()?),
+            first_seq: u64::from_le_bytes(header[8..16].try_into().ok()?),
+            rows: u32::from_le_bytes(header[16..20].try_into().ok()?),
+            accepted_at: Timestamp::from_micros(i64::from_le_bytes(header[20..28].try_into().ok()?)),
+            batch_id: header[28..44].try_into().ok()?,
+        })
+    }
+
+    /// One past the last row's seq.
+    pub fn end_seq(&self) -> u64 {
+        self.first_seq.saturating_add(u64::from(self.rows))
+    }
+}
+
 /// Builds a blob of entries that are already encoded; returns it with its checksum.
 pub fn encode(header: &BlobHeader, entries: &[u8]) -> (Vec<u8>, u32) {
     let mut blob = Vec::with_capacity(HEADER + entries.len());
@@ -55,19 +74,13 @@ impl<'a> Blob<'a> {
         if bytes.len() < HEADER || crc32c::crc32c(&bytes[4..]) != crc {
             return None;
         }
-        let header = BlobHeader {
-            prev_crc: u32::from_le_bytes(bytes[4..8].try_into().ok()?),
-            first_seq: u64::from_le_bytes(bytes[8..16].try_into().ok()?),
-            rows: u32::from_le_bytes(bytes[16..20].try_into().ok()?),
-            accepted_at: Timestamp::from_micros(i64::from_le_bytes(bytes[20..28].try_into().ok()?)),
-            batch_id: bytes[28..44].try_into().ok()?,
-        };
+        let header = BlobHeader::read(bytes)?;
         Some(Blob { header, crc, entries: &bytes[HEADER..] })
     }
 
     /// One past the last row's seq.
     pub fn end_seq(&self) -> u64 {
-        self.header.first_seq + u64::from(self.header.rows)
+        self.header.end_seq()
     }
 
     /// (key, row) of each row, in order of acceptance.

@@ -21,6 +21,8 @@ pub enum ShardError {
         "the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node"
     )]
     Poisoned(String),
+    #[error("writes are refused, reads go on: {0}")]
+    ReadOnly(String),
     #[error(
         "the disk is full: {0}; the online store refuses writes until the node is restarted, reads go on"
     )]
@@ -43,7 +45,8 @@ impl Coded for ShardError {
             | ShardError::Restarting(_)
             | ShardError::Busy(_)
             | ShardError::Draining
-            | ShardError::Poisoned(_) => Code::Unavailable,
+            | ShardError::Poisoned(_)
+            | ShardError::ReadOnly(_) => Code::Unavailable,
             ShardError::StorageFull { .. } | ShardError::DiskFull(_) => Code::StorageFull,
             ShardError::IdempotencyMismatch(_) => Code::Invalid,
             ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,

@@ -12,6 +12,8 @@ mod cache;
 mod error;
 mod hold;
 mod image;
+pub mod integrity;
+mod invariants;
 mod key_columns;
 mod outbox;
 mod prepare;

@@ -1,52 +1,100 @@
-//! What must hold between the two stores when a node starts (durability.md: invariants 1, 2 and 4).
+//! What must hold when a node starts: the invariants of every table, and nothing acknowledged is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     clock::Clock,
     metrics,
     model::TableId,
+    registry::Catalog,
     shard::{
         CommittedTables, ShardError,
-        shard::{first_in_outbox, load_state, stored_tables},
-        store::{Store, numbered_key},
+        invariants::{examine, forget_sealed},
+        store::Store,
     },
 };
 
-/// Publishes each table's committed state, truncates what a segment already holds, and lists what does not fit.
+/// Publishes each table's committed state, truncates what a segment already holds, and lists what does not fit. Where
+/// it lists anything, no write may be taken.
 ///
-/// `sealed_seq(table)` is the number of rows that the table's Delta log holds.
+/// `sealed`: the number of rows that each table's Delta log holds.
 pub fn recover(
     store: &Store,
     committed: &CommittedTables,
     clock: &Clock,
-    sealed_seq: impl Fn(TableId) -> u64,
+    catalog: &Catalog,
+    sealed: &BTreeMap<TableId, u64>,
 ) -> Result<Vec<String>, ShardError> {
-    let mut violations = Vec::new();
-    for table in stored_tables(store)? {
-        let state = load_state(store, table)?;
-        let in_segments = sealed_seq(table);
-        let sealed = in_segments;
-        let mut batch = store.db.batch();
-        for guard in store.outbox.range(numbered_key(table, 0)..numbered_key(table, in_segments)) {
-            batch.remove(&store.outbox, guard.key()?);
+    let mut violations = store.watermark.unreadable();
+    violations.extend(registry_behind(store, catalog));
+    let marks = store.watermark.tables();
+    for table in known_tables(store, sealed)? {
+        let in_segments = sealed.get(&table).copied().unwrap_or(0);
+        let found = examine(store, table, in_segments, marks.get(&table).copied())?;
+        if found.problems.is_empty() {
+            forget_sealed(store, table, in_segments)?;
         }
-        batch.commit()?;
-        if in_segments > state.next_seq {
-            violations.push(format!(
-                "table {}: the offline store holds rows up to {in_segments}, the online store knows of {} only",
-                table.0, state.next_seq
-            ));
-        }
-        let first = first_in_outbox(store, table)?.unwrap_or(state.next_seq);
-        if first > sealed {
-            violations.push(format!(
-                "table {}: rows {sealed} to {first} are in neither segment nor outbox",
-                table.0
-            ));
-        }
+        let name = table_name(catalog, table);
+        violations.extend(found.problems.into_iter().map(|problem| format!("table {name}: {problem}")));
         let shared = committed.of(table);
-        shared.publish(&state, 0);
-        shared.seal(sealed.min(state.next_seq), clock.now());
+        shared.publish(&found.state, 0);
+        shared.seal(in_segments.min(found.state.next_seq), clock.now());
+        if !marks.contains_key(&table) && violations.is_empty() {
+            // A directory of a larder that had no watermark, or one that lost it: from here on it counts.
+            store.watermark.note(table, &found.state, true);
+        }
+    }
+    if violations.is_empty() && store.watermark.registry() == 0 && catalog.version > 0 {
+        store.watermark.note_registry(catalog.version);
     }
     metrics::record_invariant_violations(violations.len());
     Ok(violations)
+}
+
+pub(super) fn registry_behind(store: &Store, catalog: &Catalog) -> Option<String> {
+    let acknowledged = store.watermark.registry();
+    (catalog.version < acknowledged).then(|| {
+        format!("the registry: version {acknowledged} was acknowledged, {} is there", catalog.version)
+    })
+}
+
+/// Tables of which anything at all is known.
+pub(super) fn known_tables(
+    store: &Store,
+    sealed: &BTreeMap<TableId, u64>,
+) -> Result<BTreeSet<TableId>, ShardError> {
+    let mut tables: BTreeSet<TableId> = stored_tables(store)?.into_iter().collect();
+    tables.extend(sealed.iter().filter(|(_, sealed)| **sealed > 0).map(|(table, _)| *table));
+    tables.extend(store.watermark.tables().into_keys());
+    let mut after = vec![0];
+    while let Some(guard) = store.outbox.range(after..).next() {
+        let key = guard.key()?;
+        let Some(table) = key.get(..4).and_then(|table| table.try_into().ok()).map(u32::from_be_bytes) else {
+            break;
+        };
+        tables.insert(TableId(table));
+        let Some(next) = table.checked_add(1) else { break };
+        after = next.to_be_bytes().to_vec();
+    }
+    Ok(tables)
+}
+
+/// As people know it.
+pub(super) fn table_name(catalog: &Catalog, table: TableId) -> String {
+    match catalog.newest_schema(table) {
+        Some(schema) => format!("`{}`", schema.name),
+        None => table.0.to_string(),
+    }
+}
+
+/// All tables that have a stored state.
+fn stored_tables(store: &Store) -> Result<Vec<TableId>, ShardError> {
+    let mut tables = Vec::new();
+    for guard in store.tables.iter() {
+        let key = guard.key()?;
+        if let Ok(bytes) = <[u8; 4]>::try_from(key.as_ref()) {
+            tables.push(TableId(u32::from_be_bytes(bytes)));
+        }
+    }
+    Ok(tables)
 }

@@ -16,7 +16,9 @@ impl RegistryLog for FjallRegistryLog {
     fn append(&self, version: u64, entry: &[u8]) -> Result<(), String> {
         let mut batch = self.0.db.batch().durability(Some(PersistMode::SyncAll));
         batch.insert(&self.0.registry, version.to_be_bytes(), entry);
-        batch.commit().map_err(|e| e.to_string())
+        batch.commit().map_err(|e| e.to_string())?;
+        self.0.watermark.note_registry(version);
+        Ok(())
     }
 
     fn read_all(&self) -> Result<Vec<(u64, Vec<u8>)>, String> {

@@ -301,7 +301,9 @@ pub fn encode_tombstone(version: u32, event_time: Timestamp, out: &mut Vec<u8>) 
 
 /// Writes the order of acceptance into an encoded row.
 pub fn set_seq(row: &mut [u8], seq: u64) {
-    row[SEQ_AT..SEQ_AT + 8].copy_from_slice(&seq.to_le_bytes());
+    if let Some(slot) = row.get_mut(SEQ_AT..SEQ_AT + 8) {
+        slot.copy_from_slice(&seq.to_le_bytes());
+    }
 }
 
 fn push_header(version: u32, event_time: i64, flags: u8, out: &mut Vec<u8>) {

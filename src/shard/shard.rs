@@ -16,7 +16,7 @@ use crate::{
         blob::{self, BlobHeader},
         cache::RowCache,
         row::Row,
-        store::{Store, event_id_key, key_number, numbered_key, push_table_key, table_key},
+        store::{Store, event_id_key, numbered_key, push_table_key, table_key},
     },
 };
 
@@ -90,9 +90,11 @@ impl Shard {
     /// of the store answers all of them and stores none.
     pub fn commit(&mut self, writes: &mut [Write]) -> Vec<Result<Applied, ShardError>> {
         let started = Instant::now();
-        let durability = (self.options.durability == Durability::Fsync).then_some(PersistMode::SyncData);
+        let synced = self.options.durability == Durability::Fsync;
+        // Without a mode fjall keeps the batch in its own memory, and kill -9 would take it.
+        let durability = if synced { PersistMode::SyncData } else { PersistMode::Buffer };
         let mut group = Group {
-            batch: self.store.db.batch().durability(durability),
+            batch: self.store.db.batch().durability(Some(durability)),
             tables: BTreeMap::new(),
             winners: HashMap::new(),
             answers: HashMap::new(),
@@ -110,7 +112,8 @@ impl Shard {
         for (key, (write, row, _)) in &group.winners {
             group.batch.insert(&self.store.rows, key.as_slice(), writes[*write].batch.row(*row));
         }
-        for (table, state) in &group.tables {
+        for (table, state) in &mut group.tables {
+            state.commits += 1;
             let bytes = serde_json::to_vec(state).unwrap_or_default();
             group.batch.insert(&self.store.tables, table.0.to_be_bytes(), bytes);
         }
@@ -120,13 +123,14 @@ impl Shard {
             return std::iter::repeat_n(Err(error), writes.len()).collect();
         }
         // From here on the group is stored: nothing below can fail.
-        if durability.is_some() {
+        if synced {
             metrics::record_fsync(committing.elapsed());
         }
         for (key, (write, row, _)) in &group.winners {
             self.cache.insert(key, writes[*write].batch.row(*row));
         }
         for (table, state) in group.tables {
+            self.store.watermark.note(table, &state, synced);
             let bytes = group.outbox_bytes.get(&table).copied().unwrap_or(0);
             self.committed.of(table).publish(&state, bytes);
             self.tables.insert(table, state);
@@ -370,7 +374,8 @@ impl Shard {
     /// Syncs the journal: the interval mode's promise.
     pub fn sync(&self) -> Result<(), ShardError> {
         let started = Instant::now();
-        self.store.db.persist(PersistMode::SyncData).map_err(|error| ShardError::failed_write(&error))?;
+        let sync = || self.store.db.persist(PersistMode::SyncData);
+        self.store.watermark.around_sync(|| sync().map_err(|error| ShardError::failed_write(&error)))?;
         metrics::record_fsync(started.elapsed());
         Ok(())
     }
@@ -382,25 +387,5 @@ pub(super) fn load_state(store: &Store, table: TableId) -> Result<TableState, Sh
         Some(bytes) => serde_json::from_slice(&bytes)
             .map_err(|e| ShardError::Damaged(format!("the state of table {} cannot be read: {e}", table.0))),
         None => Ok(TableState::default()),
-    }
-}
-
-/// All tables that have a stored state.
-pub(super) fn stored_tables(store: &Store) -> Result<Vec<TableId>, ShardError> {
-    let mut tables = Vec::new();
-    for guard in store.tables.iter() {
-        let key = guard.key()?;
-        if let Ok(bytes) = <[u8; 4]>::try_from(key.as_ref()) {
-            tables.push(TableId(u32::from_be_bytes(bytes)));
-        }
-    }
-    Ok(tables)
-}
-
-/// The first seq that is in the outbox, `None` where it is empty.
-pub(super) fn first_in_outbox(store: &Store, table: TableId) -> Result<Option<u64>, ShardError> {
-    match store.outbox.prefix(table.0.to_be_bytes()).next() {
-        Some(guard) => Ok(key_number(&guard.key()?)),
-        None => Ok(None),
     }
 }

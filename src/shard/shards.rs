@@ -25,6 +25,7 @@ use crate::{
 pub struct ShardStatus {
     draining: AtomicBool,
     poisoned: OnceLock<String>,
+    damaged: OnceLock<String>,
 }
 
 impl ShardStatus {
@@ -35,11 +36,19 @@ impl ShardStatus {
         }
     }
 
+    /// From now on no write is taken: what was acknowledged before is not all there, or not what it was.
+    pub fn refuse_writes(&self, why: String) {
+        let _ = self.damaged.set(why);
+    }
+
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
     pub fn check(&self) -> Result<(), ShardError> {
+        if let Some(why) = self.damaged.get() {
+            return Err(ShardError::ReadOnly(why.clone()));
+        }
         if let Some(why) = self.poisoned.get() {
             return Err(ShardError::Poisoned(why.clone()));
         }
@@ -132,6 +141,11 @@ impl Shards {
             .try_acquire_many_owned(permits)
             .map_err(|_| ShardError::Overloaded("the memory for writes in flight is used up"))?;
         Ok(permit)
+    }
+
+    /// Takes no more writes to any table; reads go on.
+    pub fn refuse_writes(&self, why: &str) {
+        self.statuses.iter().for_each(|status| status.refuse_writes(why.to_owned()));
     }
 
     /// Bytes that writes hold between acceptance and acknowledgement.

@@ -11,11 +11,20 @@
 //! | registry | version | a log entry, JSON |
 //! | meta | name | the directory's own facts |
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions};
 
-use crate::{config::OnlineConfig, model::TableId, shard::ShardError};
+use crate::{
+    config::OnlineConfig,
+    model::TableId,
+    shard::{
+        ShardError,
+        integrity::{
+            FORMAT, Watermark, check_before_open, check_format, check_not_in_use, note_format, unknown,
+        },
+    },
+};
 
 /// Sizes of the database, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -47,14 +56,31 @@ pub struct Store {
     pub tables: Keyspace,
     pub registry: Keyspace,
     pub meta: Keyspace,
+    pub watermark: Arc<Watermark>,
 }
 
-/// The format that this version writes; a directory with a newer one is refused.
-const FORMAT: u32 = 1;
-
 impl Store {
-    /// Opens or creates `dir`. `shards` is fixed when the directory is created: the stored number is returned.
+    /// Opens or creates `dir`, a directory within the data directory. `shards` is fixed when it is created: the stored
+    /// number is returned. Nothing is changed where the format is not known or the journals are damaged.
     pub fn open(dir: &Path, options: StoreOptions, shards: usize) -> Result<(Store, usize), ShardError> {
+        let data = dir.parent().unwrap_or(dir);
+        check_format(data)?;
+        check_not_in_use(dir)?;
+        let watermark = Watermark::read(dir)?;
+        check_before_open(dir, &watermark)?;
+        let opened = Self::open_unchecked(dir, options, shards, watermark)?;
+        opened.0.watermark.writable()?;
+        note_format(data)?;
+        Ok(opened)
+    }
+
+    /// Opens what fjall makes of `dir`, which may cut off journals.
+    pub(super) fn open_unchecked(
+        dir: &Path,
+        options: StoreOptions,
+        shards: usize,
+        watermark: Watermark,
+    ) -> Result<(Store, usize), ShardError> {
         let db = Database::builder(dir)
             .cache_size(options.block_cache)
             .max_journaling_size(options.max_journal)
@@ -83,14 +109,12 @@ impl Store {
             tables: keyspace("tables", true)?,
             registry: keyspace("registry", true)?,
             meta: keyspace("meta", true)?,
+            watermark: Arc::new(watermark),
             db,
         };
         let format = store.fact("format", FORMAT)?;
         if format > FORMAT {
-            return Err(ShardError::Store(format!(
-                "{} has format {format}, this version of larder reads up to {FORMAT}; use a newer larder",
-                dir.display()
-            )));
+            return Err(unknown(dir, format));
         }
         let shards = store.fact("shards", u32::try_from(shards).unwrap_or(1))?;
         Ok((store, shards as usize))

@@ -21,6 +21,9 @@ pub struct TableState {
     /// The newest event time seen, µs; the table's watermark.
     pub newest_event: Option<i64>,
     pub next_quarantine: u64,
+    /// How often this was stored: also what brought no row of history is counted.
+    #[serde(default)]
+    pub commits: u64,
 }
 
 /// What of it others may see, published after each commit.

@@ -4,8 +4,11 @@
 mod backup;
 mod bad_input;
 mod crash;
+mod damage;
 mod delta_readers;
+mod doctor;
 mod flights;
+mod format;
 mod formats;
 mod layers;
 mod online;
