@@ -39,6 +39,3 @@ pub use jobs::{Backups, Job, JobState};
 pub use manifest::Manifest;
 pub use restore::{Restored, check_restored, restore};
 pub use take::Origin;
-
-// A backup has the data directory's own two parts.
-pub use crate::shard::integrity::{OFFLINE, ONLINE};

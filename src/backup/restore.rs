@@ -6,14 +6,18 @@ use fs_err as fs;
 
 use crate::{
     backup::{
-        BackupError, Manifest, OFFLINE, ONLINE,
+        BackupError, Manifest,
         blocks::read_blocks,
         files::{copy, create_dirs, sum, sync_parent, write_file},
     },
     clock::Clock,
     offline::{OfflineOptions, OfflineStore},
     registry::{CatalogHandle, Registry},
-    shard::{CommittedTables, FjallRegistryLog, ImageCheck, Import, Store, StoreOptions, recover},
+    shard::{
+        CommittedTables, FjallRegistryLog, ImageCheck, Import, Store, StoreOptions,
+        integrity::{OFFLINE, ONLINE},
+        recover,
+    },
 };
 
 /// Lies in a data directory from a restore's first write to its last.

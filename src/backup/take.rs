@@ -12,7 +12,7 @@ use fs_err as fs;
 
 use crate::{
     backup::{
-        BackupError, OFFLINE, ONLINE,
+        BackupError,
         blocks::BlockWriter,
         files::{create_dirs, write_file},
         jobs::Progress,
@@ -23,7 +23,10 @@ use crate::{
     model::{BatchId, TableId, Timestamp},
     offline::{OfflineStore, Table, TableSnapshot},
     registry::CatalogHandle,
-    shard::{Image, ImageCheck, Shards, Store},
+    shard::{
+        Image, ImageCheck, Shards, Store,
+        integrity::{OFFLINE, ONLINE},
+    },
 };
 
 /// Names the node whose backup a directory is.

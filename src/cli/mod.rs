@@ -42,14 +42,14 @@ enum Command {
     Get(get::Get),
     /// Join a spine with its features as they were at each row's time.
     TrainingSet(training_set::TrainingSet),
-    /// Look through the data directory of a stopped node, without changing it.
-    Doctor(directory::Doctor),
-    /// Repair the data directory of a stopped node; what it was is kept, what is lost is named.
-    Repair(directory::Repair),
     /// Back a running node up, while it writes.
     Backup(backup::Backup),
     /// Make a data directory of a backup.
     Restore(backup::Restore),
+    /// Look through the data directory of a stopped node, without changing it.
+    Doctor(directory::Doctor),
+    /// Repair the data directory of a stopped node; what it was is kept, what is lost is named.
+    Repair(directory::Repair),
     /// Check a configuration file and the environment.
     CheckConfig(operations::ConfigFile),
     /// Print the configuration in effect.
@@ -116,10 +116,10 @@ pub fn run() -> ExitCode {
         Command::Ingest(ingest) => ingest.run(),
         Command::Get(get) => get.run(),
         Command::TrainingSet(training_set) => training_set.run(),
-        Command::Doctor(doctor) => doctor.run(),
-        Command::Repair(repair) => repair.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Repair(repair) => repair.run(),
         Command::CheckConfig(file) => file.check(),
         Command::DumpConfig(file) => file.dump(),
         Command::Version => {
