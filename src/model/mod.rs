@@ -8,6 +8,7 @@ mod duration;
 mod key;
 mod name;
 mod schema;
+mod text;
 mod timestamp;
 mod value;
 

@@ -47,6 +47,13 @@ impl Coded for OfflineError {
             OfflineError::Corrupt { .. } | OfflineError::Log { .. } => Code::Unavailable,
             OfflineError::Full { .. } => Code::StorageFull,
             OfflineError::Tail(error) => error.code(),
+            // It passes: the request can be sent again.
+            OfflineError::Io { source, .. } if out_of_descriptors(source) => Code::Unavailable,
+            OfflineError::Write { source: ParquetError::External(inner), .. }
+                if inner.downcast_ref::<io::Error>().is_some_and(out_of_descriptors) =>
+            {
+                Code::Unavailable
+            }
             _ => Code::Internal,
         }
     }
@@ -94,6 +101,12 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// EMFILE (this process) or ENFILE (the whole system).
+fn out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +117,8 @@ mod tests {
         let path = Path::new("/a");
         assert_eq!(OfflineError::io("writing", path)(full()).code(), Code::StorageFull);
         assert_eq!(OfflineError::write("writing", path)(full().into()).code(), Code::StorageFull);
+        let none_left = rustix::io::Errno::MFILE.into();
+        assert_eq!(OfflineError::io("opening", path)(none_left).code(), Code::Unavailable);
         let broken = || io::Error::from_raw_os_error(5);
         assert_eq!(OfflineError::io("writing", path)(broken()).code(), Code::Internal);
         assert_eq!(OfflineError::write("writing", path)(broken().into()).code(), Code::Internal);

@@ -21,6 +21,8 @@ pub enum ShardError {
         "the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node"
     )]
     Poisoned(String),
+    #[error("the process has no file descriptor left ({0}); try again in a moment, or raise its limit")]
+    OutOfDescriptors(String),
     #[error("writes are refused, reads go on: {0}")]
     ReadOnly(String),
     #[error(
@@ -46,6 +48,7 @@ impl Coded for ShardError {
             | ShardError::Busy(_)
             | ShardError::Draining
             | ShardError::Poisoned(_)
+            | ShardError::OutOfDescriptors(_)
             | ShardError::ReadOnly(_) => Code::Unavailable,
             ShardError::StorageFull { .. } | ShardError::DiskFull(_) => Code::StorageFull,
             ShardError::IdempotencyMismatch(_) => Code::Invalid,
@@ -81,7 +84,18 @@ impl From<fjall::Error> for ShardError {
     fn from(error: fjall::Error) -> Self {
         match error {
             fjall::Error::Poisoned => ShardError::Poisoned("the journal is poisoned".to_owned()),
+            fjall::Error::Io(io) | fjall::Error::Storage(fjall::LsmError::Io(io))
+                if out_of_descriptors(&io) =>
+            {
+                ShardError::OutOfDescriptors(io.to_string())
+            }
             other => ShardError::Store(other.to_string()),
         }
     }
+}
+
+/// EMFILE (this process) or ENFILE (the whole system).
+fn out_of_descriptors(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }

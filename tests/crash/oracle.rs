@@ -262,15 +262,25 @@ pub fn send(client: &Client, base: &str, batch: i64) -> (u16, bool) {
 fn versions(client: &Client, base: &str, rows: &[Row]) -> Vec<Option<(i64, i64)>> {
     let body: String =
         rows.iter().map(|row| format!("{}\n", json!({ "key": row.key, "event_time": row.time }))).collect();
-    let response = client
-        .post(format!("{base}/v1/training-sets?features=state"))
-        .header("Content-Type", "application/x-ndjson")
-        .header("Accept", "application/x-ndjson")
-        .body(body)
-        .send()
-        .unwrap();
-    let status = response.status();
-    let text = response.text().unwrap();
+    let ask = || {
+        let response = client
+            .post(format!("{base}/v1/training-sets?features=state"))
+            .header("Content-Type", "application/x-ndjson")
+            .header("Accept", "application/x-ndjson")
+            .body(body.clone())
+            .send()
+            .unwrap();
+        (response.status().as_u16(), response.text().unwrap())
+    };
+    let (mut status, mut text) = ask();
+    // Unavailable for a while is an answer; after ten seconds it no longer is.
+    for _ in 0..100 {
+        if status != 503 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        (status, text) = ask();
+    }
     assert_eq!(status, 200, "{text}");
     let version = |line: &str| {
         let row: Json = serde_json::from_str(line).unwrap();
