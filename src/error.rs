@@ -36,3 +36,10 @@ pub trait Coded: std::error::Error {
         Vec::new()
     }
 }
+
+/// Whether the process (EMFILE) or the whole system (ENFILE) has no file descriptor left: it passes, the request can be
+/// sent again.
+pub fn out_of_descriptors(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}

@@ -25,11 +25,6 @@ impl DeathWatch {
         DeathWatch { actor: actor.to_owned(), supervisor: Some(supervisor) }
     }
 
-    /// For tests and tools that run an actor's parts alone.
-    pub fn unwatched(actor: &str) -> DeathWatch {
-        DeathWatch { actor: actor.to_owned(), supervisor: None }
-    }
-
     /// From now on an end is a proper end.
     pub fn disarm(&mut self) {
         self.supervisor = None;

@@ -57,11 +57,6 @@ impl DataType {
         Arrow::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
     }
 
-    /// Whether an entity may be keyed by it.
-    pub fn is_join_key(&self) -> bool {
-        matches!(self, DataType::String | DataType::Int64 | DataType::Int32 | DataType::Bool)
-    }
-
     /// Whether every value of `self` is exactly a value of `wider`, so that a version may widen the column.
     pub fn widens_to(&self, wider: &DataType) -> bool {
         matches!(

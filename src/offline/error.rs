@@ -9,7 +9,7 @@ use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
 use crate::{
-    error::{Code, Coded},
+    error::{Code, Coded, out_of_descriptors},
     offline::tail::TailError,
 };
 
@@ -99,12 +99,6 @@ impl OfflineError {
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// EMFILE (this process) or ENFILE (the whole system).
-fn out_of_descriptors(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 #[cfg(test)]

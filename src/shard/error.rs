@@ -1,6 +1,6 @@
 //! What can go wrong in the online store.
 
-use crate::error::{Code, Coded, Detail};
+use crate::error::{Code, Coded, Detail, out_of_descriptors};
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ShardError {
@@ -92,10 +92,4 @@ impl From<fjall::Error> for ShardError {
             other => ShardError::Store(other.to_string()),
         }
     }
-}
-
-/// EMFILE (this process) or ENFILE (the whole system).
-fn out_of_descriptors(error: &std::io::Error) -> bool {
-    use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
