@@ -3,5 +3,6 @@
 pub mod as_of;
 mod key_index;
 mod spine;
+pub mod window;
 
 pub use key_index::KeyIndex;
