@@ -6,4 +6,4 @@ mod function;
 mod span;
 
 pub use function::{Function, FunctionError, MAX_N};
-pub use span::{Mode, Span, Window};
+pub use span::{Mode, Span, Window, WindowError};

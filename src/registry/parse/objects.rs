@@ -229,6 +229,7 @@ pub(super) fn feature_view(
         offline,
         retention,
         freshness_slo,
+        stream: None,
         about,
     })
 }
