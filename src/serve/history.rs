@@ -29,7 +29,7 @@ pub fn read(
     for entity in 0..entities.len() {
         for group in &mut by_group {
             found
-                .push(std::mem::replace(&mut group[entity], Found { row: None, outcome: Outcome::NotFound }));
+                .push(std::mem::replace(&mut group[entity], Found::NOTHING));
         }
     }
     Ok(Answer { plan: Arc::clone(plan), now: at, entities: entities.len(), found })
@@ -52,7 +52,7 @@ fn read_group(
     }
     let view = &group.view;
     if !view.offline {
-        return Ok(vec![Found { row: None, outcome: Outcome::NotFound }; entities.len()]);
+        return Ok(vec![Found::NOTHING; entities.len()]);
     }
     let table = reads.offline.table(&view.schema)?;
     let history = History::open(&table, reads.tail.as_ref(), &view.schema)?;
@@ -77,7 +77,7 @@ fn read_group(
         } else {
             Some(encode(view, &features, result.event_times.value(entity), entity)?)
         };
-        found.push(Found { row, outcome });
+        found.push(Found::Row { row, outcome });
     }
     Ok(found)
 }

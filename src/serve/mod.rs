@@ -16,7 +16,7 @@ mod training;
 pub use answer::{Answer, Found, Served, Status};
 pub use entities::Entities;
 pub use error::ServeError;
-pub use plan::{KeyColumn, Plan, PlanColumn, PlanGroup};
+pub use plan::{KeyColumn, Plan, PlanColumn, PlanGroup, StreamGroup, StreamPart};
 pub use plans::{Plans, Wanted};
 pub use reads::{AsOf, Newest, ReadLimits, Reads};
 pub use training::TrainingRequest;

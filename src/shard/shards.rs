@@ -233,7 +233,7 @@ impl Shards {
     }
 
     /// A table belongs to one shard for ever, so that a request is one atomic batch.
-    fn shard_of(&self, table: TableId) -> usize {
+    pub fn shard_of(&self, table: TableId) -> usize {
         table.0 as usize % self.links.len()
     }
 }

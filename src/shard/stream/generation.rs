@@ -75,6 +75,12 @@ impl Generation {
     }
 }
 
+impl std::fmt::Debug for Generation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Generation").field(&self.record()).finish()
+    }
+}
+
 pub(super) fn prefix(view: TableId, number: u32) -> [u8; 8] {
     let mut prefix = [0; 8];
     prefix[..4].copy_from_slice(&view.0.to_be_bytes());

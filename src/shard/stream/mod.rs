@@ -4,6 +4,7 @@
 //! state, a new generation starts beside the one that serves: it counts every event from then on, the backfill brings in
 //! the older ones, and then it takes over. Events and state change in one atomic batch.
 
+mod columns;
 mod entity;
 mod generation;
 mod plan;
@@ -15,7 +16,7 @@ mod state;
 pub use entity::{EntityState, StreamReader, aggregates};
 pub use generation::{Generation, Stage, StreamSet, Streams};
 pub use plan::{StreamPlan, filter_inputs};
-pub use prepare::PreparedStream;
+pub use prepare::{HistoryEvent, HistoryEvents, PreparedStream, history_events};
 pub use reconcile::StreamKeeper;
 pub use spec::StreamSpec;
 pub use state::{BackfilledEntity, BackfillStep};

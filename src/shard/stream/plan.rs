@@ -78,6 +78,22 @@ impl StreamPlan {
     }
 }
 
+impl StreamPlan {
+    /// The source's columns that keys, aggregates and filters are made of, each once.
+    pub fn columns_used(&self) -> Vec<String> {
+        let keys = self.spec.keys.iter().map(|key| &key.name);
+        let inputs = self.columns.iter().map(|(column, _)| &column.name);
+        let filtered = self.filters.iter().flat_map(|(_, filter)| filter.columns());
+        let mut used: Vec<String> = Vec::new();
+        for name in keys.chain(inputs).chain(filtered) {
+            if !used.contains(name) {
+                used.push(name.clone());
+            }
+        }
+        used
+    }
+}
+
 /// The columns that a filter may name: those of the source, and its event time.
 pub fn filter_inputs(source: &TableSchema) -> Vec<Column> {
     let time = Column { name: source.event_time.clone(), data_type: DataType::Timestamp };

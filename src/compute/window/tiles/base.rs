@@ -10,11 +10,8 @@
 
 use crate::compute::window::{
     Class, MalformedState,
-    tiles::{
-        event::{Events, take},
-        layout::Layout,
-        varint,
-    },
+    codec::{array, put_signed, put_varint, signed, take, varint},
+    tiles::{event::Events, layout::Layout},
 };
 
 /// A base, read in place.
@@ -29,8 +26,8 @@ pub(super) struct Base<'a> {
 
 impl<'a> Base<'a> {
     pub fn read(mut bytes: &'a [u8], layout: &Layout) -> Result<Base<'a>, MalformedState> {
-        let version = u32::from_le_bytes(take(&mut bytes)?);
-        let folded_at = i64::from_le_bytes(take(&mut bytes)?);
+        let version = u32::from_le_bytes(array(&mut bytes)?);
+        let folded_at = i64::from_le_bytes(array(&mut bytes)?);
         let exact = events(&mut bytes, &layout.classes)?;
         let pending = events(&mut bytes, &layout.classes)?;
         Ok(Base { version, folded_at, exact, pending, series: bytes })
@@ -44,7 +41,7 @@ impl<'a> Base<'a> {
 
 fn events<'a>(bytes: &mut &'a [u8], classes: &[Class]) -> Result<Events<'a>, MalformedState> {
     let mut events = Events::new(classes.len());
-    for _ in 0..varint::take(bytes)? {
+    for _ in 0..varint(bytes)? {
         events.read(bytes, classes)?;
     }
     Ok(events)
@@ -52,13 +49,14 @@ fn events<'a>(bytes: &mut &'a [u8], classes: &[Class]) -> Result<Events<'a>, Mal
 
 /// The version that a base names, without reading it.
 pub fn base_version(base: &[u8]) -> Result<u32, MalformedState> {
-    Ok(u32::from_le_bytes(take(&mut &base[..])?))
+    Ok(u32::from_le_bytes(array(&mut &base[..])?))
 }
 
 /// Reads at this moment (µs) and later ones can be answered from the base.
 pub fn folded_at(base: &[u8]) -> Result<i64, MalformedState> {
-    let mut rest = base.get(4..).ok_or(MalformedState)?;
-    Ok(i64::from_le_bytes(take(&mut rest)?))
+    let mut bytes = base;
+    take(&mut bytes, 4)?;
+    Ok(i64::from_le_bytes(array(&mut bytes)?))
 }
 
 /// Walks the tiles of one series. The caller takes each tile's state off `bytes` itself.
@@ -69,7 +67,7 @@ pub(super) struct Tiles {
 
 impl Tiles {
     pub fn open(bytes: &mut &[u8]) -> Result<Tiles, MalformedState> {
-        Ok(Tiles { left: varint::take(bytes)?, last: None })
+        Ok(Tiles { left: varint(bytes)?, last: None })
     }
 
     pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<i64>, MalformedState> {
@@ -78,10 +76,11 @@ impl Tiles {
         }
         self.left -= 1;
         let tile = match self.last {
-            None => varint::take_signed(bytes)?,
+            None => signed(bytes)?,
             Some(last) => {
-                let distance = i64::try_from(varint::take(bytes)?).map_err(|_| MalformedState)?;
-                last.checked_add(distance).ok_or(MalformedState)?
+                let distance = i64::try_from(varint(bytes)?).ok();
+                let tile = distance.and_then(|distance| last.checked_add(distance));
+                tile.ok_or(MalformedState("a tile lies beyond all time"))?
             }
         };
         self.last = Some(tile);
@@ -92,7 +91,7 @@ impl Tiles {
 /// Writes the number of a tile.
 pub(super) fn put_tile(tile: i64, last: Option<i64>, out: &mut Vec<u8>) {
     match last {
-        None => varint::put_signed(tile, out),
-        Some(last) => varint::put(tile.abs_diff(last), out),
+        None => put_signed(tile, out),
+        Some(last) => put_varint(tile.abs_diff(last), out),
     }
 }

@@ -6,7 +6,10 @@
 //! ```
 //! Little-endian.
 
-use crate::compute::window::{Class, Datum, MalformedState, tiles::varint};
+use crate::compute::window::{
+    Class, Datum, MalformedState,
+    codec::{array, put_varint, take, varint},
+};
 
 const SEQ_AT: usize = 8;
 
@@ -30,15 +33,15 @@ impl<'b> EventWriter<'b> {
     ) {
         self.out.extend_from_slice(&time.to_le_bytes());
         self.out.extend_from_slice(&seq.to_le_bytes());
-        varint::put(filters, self.out);
+        put_varint(filters, self.out);
         let present = values.clone().enumerate().filter(|(_, value)| value.is_some());
-        varint::put(present.fold(0, |bits, (column, _)| bits | 1 << column), self.out);
+        put_varint(present.fold(0, |bits, (column, _)| bits | 1 << column), self.out);
         for value in values.flatten() {
             match value {
                 Datum::Int(n) => self.out.extend_from_slice(&n.to_le_bytes()),
                 Datum::Float(x) => self.out.extend_from_slice(&x.to_bits().to_le_bytes()),
                 Datum::Bytes(bytes) => {
-                    varint::put(bytes.len() as u64, self.out);
+                    put_varint(bytes.len() as u64, self.out);
                     self.out.extend_from_slice(bytes);
                 }
             }
@@ -88,21 +91,19 @@ impl<'a> Events<'a> {
     /// Reads one event.
     pub fn read(&mut self, bytes: &mut &'a [u8], classes: &[Class]) -> Result<(), MalformedState> {
         let whole = *bytes;
-        let time = i64::from_le_bytes(take(bytes)?);
-        let seq = i64::from_le_bytes(take(bytes)?);
-        let filters = varint::take(bytes)?;
-        let present = varint::take(bytes)?;
+        let time = i64::from_le_bytes(array(bytes)?);
+        let seq = i64::from_le_bytes(array(bytes)?);
+        let filters = varint(bytes)?;
+        let present = varint(bytes)?;
         let first_value = self.values.len();
         for (column, class) in classes.iter().enumerate() {
             let value = match class {
                 _ if present >> column & 1 == 0 => None,
-                Class::Int => Some(Datum::Int(i64::from_le_bytes(take(bytes)?))),
-                Class::Float => Some(Datum::Float(f64::from_bits(u64::from_le_bytes(take(bytes)?)))),
+                Class::Int => Some(Datum::Int(i64::from_le_bytes(array(bytes)?))),
+                Class::Float => Some(Datum::Float(f64::from_bits(u64::from_le_bytes(array(bytes)?)))),
                 Class::Bytes => {
-                    let length = usize::try_from(varint::take(bytes)?).map_err(|_| MalformedState)?;
-                    let (value, rest) = bytes.split_at_checked(length).ok_or(MalformedState)?;
-                    *bytes = rest;
-                    Some(Datum::Bytes(value))
+                    let length = varint(bytes)?;
+                    Some(Datum::Bytes(take(bytes, length)?))
                 }
             };
             self.values.push(value);
@@ -120,37 +121,11 @@ impl<'a> Events<'a> {
         self.values.get(event.first_value + column).copied().flatten()
     }
 
-    /// In order of (time, seq).
-    pub fn sort(&mut self) {
-        self.events.sort_by_key(|event| (event.time, event.seq));
-    }
-
-    pub fn retain(&mut self, keep: impl Fn(&StoredEvent<'a>) -> bool) {
-        self.events.retain(keep);
-    }
-
-    /// Takes out the events for which `goes` holds.
-    pub fn split_off(&mut self, goes: impl Fn(&StoredEvent<'a>) -> bool) -> Vec<StoredEvent<'a>> {
-        let (gone, kept) = std::mem::take(&mut self.events).into_iter().partition(goes);
-        self.events = kept;
-        gone
-    }
-
     /// Appends their number and then each as it was written.
     pub fn write(events: &[StoredEvent<'_>], out: &mut Vec<u8>) {
-        varint::put(events.len() as u64, out);
+        put_varint(events.len() as u64, out);
         for event in events {
             out.extend_from_slice(event.bytes);
         }
     }
-
-    pub fn as_slice(&self) -> &[StoredEvent<'a>] {
-        &self.events
-    }
-}
-
-pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], MalformedState> {
-    let (head, rest) = bytes.split_first_chunk().ok_or(MalformedState)?;
-    *bytes = rest;
-    Ok(*head)
 }

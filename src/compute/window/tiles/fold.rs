@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::compute::window::{
     Event, MalformedState, State,
+    codec::put_varint,
     tiles::{
         base::{Base, Tiles, put_tile},
         event::{Events, StoredEvent},
         layout::{Layout, Partial, Series},
-        varint,
     },
 };
 
@@ -62,7 +62,11 @@ pub fn rebuild(
         }
         write_series(series, partial, oldest, &mut cursors, changed, &mut out)?;
     }
-    if cursors.iter().all(|rest| rest.is_empty()) { Ok(out) } else { Err(MalformedState) }
+    if cursors.iter().all(|rest| rest.is_empty()) {
+        Ok(out)
+    } else {
+        Err(MalformedState("there is more than its layout says"))
+    }
 }
 
 /// The event as `partial` counts it; `None` where it does not.
@@ -120,7 +124,7 @@ fn write_series(
         }
     }
     debug_assert!(series.width.is_some() || copied.len() + changed.len() <= 1);
-    varint::put((copied.len() + changed.len()) as u64, out);
+    put_varint((copied.len() + changed.len()) as u64, out);
     let mut last = None;
     let (mut copied, mut changed) = (copied.into_iter().peekable(), changed.into_iter().peekable());
     loop {

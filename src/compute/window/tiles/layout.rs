@@ -87,6 +87,11 @@ impl Layout {
         self.measures.len()
     }
 
+    /// Events before this time (µs) count for nothing that is asked at `now` or later; `None` where all count.
+    pub fn oldest(&self, now: i64) -> Option<i64> {
+        self.questions.iter().map(|question| question.window.span(now).start).min().flatten()
+    }
+
     fn question(&mut self, measure: &Measure) -> usize {
         let partial = Partial {
             kind: StateKind::of(measure.function, measure.input.map(|input| input.class)),

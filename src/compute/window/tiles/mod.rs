@@ -15,7 +15,6 @@ mod layout;
 mod read;
 #[cfg(test)]
 mod tests;
-mod varint;
 
 pub use base::{base_version, folded_at};
 pub use event::{EventWriter, set_seq};
