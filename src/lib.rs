@@ -26,7 +26,7 @@
 //! | 4 | [`shard`] | fjall, foyer, key bytes, row codec |
 //! | 3 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
 //! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
-//! | 0 | [`compute`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`] | kernels, vocabulary |
+//! | 0 | [`compute`], [`expression`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`] | kernels, vocabulary |
 //!
 //! Only owners of mutable durable state are actors: one `ShardActor` per shard, the `SegmentWriterActor`, the
 //! `RegistryActor`, and the `NodeSupervisor`. Readers, planners, joiners and validators are plain values.
@@ -55,6 +55,7 @@ pub mod clock;
 pub mod compute;
 pub mod config;
 pub mod error;
+pub mod expression;
 pub mod failpoint;
 pub mod format;
 pub mod http;
