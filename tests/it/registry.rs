@@ -113,7 +113,7 @@ fn errors_name_file_and_line_and_what_would_be_right() {
     }
     let (status, problem) = toml(&node, "[[feature_view]\n");
     assert_eq!(status / 100, 4, "{problem:#}");
-    let (status, problem) = toml(&node, "[[stream_feature_view]]\nname = \"x\"\n");
+    let (status, problem) = toml(&node, "[[batch_feature_view]]\nname = \"x\"\n");
     assert_eq!(status, 422, "{problem:#}");
     assert!(problem.to_string().contains("not yet supported"), "{problem:#}");
 }
