@@ -14,7 +14,7 @@ use crate::{
 const SOURCE: &str = "[[source]]\nname = \"landings\"\nkind = \"push\"\nevent_time = \"at\"\n\
     schema = { origin = \"string\", delay = \"int32\", plane = \"string\", load = \"array<int64>\" }\n";
 
-/// The view `delays` over `landings`; its aggregations begin at line 13, each on a line of its own.
+/// The view `delays` over `landings`; its aggregations begin at line 14, each on a line of its own.
 fn delays(aggregations: &[&str]) -> String {
     let aggregations = aggregations.join(",\n");
     format!(
@@ -137,7 +137,7 @@ fn what_an_aggregation_cannot_be_is_refused_at_its_line() {
         ("function = \"count\", window = \"1h\", default = \"none\"", "`default`: "),
         ("function = \"count\", window = \"1h\", type = \"int64\"", "unknown key `type`"),
     ] {
-        assert_one(&wrong_aggregation(rest), &["13: stream feature view `delays`, aggregation `x`: ", says]);
+        assert_one(&wrong_aggregation(rest), &["14: stream feature view `delays`, aggregation `x`: ", says]);
     }
     let long = format!("function = \"count\", window = \"1h\", filter = \"{}\"", "x".repeat(4_097));
     assert_one(&wrong_aggregation(&long), &["`filter` has 4097 bytes; the most are 4096"]);
@@ -153,7 +153,7 @@ fn all_errors_of_a_view_are_told_at_once() {
     let found = wrong(&text);
     assert_eq!(
         found.iter().map(|e| e.split(':').next().unwrap()).collect::<Vec<_>>(),
-        ["13", "13", "13", "14", "15", "15", "15"],
+        ["14", "14", "14", "15", "16", "16", "16"],
         "{found:#?}"
     );
     // A service that uses the view is not told of: the view is at fault.
@@ -164,36 +164,36 @@ fn all_errors_of_a_view_are_told_at_once() {
 fn a_view_has_a_source_with_its_join_keys_and_its_features_have_names() {
     let one = delays(&[&made("n", COUNT)]);
     let broken = |from: &str, to: &str| wrong(&one.replace(from, to));
-    assert_one(&broken("source = \"landings\"\n", ""), &["8: ", "`source` is missing"]);
+    assert_one(&broken("source = \"landings\"\n", ""), &["9: ", "`source` is missing"]);
     assert_one(
         &broken("source = \"landings\"", "source = \"landing\""),
-        &["11: ", "unknown source `landing`; did you mean `landings`?"],
+        &["12: ", "unknown source `landing`; did you mean `landings`?"],
     );
     assert_one(
         &broken("{ origin = \"string\"", "{ orgin = \"string\""),
         &[
-            "11: ",
+            "12: ",
             "source `landings` has no column `origin`, the join key of entity `airport`; did you mean `orgin`?",
         ],
     );
     assert_one(
         &broken("{ origin = \"string\"", "{ origin = \"int64\""),
-        &["11: ", "`origin` of entity `airport` is string, but int64 in source `landings`"],
+        &["12: ", "`origin` of entity `airport` is string, but int64 in source `landings`"],
     );
     assert_one(
         &broken("entities = [\"airport\"]", "entities = [\"port\"]"),
-        &["10: ", "unknown entity `port`"],
+        &["11: ", "unknown entity `port`"],
     );
-    assert_one(&wrong(&delays(&[])), &["12: ", "needs at least one feature"]);
+    assert_one(&wrong(&delays(&[])), &["13: ", "needs at least one feature"]);
     assert_one(
         &wrong(&delays(&[&made("n", COUNT), &made("n", MAX)])),
-        &["14: ", "the feature `n` is defined twice; first at f.toml:13"],
+        &["15: ", "the feature `n` is defined twice; first at f.toml:14"],
     );
-    assert_one(&wrong(&delays(&[&made("origin", COUNT)])), &["13: ", "the name of a join key"]);
-    assert_one(&wrong(&delays(&[&made("event_time", COUNT)])), &["13: ", "cannot be named `event_time`"]);
-    assert_one(&wrong(&lines(&[&one, "ttl = \"2h\"\n"])), &["15: ", "unknown key `ttl`"]);
+    assert_one(&wrong(&delays(&[&made("origin", COUNT)])), &["14: ", "the name of a join key"]);
+    assert_one(&wrong(&delays(&[&made("event_time", COUNT)])), &["14: ", "cannot be named `event_time`"]);
+    assert_one(&wrong(&lines(&[&one, "ttl = \"2h\"\n"])), &["16: ", "unknown key `ttl`"]);
     // A source that is not sound is told of once.
-    assert_one(&broken("kind = \"push\"", "kind = \"pull\""), &["5: ", "`kind` cannot be `pull`"]);
+    assert_one(&broken("kind = \"push\"", "kind = \"pull\""), &["6: ", "`kind` cannot be `pull`"]);
     let source = "[[source]]\nname = \"delays\"\nkind = \"push\"\nschema = { a = \"string\" }\n";
     assert_one(&wrong(&lines(&[&one, source])), &["`delays` is taken"]);
     assert_one(
@@ -344,7 +344,7 @@ fn a_source_changes_only_so_far_as_its_views_allow() {
     assert_eq!(dropped.len(), 2, "{dropped:#?}");
     assert!(
         dropped[0].starts_with(
-            "f.toml:14: stream feature view `delays`, aggregation `max`: source `landings` has no"
+            "f.toml:15: stream feature view `delays`, aggregation `max`: source `landings` has no"
         )
     );
     assert_one(&refused(SOURCE, ""), &["stream feature view `delays`: unknown source `landings`"]);
@@ -422,7 +422,7 @@ fn only_the_current_version_is_computed() {
     assert!(error.to_string().contains("only the current version 2 is computed"), "{error}");
     let pinned = lines(&[&next, &service("s", "\"delays@1:n\"")]);
     let error = node.registry.apply(&read(&pinned), None, false).unwrap_err();
-    assert!(error.to_string().starts_with("f.toml:17: feature service `s`: `delays` is a stream"), "{error}");
+    assert!(error.to_string().starts_with("f.toml:18: feature service `s`: `delays` is a stream"), "{error}");
 }
 
 #[test]
