@@ -198,6 +198,9 @@ fn raw_row(text: String) -> serde_json::Value {
 fn target(catalog: &Catalog, name: &str, kind: TableKind) -> Result<Target, IngestError> {
     let view = catalog.feature_views.get(name);
     let source = catalog.sources.get(name);
+    if let Some(error) = view.and_then(|view| IngestError::of_stream(view)) {
+        return Err(error);
+    }
     match (kind, view, source) {
         (TableKind::FeatureView, Some(view), _) => {
             Ok(Target { schema: Arc::clone(&view.schema), view: Some(Arc::clone(view)) })
