@@ -86,6 +86,13 @@ pub struct StreamDuty {
     pub owns: Box<dyn Fn(TableId) -> bool + Send>,
 }
 
+impl Default for StreamDuty {
+    /// No definitions yet, and every source is this shard's.
+    fn default() -> Self {
+        StreamDuty { catalog: CatalogHandle::default(), streams: Streams::default(), owns: Box::new(|_| true) }
+    }
+}
+
 impl Shard {
     pub fn new(
         name: String,

@@ -40,7 +40,7 @@ impl<'a> Base<'a> {
 }
 
 fn events<'a>(bytes: &mut &'a [u8], classes: &[Class]) -> Result<Events<'a>, MalformedState> {
-    let mut events = Events::new(classes.len());
+    let mut events = Events::default();
     for _ in 0..varint(bytes)? {
         events.read(bytes, classes)?;
     }

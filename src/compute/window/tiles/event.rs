@@ -60,9 +60,8 @@ pub fn set_seq(event: &mut [u8], seq: i64) {
 #[derive(Debug, Default)]
 pub(super) struct Events<'a> {
     events: Vec<StoredEvent<'a>>,
-    /// Of event `i`: `values[i * columns..]`.
+    /// Of all events, one after the other.
     values: Vec<Option<Datum<'a>>>,
-    columns: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,10 +75,6 @@ pub(super) struct StoredEvent<'a> {
 }
 
 impl<'a> Events<'a> {
-    pub fn new(columns: usize) -> Self {
-        Events { columns, ..Events::default() }
-    }
-
     /// Reads all events of `bytes`.
     pub fn read_all(&mut self, mut bytes: &'a [u8], classes: &[Class]) -> Result<(), MalformedState> {
         while !bytes.is_empty() {

@@ -8,7 +8,7 @@ use crate::compute::window::{
     tiles::{
         base::{Base, Tiles, put_tile},
         event::{Events, StoredEvent},
-        layout::{Layout, Partial, Series},
+        layout::{Layout, Partial},
     },
 };
 
@@ -20,7 +20,7 @@ pub fn rebuild(
     events: &[u8],
     now: i64,
 ) -> Result<Vec<u8>, MalformedState> {
-    let mut incoming = Events::new(layout.classes.len());
+    let mut incoming = Events::default();
     incoming.read_all(events, &layout.classes)?;
     let bases = bases.iter().map(|bytes| Base::read(bytes, layout)).collect::<Result<Vec<_>, _>>()?;
     // The clock may have gone back; a base never does.
@@ -60,7 +60,7 @@ pub fn rebuild(
                 changed.entry(tile).or_insert_with(|| partial.kind.empty()).add(value);
             }
         }
-        write_series(series, partial, oldest, &mut cursors, changed, &mut out)?;
+        write_series(partial, oldest, &mut cursors, changed, &mut out)?;
     }
     if cursors.iter().all(|rest| rest.is_empty()) {
         Ok(out)
@@ -92,7 +92,6 @@ fn write_sorted(mut events: Vec<StoredEvent<'_>>, out: &mut Vec<u8>) {
 
 /// Writes the union of one series of all bases (each at its cursor) and of the tiles that are `changed`.
 fn write_series(
-    series: &Series,
     partial: &Partial,
     oldest: i64,
     cursors: &mut [&[u8]],
@@ -123,7 +122,6 @@ fn write_series(
             }
         }
     }
-    debug_assert!(series.width.is_some() || copied.len() + changed.len() <= 1);
     put_varint((copied.len() + changed.len()) as u64, out);
     let mut last = None;
     let (mut copied, mut changed) = (copied.into_iter().peekable(), changed.into_iter().peekable());

@@ -21,7 +21,7 @@ pub fn read(
     wanted: &[usize],
 ) -> Result<Vec<Output>, MalformedState> {
     let base = base.map(|bytes| Base::read(bytes, layout)).transpose()?;
-    let mut recent = Events::new(layout.classes.len());
+    let mut recent = Events::default();
     recent.read_all(head, &layout.classes)?;
 
     // States of the questions that are asked; the others stay empty and cost nothing.
