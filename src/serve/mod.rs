@@ -3,6 +3,7 @@
 //! A request is resolved against the catalog and compiled into a [`Plan`]; online it becomes one lookup per
 //! (view, entity), offline one point-in-time join per view. Validity is decided by the same function in both.
 
+mod aggregates;
 mod answer;
 mod entities;
 mod error;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    compute::{
-        as_of::{Outcome, age_judgement},
-        window::Output,
+    compute::as_of::{Outcome, age_judgement},
+    model::{Timestamp, Value},
+    serve::{
+        Answer, Entities, Found, Newest, Plan, PlanGroup, ServeError, StreamGroup, aggregates::to_value,
     },
-    model::{DataType, Timestamp, Value},
-    serve::{Answer, Entities, Found, Newest, Plan, PlanGroup, ServeError, StreamGroup},
     shard::{self, EntityState, Row, ShardReader, StreamReader},
 };
 
@@ -114,27 +113,4 @@ fn aggregates(
         }
     }
     Ok(Some(Found::Aggregates(values)))
-}
-
-/// An aggregate as a value of the feature's type.
-fn to_value(output: Output, data_type: &DataType) -> Value {
-    match (output, data_type) {
-        (Output::Int(n), DataType::Int64) => Value::Int64(n),
-        (Output::Int(n), DataType::Int32) => i32::try_from(n).map_or(Value::Null, Value::Int32),
-        (Output::Int(n), DataType::Timestamp) => Value::Timestamp(Timestamp::from_micros(n)),
-        (Output::Int(n), DataType::Bool) => Value::Bool(n != 0),
-        (Output::Float(x), DataType::Float64) => Value::Float64(x),
-        (Output::Float(x), DataType::Float32) => Value::Float32(x as f32),
-        (Output::Bytes(bytes), DataType::Bytes) => Value::Bytes(bytes),
-        (Output::Bytes(bytes), DataType::String) => text(bytes).map_or(Value::Null, Value::String),
-        (Output::Bytes(bytes), DataType::Json) => text(bytes).map_or(Value::Null, Value::Json),
-        (Output::List(items), DataType::Array(item)) => {
-            Value::Array(items.into_iter().map(|output| to_value(output, item)).collect())
-        }
-        _ => Value::Null,
-    }
-}
-
-fn text(bytes: Vec<u8>) -> Option<String> {
-    String::from_utf8(bytes).ok()
 }

@@ -49,7 +49,7 @@ pub use shard::{Durability, Shard, ShardOptions, StreamDuty, Warming};
 pub use shards::{ShardStatus, Shards, WriteLimits};
 pub use store::{Store, StoreOptions};
 pub use stream::{
-    BackfillStep, BackfilledEntity, EntityState, Generation, HistoryEvent, HistoryEvents, Stage, StreamPlan, StreamReader, StreamSet, StreamSpec,
+    BackfillStep, BackfilledEntity, DatumColumn, EntityState, Generation, HistoryEvent, HistoryEvents, Stage, StreamPlan, StreamReader, StreamSet, StreamSpec,
     Streams, aggregates, filter_inputs, history_events,
 };
 pub use table_state::{Committed, CommittedTables, TableState};

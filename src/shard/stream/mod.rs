@@ -13,6 +13,7 @@ mod reconcile;
 mod spec;
 mod state;
 
+pub use columns::DatumColumn;
 pub use entity::{EntityState, StreamReader, aggregates};
 pub use generation::{Generation, Stage, StreamSet, Streams};
 pub use plan::{StreamPlan, filter_inputs};
