@@ -50,7 +50,7 @@ pub use plan::{Plan, plan};
 pub use reference::{Group, Resolved, ResolvedFeature};
 pub use registry::Registry;
 pub use search::{FeatureHit, Query, search};
-pub use stream::{Aggregation, Stream};
+pub use stream::{Aggregation, Stream, filter_columns};
 
 #[cfg(test)]
 mod tests;

@@ -222,18 +222,21 @@ impl Planner<'_> {
         schema.table
     }
 
-    /// Refuses another type of a feature that a service had and would still have.
+    /// Refuses another type of a feature that a service takes and would go on to take. A pinned version keeps its types.
     fn retype(&self, definitions: &Definitions, view: &str, retyped: &Retyped, diff: &mut Diff) {
         let Retyped { feature, from, to } = retyped;
+        let takes = |selections: &[Selection]| {
+            let unpinned = selections.iter().filter(|s| s.view == view && s.version.is_none());
+            unpinned.into_iter().any(|s| s.features.is_empty() || s.features.contains(feature))
+        };
         for service in &definitions.feature_services {
-            if let Some(how) = self.uses(service, view, feature)
-                && self.had(&service.name, view, feature)
-            {
+            let before = self.current.feature_services.get(&service.name);
+            if takes(&service.selections) && before.is_some_and(|before| takes(&before.selections)) {
                 diff.breaking.push((
                     feature.clone(),
                     format!(
-                        "`{feature}` would be {to} and no longer {from}, but feature service `{}` {how}; \
-                         give the new feature a new name",
+                        "`{feature}` would be {to} and no longer {from}, but feature service `{}` uses it; give the \
+                         new feature a new name, or pin the view's version in the service",
                         service.name
                     ),
                 ));
@@ -241,16 +244,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether the current version of a service has the feature of the view's current version.
-    fn had(&self, service: &str, view: &str, feature: &str) -> bool {
-        let has = |selection: &Selection| {
-            selection.view == view
-                && (selection.features.is_empty() || selection.features.iter().any(|f| f == feature))
-        };
-        self.current.feature_services.get(service).is_some_and(|service| service.selections.iter().any(has))
-    }
-
-    /// How a service of the new definitions uses a feature that its view drops or retypes, if it does.
+    /// How a service of the new definitions uses a feature that its view drops, if it does.
     fn uses(&self, service: &FeatureServiceDefinition, view: &str, feature: &str) -> Option<String> {
         let lists = |features: &[String]| features.iter().any(|f| f == feature);
         let of_view = service.selections.iter().filter(|selection| selection.view == view);
@@ -269,10 +263,18 @@ impl Planner<'_> {
                     }
                 }
                 // A service that is new, or that did not have the feature, loses nothing.
-                None if self.had(&service.name, view, feature) => {
-                    return Some(format!("takes all of `{view}`"));
+                None => {
+                    let before = self.current.feature_services.get(&service.name);
+                    let had = before.is_some_and(|before| {
+                        before
+                            .selections
+                            .iter()
+                            .any(|s| s.view == view && (s.features.is_empty() || lists(&s.features)))
+                    });
+                    if had {
+                        return Some(format!("takes all of `{view}`"));
+                    }
                 }
-                None => {}
             }
         }
         None

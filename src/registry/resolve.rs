@@ -125,13 +125,6 @@ impl<'a> Resolver<'a> {
         })?;
         match selection.version {
             None => Ok(Arc::clone(current)),
-            Some(version) if current.stream.is_some() && version < current.version => {
-                Err(ReferenceProblem::Misused(format!(
-                    "`{name}` is a stream feature view, of which only the current version {} is computed; \
-                     leave `@{version}` out, or keep what it computed under a name of its own",
-                    current.version
-                )))
-            }
             Some(version) => {
                 let pinned = self.catalog.feature_view_versions.get(&(name.clone(), version));
                 pinned.cloned().ok_or_else(|| ReferenceProblem::Version {

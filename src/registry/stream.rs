@@ -2,7 +2,7 @@
 
 use crate::{
     compute::window::{Function, Window},
-    model::{DataType, TableId},
+    model::{Column, DataType, TableId},
 };
 
 /// What a stream feature view computes. `aggregations[i]` makes the view's `features[i]`.
@@ -27,7 +27,13 @@ pub struct Aggregation {
     pub column_type: Option<DataType>,
     #[serde(flatten)]
     pub window: Window,
-    /// An SQL expression over the source's columns; events for which it is not true do not count.
+    /// An SQL expression over [`filter_columns`]; events for which it is not true do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+}
+
+/// What a filter may name of an event: the source's columns and its event time.
+pub fn filter_columns(event_time: &str, columns: &[Column]) -> Vec<Column> {
+    let time = Column { name: event_time.to_owned(), data_type: DataType::Timestamp };
+    columns.iter().cloned().chain([time]).collect()
 }

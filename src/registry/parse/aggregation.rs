@@ -72,7 +72,7 @@ pub(super) fn aggregation(
     let window = window(&fields);
     let filter = fields.get("filter").map(|tree| {
         let filter = fields.as_text("filter", tree)?;
-        fields.check(tree, check_filter(filter)).map(|()| filter.to_owned())
+        fields.check(tree, check_filter(filter, source?)).map(|()| filter.to_owned())
     });
     let column = match fields.get("column") {
         None => None,

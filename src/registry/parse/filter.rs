@@ -1,15 +1,16 @@
 //! Filters of aggregations.
 
-/// Bytes; far more than a condition needs.
-const MAX_FILTER: usize = 4_096;
+use crate::{
+    expression::Expression,
+    model::DataType,
+    registry::{definition::SourceDefinition, stream::filter_columns},
+};
 
-/// Whether `filter` may be kept as the condition that an event has to meet.
-pub(super) fn check_filter(filter: &str) -> Result<(), String> {
-    if filter.trim().is_empty() {
-        return Err("`filter` is empty; leave it out to take all events".to_owned());
+/// Whether `filter` is a condition on the events of `source`.
+pub(super) fn check_filter(filter: &str, source: &SourceDefinition) -> Result<(), String> {
+    let columns = filter_columns(&source.event_time, &source.columns);
+    match Expression::compile(filter, &columns, Some(&DataType::Bool)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("`filter`: {error}")),
     }
-    if filter.len() > MAX_FILTER {
-        return Err(format!("`filter` has {} bytes; the most are {MAX_FILTER}", filter.len()));
-    }
-    Ok(())
 }

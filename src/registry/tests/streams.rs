@@ -3,7 +3,6 @@
 use super::{AIRPORT, Node, assert_one, feature, lines, print, read, service, wrong, wrong_json};
 use crate::{
     compute::window::{Function, Mode, Window},
-    error::{Code, Coded},
     model::{DataType, TableId, Value},
     registry::{
         Aggregation, Catalog, FeatureStatus, ObjectKind, Query, RegistryError, describe_feature_view,
@@ -133,14 +132,24 @@ fn what_an_aggregation_cannot_be_is_refused_at_its_line() {
             "function = \"last\", column = \"delay\", window = \"1h\", n = 2",
             "`n` is for first_n and last_n, not for last",
         ),
-        ("function = \"count\", window = \"1h\", filter = \" \"", "`filter` is empty"),
+        ("function = \"count\", window = \"1h\", filter = \" \"", "`filter`: the expression is empty"),
+        (
+            "function = \"count\", window = \"1h\", filter = \"dealy > 15\"",
+            "`filter`: unknown column `dealy`; did you mean `delay`? (at character 1 of the expression)",
+        ),
+        (
+            "function = \"count\", window = \"1h\", filter = \"delay + 1\"",
+            "`filter`: the expression is int32, but bool is wanted",
+        ),
+        (
+            "function = \"count\", window = \"1h\", filter = \"delay > random()\"",
+            "`filter`: `random` is not deterministic",
+        ),
         ("function = \"count\", window = \"1h\", default = \"none\"", "`default`: "),
         ("function = \"count\", window = \"1h\", type = \"int64\"", "unknown key `type`"),
     ] {
         assert_one(&wrong_aggregation(rest), &["14: stream feature view `delays`, aggregation `x`: ", says]);
     }
-    let long = format!("function = \"count\", window = \"1h\", filter = \"{}\"", "x".repeat(4_097));
-    assert_one(&wrong_aggregation(&long), &["`filter` has 4097 bytes; the most are 4096"]);
 }
 
 #[test]
@@ -269,7 +278,10 @@ fn what_a_service_uses_keeps_its_type() {
         let string = "function = \"last\", column = \"plane\", window = \"7d\"";
         assert_one(
             &node.refused(&with(string, &uses)),
-            &["delays.x: `x` would be string and no longer int32, but feature service `s` ", "a new name"],
+            &[
+                "delays.x: `x` would be string and no longer int32, but feature service `s` uses it",
+                "a new name",
+            ],
         );
         assert_one(
             &node.refused(&lines(&[&delays(&[&made("n", COUNT)]), &uses])),
@@ -410,19 +422,32 @@ fn a_view_that_comes_back_goes_on_with_its_number_and_its_versions() {
 }
 
 #[test]
-fn only_the_current_version_is_computed() {
+fn a_pinned_version_keeps_its_features_and_types() {
+    let last = |column: &str, uses: &str| {
+        let rest = format!("function = \"last\", column = \"{column}\", window = \"7d\"");
+        lines(&[&delays(&[&made("x", &rest)]), &service("s", uses)])
+    };
     let mut node = Node::new();
-    node.apply(&delays(&[&made("n", COUNT)]));
-    assert_eq!(node.catalog().resolve_features(&["delays@1:n"]).unwrap().features[0].name, "delays:n");
-    let next = delays(&[&made("n", "function = \"count\", window = \"7d\"")]);
-    node.apply(&next);
-    assert!(node.catalog().resolve_features(&["delays@2:n"]).is_ok());
-    let error = node.catalog().resolve_features(&["delays@1:n"]).unwrap_err();
-    assert_eq!(error.code(), Code::Invalid);
-    assert!(error.to_string().contains("only the current version 2 is computed"), "{error}");
-    let pinned = lines(&[&next, &service("s", "\"delays@1:n\"")]);
-    let error = node.registry.apply(&read(&pinned), None, false).unwrap_err();
-    assert!(error.to_string().starts_with("f.toml:18: feature service `s`: `delays` is a stream"), "{error}");
+    node.apply(&last("delay", "\"delays@1:x\""));
+    node.apply(&last("plane", "\"delays@1:x\""));
+    let catalog = node.catalog();
+    let resolved = catalog.resolve_service("s", None).unwrap();
+    assert_eq!(resolved.definition(&resolved.features[0]).data_type, DataType::Int32);
+    assert_eq!(aggregations(&catalog)[0].column.as_deref(), Some("plane"));
+    // Once it takes whatever is current, that keeps its type.
+    node.apply(&last("plane", "\"delays:x\""));
+    assert_one(&node.refused(&last("delay", "\"delays:x\"")), &["`x` would be int32 and no longer string"]);
+}
+
+#[test]
+fn columns_and_filters_are_so_many_as_a_state_holds() {
+    let filtered = |n: usize| {
+        let each = |i| made(&format!("x{i}"), &format!("{COUNT}, filter = \"delay > {i}\""));
+        let all: Vec<String> = (0..n).map(each).collect();
+        delays(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    read(&filtered(64));
+    assert_one(&wrong(&filtered(65)), &["9: ", "65 different filters are used; at most 64 are allowed"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::{
     },
     expression::Expression,
     model::{Column, DataType, TableSchema},
+    registry::filter_columns,
     shard::{ShardError, stream::StreamSpec},
 };
 
@@ -96,6 +97,5 @@ impl StreamPlan {
 
 /// The columns that a filter may name: those of the source, and its event time.
 pub fn filter_inputs(source: &TableSchema) -> Vec<Column> {
-    let time = Column { name: source.event_time.clone(), data_type: DataType::Timestamp };
-    source.columns.iter().cloned().chain(std::iter::once(time)).collect()
+    filter_columns(&source.event_time, &source.columns)
 }
