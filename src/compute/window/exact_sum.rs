@@ -210,7 +210,7 @@ impl ExactSum {
 
     /// Adds what [`ExactSum::encode`] wrote.
     pub fn merge_encoded(&mut self, bytes: &mut &[u8]) -> Result<(), MalformedState> {
-        let Some((negative, first, magnitude)) = split(bytes)? else { return Ok(()) };
+        let Some(Stored { negative, first, magnitude }) = stored(bytes)? else { return Ok(()) };
         let digit = |byte: i64| byte.div_euclid(4) as i32;
         let last = first + magnitude.len() as i64 - 1;
         let at = self.reserve(digit(first), digit(last) - digit(first) + 1);
@@ -223,12 +223,20 @@ impl ExactSum {
     }
 
     pub fn skip_encoded(bytes: &mut &[u8]) -> Result<(), MalformedState> {
-        split(bytes).map(|_| ())
+        stored(bytes).map(|_| ())
     }
 }
 
-/// Sign, the exponent of the first byte in bytes, magnitude; `None` for zero.
-fn split<'a>(bytes: &mut &'a [u8]) -> Result<Option<(bool, i64, &'a [u8])>, MalformedState> {
+/// What [`ExactSum::encode`] wrote.
+struct Stored<'a> {
+    negative: bool,
+    /// The position of the first byte: its weight is 256^`first`.
+    first: i64,
+    magnitude: &'a [u8],
+}
+
+/// `None` for zero.
+fn stored<'a>(bytes: &mut &'a [u8]) -> Result<Option<Stored<'a>>, MalformedState> {
     let head = varint(bytes)?;
     if head >> 1 == 0 {
         return Ok(None);
@@ -239,7 +247,7 @@ fn split<'a>(bytes: &mut &'a [u8]) -> Result<Option<(bool, i64, &'a [u8])>, Malf
     if !range.contains(&first) || !range.contains(&first.saturating_add(magnitude.len() as i64 - 1)) {
         return Err(MalformedState("a sum is out of range"));
     }
-    Ok(Some((head & 1 == 1, first, magnitude)))
+    Ok(Some(Stored { negative: head & 1 == 1, first, magnitude }))
 }
 
 impl PartialEq for ExactSum {

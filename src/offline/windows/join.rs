@@ -35,10 +35,8 @@ pub fn window_join(request: &WindowJoin<'_>) -> Result<Vec<Vec<ArrayRef>>, Offli
             Questions::new(it.spine, request.times, windows, request.lag)
         })
         .collect();
-    let times = questions
-        .iter()
-        .map(Questions::times)
-        .fold(i64::MAX..i64::MIN, |all, times| all.start.min(times.start)..all.end.max(times.end));
+    let times = questions.iter().map(Questions::times);
+    let times = times.reduce(|all, it| all.start.min(it.start)..all.end.max(it.end)).unwrap_or(0..0);
     let tasks = Tasks::new(request.history, &times)?;
     let keys = request.groupings.iter().flat_map(|grouping| grouping.keys);
     let scan = Scan {
