@@ -33,17 +33,6 @@ impl Wanted {
     }
 
     pub fn resolve(&self, catalog: &Catalog) -> Result<Resolved, ServeError> {
-        let resolved = self.find(catalog)?;
-        match resolved.groups.iter().find(|group| group.view.stream.is_some()) {
-            Some(group) => Err(ServeError::Invalid(format!(
-                "`{}` is a stream feature view; this version defines them but does not serve them yet",
-                group.view.name
-            ))),
-            None => Ok(resolved),
-        }
-    }
-
-    fn find(&self, catalog: &Catalog) -> Result<Resolved, ServeError> {
         Ok(match self {
             Wanted::Service(text) => {
                 let (name, version) = match text.split_once('@') {
