@@ -84,12 +84,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 impl Backfills {
     pub fn new(origin: Origin) -> Backfills {
-        Backfills {
-            origin,
-            progress: Arc::default(),
-            thread: Mutex::default(),
-            stopping: Arc::default(),
-        }
+        Backfills { origin, progress: Arc::default(), thread: Mutex::default(), stopping: Arc::default() }
     }
 
     /// Starts the thread where there is something to do and it is not running. Called again and again.
@@ -108,10 +103,13 @@ impl Backfills {
             stopping: Arc::clone(&self.stopping),
             runtime,
         };
-        let started = std::thread::Builder::new().name("larder-backfill".to_owned()).spawn(move || worker.run());
+        let started =
+            std::thread::Builder::new().name("larder-backfill".to_owned()).spawn(move || worker.run());
         match started {
             Ok(handle) => *thread = Some(handle),
-            Err(error) => tracing::error!(%error, "cannot start the thread that backfills; it is tried again"),
+            Err(error) => {
+                tracing::error!(%error, "cannot start the thread that backfills; it is tried again")
+            }
         }
     }
 

@@ -48,7 +48,10 @@ impl Backfill {
         };
         progress.finish_and_clear();
         if end["generation"] != begun["generation"] {
-            return Err(CliError::Refused(format!("the definition of `{}` has changed meanwhile", self.view)));
+            return Err(CliError::Refused(format!(
+                "the definition of `{}` has changed meanwhile",
+                self.view
+            )));
         }
         let events = count(end["events_total"].as_u64().unwrap_or(0));
         eprintln!("{}: {events} events counted; the new state serves", self.view);

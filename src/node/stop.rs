@@ -23,7 +23,9 @@ impl Node {
         }
         let backfills = std::sync::Arc::clone(&self.app.backfills);
         if timeout_at(deadline, tokio::task::spawn_blocking(move || backfills.stop())).await.is_err() {
-            tracing::warn!("a backfill was still going on at the drain deadline; it goes on after the next start");
+            tracing::warn!(
+                "a backfill was still going on at the drain deadline; it goes on after the next start"
+            );
         }
         let backups = std::sync::Arc::clone(&self.app.backups);
         if timeout_at(deadline, tokio::task::spawn_blocking(move || backups.stop())).await.is_err() {

@@ -36,8 +36,7 @@ pub fn read(
     let mut found = Vec::with_capacity(entities.len() * plan.groups.len());
     for entity in 0..entities.len() {
         for group in &mut by_group {
-            found
-                .push(std::mem::replace(&mut group[entity], Found::NOTHING));
+            found.push(std::mem::replace(&mut group[entity], Found::NOTHING));
         }
     }
     Ok(Answer { plan: Arc::clone(plan), now: at, entities: entities.len(), found })

@@ -120,7 +120,12 @@ impl Plan {
             let table = view.schema.table;
             let stream = view.stream.as_ref().map(|stream| {
                 let used = resolved.features.iter().filter(|feature| feature.group == g);
-                StreamGroup::of(view, stream, streams, &used.map(|feature| feature.feature).collect::<Vec<_>>())
+                StreamGroup::of(
+                    view,
+                    stream,
+                    streams,
+                    &used.map(|feature| feature.feature).collect::<Vec<_>>(),
+                )
             });
             let written: &[Arc<TableSchema>] = catalog.tables.get(&table).map_or(&[], Vec::as_slice);
             groups.push(PlanGroup {

@@ -27,7 +27,8 @@ use crate::{
     offline::actor::{Seal, SealReply, Sealed, SegmentWriterActor},
     registry::CatalogHandle,
     shard::{
-        BackfillStep, CommittedTables, Durability, PendingWrite, Shard, ShardError, Warming, shards::ShardStatus,
+        BackfillStep, CommittedTables, Durability, PendingWrite, Shard, ShardError, Warming,
+        shards::ShardStatus,
     },
 };
 
@@ -281,10 +282,7 @@ impl ShardActor {
         }
     }
 
-    fn noted<T>(
-        &mut self,
-        work: impl FnOnce(&mut Shard) -> Result<T, ShardError>,
-    ) -> Result<T, ShardError> {
+    fn noted<T>(&mut self, work: impl FnOnce(&mut Shard) -> Result<T, ShardError>) -> Result<T, ShardError> {
         let result = work(&mut self.shard);
         if let Err(error) = &result {
             self.status.note(error);

@@ -49,8 +49,8 @@ pub use shard::{Durability, Shard, ShardOptions, StreamDuty, Warming};
 pub use shards::{ShardStatus, Shards, WriteLimits};
 pub use store::{Store, StoreOptions};
 pub use stream::{
-    BackfillStep, BackfilledEntity, DatumColumn, EntityState, Generation, HistoryEvent, HistoryEvents, Stage, StreamPlan, StreamReader, StreamSet, StreamSpec,
-    Streams, aggregates, filter_inputs, history_events,
+    BackfillStep, BackfilledEntity, DatumColumn, EntityState, Generation, HistoryEvent, HistoryEvents, Stage,
+    StreamPlan, StreamReader, StreamSet, StreamSpec, Streams, aggregates, filter_inputs, history_events,
 };
 pub use table_state::{Committed, CommittedTables, TableState};
 pub use write::{Applied, PendingWrite, StoredAnswer, Write};

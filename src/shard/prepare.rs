@@ -61,7 +61,14 @@ impl PreparedBatch {
             });
         }
         let nulls = (0..schema.columns.len()).map(|c| batch.column(first + c).null_count() as u64).collect();
-        PreparedBatch { event_ids: event_ids(&schema, batch), schema, bytes, entries, nulls, streams: Vec::new() }
+        PreparedBatch {
+            event_ids: event_ids(&schema, batch),
+            schema,
+            bytes,
+            entries,
+            nulls,
+            streams: Vec::new(),
+        }
     }
 
     /// [`PreparedBatch::rows`] of a source's events, and what `streams` makes of them.
@@ -93,7 +100,14 @@ impl PreparedBatch {
                 event_time: event_time.micros(),
             });
         }
-        PreparedBatch { schema, bytes, entries, event_ids: Vec::new(), nulls: Vec::new(), streams: Vec::new() }
+        PreparedBatch {
+            schema,
+            bytes,
+            entries,
+            event_ids: Vec::new(),
+            nulls: Vec::new(),
+            streams: Vec::new(),
+        }
     }
 
     pub fn len(&self) -> usize {

@@ -13,8 +13,8 @@ use crate::{
     model::{TableId, Timestamp},
     registry::CatalogHandle,
     shard::{
-        Applied, BackfillStep, CommittedTables, ShardError, StoredAnswer, StreamSet, Streams, TableState, Write,
-        answers,
+        Applied, BackfillStep, CommittedTables, ShardError, StoredAnswer, StreamSet, Streams, TableState,
+        Write, answers,
         blob::{self, BlobHeader},
         cache::RowCache,
         row::Row,
@@ -89,7 +89,11 @@ pub struct StreamDuty {
 impl Default for StreamDuty {
     /// No definitions yet, and every source is this shard's.
     fn default() -> Self {
-        StreamDuty { catalog: CatalogHandle::default(), streams: Streams::default(), owns: Box::new(|_| true) }
+        StreamDuty {
+            catalog: CatalogHandle::default(),
+            streams: Streams::default(),
+            owns: Box::new(|_| true),
+        }
     }
 }
 

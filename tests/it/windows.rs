@@ -68,22 +68,28 @@ fn events_count_from_the_moment_that_they_are_acknowledged() {
     assert_eq!(activity(&node, json!(1)), nothing);
     assert_eq!(activity(&node, Json::Null), nothing, "a null key is an entity without events");
 
-    send(&node, json!([
-        click(1, "2024-05-01T11:00:00Z", 4.0, "a", "1"),
-        click(1, "2024-05-01T10:59:59.999999Z", 100.0, "z", "2"),
-        click(1, "2024-05-01T11:30:00Z", 20.0, "b", "3"),
-        click(2, "2024-05-01T11:30:00Z", 1.0, "c", "4"),
-    ]));
+    send(
+        &node,
+        json!([
+            click(1, "2024-05-01T11:00:00Z", 4.0, "a", "1"),
+            click(1, "2024-05-01T10:59:59.999999Z", 100.0, "z", "2"),
+            click(1, "2024-05-01T11:30:00Z", 20.0, "b", "3"),
+            click(2, "2024-05-01T11:30:00Z", 1.0, "c", "4"),
+        ]),
+    );
     // The start of an exact window counts, the microsecond before it does not.
     assert_eq!(activity(&node, json!(1)).0, json!([2, 24.0, 2, ["a", "b"], 4.0]));
     // Late: it belongs to the window all the same. Sent again: it counts once. The end does not count, nor does what is
     // yet to come.
-    let body = send(&node, json!([
-        click(1, "2024-05-01T11:10:00Z", 0.5, "late", "5"),
-        click(1, "2024-05-01T11:30:00Z", 20.0, "b", "3"),
-        click(1, "2024-05-01T12:00:00Z", 7.0, "now", "6"),
-        click(1, "2024-05-01T12:30:00Z", 9.0, "later", "7"),
-    ]));
+    let body = send(
+        &node,
+        json!([
+            click(1, "2024-05-01T11:10:00Z", 0.5, "late", "5"),
+            click(1, "2024-05-01T11:30:00Z", 20.0, "b", "3"),
+            click(1, "2024-05-01T12:00:00Z", 7.0, "now", "6"),
+            click(1, "2024-05-01T12:30:00Z", 9.0, "later", "7"),
+        ]),
+    );
     assert_eq!((&body["accepted"], &body["deduplicated"]), (&json!(3), &json!(1)));
     let expected = json!([3, 24.5, 2, ["late", "b"], 0.5]);
     assert_eq!(activity(&node, json!(1)).0, expected);
@@ -109,7 +115,15 @@ fn what_was_sent_before_a_definition_is_counted_by_a_backfill() {
     let mut node = TestNode::at("2024-05-01T12:00:00Z");
     node.apply(CLICKS);
     let events: Vec<Json> = (0..500)
-        .map(|i| click(i % 7, &format!("2024-05-01T{:02}:{:02}:00Z", i / 60, i % 60), i as f64, "p", &i.to_string()))
+        .map(|i| {
+            click(
+                i % 7,
+                &format!("2024-05-01T{:02}:{:02}:00Z", i / 60, i % 60),
+                i as f64,
+                "p",
+                &i.to_string(),
+            )
+        })
         .collect();
     send(&node, json!(events));
     node.apply(&view(HOURLY));
@@ -120,11 +134,16 @@ fn what_was_sent_before_a_definition_is_counted_by_a_backfill() {
     assert_eq!((&first.0[2], &first.0[4]), (&json!(count), &json!(3.0)));
 
     // Another aggregate: the known ones go on while it is counted, then all are there.
-    let more = format!("{HOURLY}  {{ name = \"ever\", function = \"sum\", column = \"amount\", window = \"lifetime\" }},");
+    let more = format!(
+        "{HOURLY}  {{ name = \"ever\", function = \"sum\", column = \"amount\", window = \"lifetime\" }},"
+    );
     node.apply(&view(&more));
     let (values, status) = activity(&node, json!(3));
     assert_eq!(values[2], json!(count));
-    assert!(status[5] == "BACKFILLING" && values[5].is_null() || values[5] == json!(total), "{values} {status}");
+    assert!(
+        status[5] == "BACKFILLING" && values[5].is_null() || values[5] == json!(total),
+        "{values} {status}"
+    );
     wait_until_ready(&node);
     send(&node, json!([click(3, "2024-05-01T11:00:00Z", 0.25, "p", "new")]));
     assert_eq!(activity(&node, json!(3)).0[5], json!(total + 0.25));
@@ -202,7 +221,8 @@ fn times(batch: &RecordBatch) -> Vec<i64> {
 }
 
 fn text(batch: &RecordBatch, name: &str, row: usize) -> Option<String> {
-    let column = arrow::compute::cast(batch.column_by_name(name).unwrap(), &arrow::datatypes::DataType::Utf8).unwrap();
+    let column =
+        arrow::compute::cast(batch.column_by_name(name).unwrap(), &arrow::datatypes::DataType::Utf8).unwrap();
     let column = column.as_string::<i32>();
     column.is_valid(row).then(|| column.value(row).to_owned())
 }
@@ -231,7 +251,8 @@ fn online_is_what_training_sees() {
         node.clock.set(Timestamp::from_micros(now));
         for ((name, batch), arrivals) in sources.iter().zip(&arrivals) {
             let due = |at: i64| at < now && at >= now - 12 * HOUR || step == 1 && at < now;
-            let mut rows: Vec<u32> = (0..batch.num_rows()).filter(|&i| due(arrivals[i])).map(|i| i as u32).collect();
+            let mut rows: Vec<u32> =
+                (0..batch.num_rows()).filter(|&i| due(arrivals[i])).map(|i| i as u32).collect();
             if *name == "landings" {
                 for &row in &rows {
                     let tailnum = text_column(batch, "tailnum", row);
@@ -255,7 +276,8 @@ fn online_is_what_training_sees() {
             .collect();
         let online = node.read(&STREAM_FEATURES, json!(entities));
         let training = training(&node, &entities, now);
-        let names: Vec<&str> = online["feature_names"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
+        let names: Vec<&str> =
+            online["feature_names"].as_array().unwrap().iter().map(|n| n.as_str().unwrap()).collect();
         for (entity, (values, row)) in
             entities.iter().zip(online["values"].as_array().unwrap().iter().zip(&training))
         {
@@ -264,7 +286,10 @@ fn online_is_what_training_sees() {
                 let trained = &row[name.replace(':', "__")];
                 if value != trained {
                     mismatches += 1;
-                    println!("{} {entity} {name}: online {value}, training {trained}", Timestamp::from_micros(now));
+                    println!(
+                        "{} {entity} {name}: online {value}, training {trained}",
+                        Timestamp::from_micros(now)
+                    );
                 }
             }
             let day = now - 24 * HOUR;

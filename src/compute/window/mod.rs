@@ -20,9 +20,9 @@ mod slide_percentile;
 mod span;
 mod state;
 mod sums;
-pub mod tiles;
 #[cfg(test)]
 mod tests;
+pub mod tiles;
 
 pub use codec::MalformedState;
 pub use datum::{Class, Datum, Output};

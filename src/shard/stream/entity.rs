@@ -7,12 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     compute::window::{Output, tiles},
-    shard::{
-        ShardError,
-        cache::RowCache,
-        store::Store,
-        stream::Generation,
-    },
+    shard::{ShardError, cache::RowCache, store::Store, stream::Generation},
 };
 
 const BASE: u8 = 0;
@@ -157,5 +152,8 @@ pub fn aggregates(
 }
 
 pub(super) fn damaged(generation: &Generation) -> ShardError {
-    ShardError::Damaged(format!("the window state of an entity of `{}` cannot be read", generation.plan.spec.name))
+    ShardError::Damaged(format!(
+        "the window state of an entity of `{}` cannot be read",
+        generation.plan.spec.name
+    ))
 }

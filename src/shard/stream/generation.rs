@@ -9,7 +9,11 @@ use arc_swap::ArcSwap;
 
 use crate::{
     model::TableId,
-    shard::{ShardError, store::Store, stream::{StreamPlan, StreamSpec}},
+    shard::{
+        ShardError,
+        store::Store,
+        stream::{StreamPlan, StreamSpec},
+    },
 };
 
 /// How far a generation is.

@@ -28,7 +28,8 @@ impl StreamPlan {
         let mut columns: Vec<(Column, Class)> = Vec::new();
         let mut filters: Vec<(String, Expression)> = Vec::new();
         let mut measures = Vec::with_capacity(spec.aggregations.len());
-        let unfit = |reason: String| ShardError::Damaged(format!("stream feature view `{}`: {reason}", spec.name));
+        let unfit =
+            |reason: String| ShardError::Damaged(format!("stream feature view `{}`: {reason}", spec.name));
         for aggregation in &spec.aggregations {
             let input = match (&aggregation.column, &aggregation.column_type) {
                 (Some(name), Some(data_type)) => {
@@ -58,7 +59,12 @@ impl StreamPlan {
                     }
                 }),
             };
-            measures.push(Measure { function: aggregation.function, input, filter, window: aggregation.window });
+            measures.push(Measure {
+                function: aggregation.function,
+                input,
+                filter,
+                window: aggregation.window,
+            });
         }
         if columns.len() > Layout::MAX_SLOTS || filters.len() > Layout::MAX_SLOTS {
             return Err(unfit(format!(

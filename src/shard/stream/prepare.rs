@@ -46,7 +46,11 @@ impl PreparedStream {
 }
 
 /// `batch` has the shape of the source's `arrow()`.
-pub fn prepare(generations: &[Arc<Generation>], schema: &TableSchema, batch: &RecordBatch) -> Vec<PreparedStream> {
+pub fn prepare(
+    generations: &[Arc<Generation>],
+    schema: &TableSchema,
+    batch: &RecordBatch,
+) -> Vec<PreparedStream> {
     generations
         .iter()
         .map(|generation| {
@@ -131,11 +135,7 @@ impl HistoryEvents {
 }
 
 /// Each row as an event of the state, end to end.
-fn events(
-    plan: &StreamPlan,
-    schema: &TableSchema,
-    batch: &RecordBatch,
-) -> (Vec<u8>, Vec<u32>) {
+fn events(plan: &StreamPlan, schema: &TableSchema, batch: &RecordBatch) -> (Vec<u8>, Vec<u32>) {
     let times = batch.column_by_name(&schema.event_time);
     let times = times.map(|column| column.as_primitive::<TimestampMicrosecondType>().values());
     let columns: Vec<DatumColumn<'_>> = plan
@@ -148,7 +148,8 @@ fn events(
     let mut ends = Vec::with_capacity(batch.num_rows() + 1);
     ends.push(0);
     for row in 0..batch.num_rows() {
-        let filters = masks.iter().enumerate().fold(0, |bits, (i, mask)| bits | u64::from(mask.value(row)) << i);
+        let filters =
+            masks.iter().enumerate().fold(0, |bits, (i, mask)| bits | u64::from(mask.value(row)) << i);
         let values = columns.iter().map(|column| column.value(row));
         EventWriter::new(&mut bytes).push(times.map_or(0, |times| times[row]), 0, filters, values);
         ends.push(bytes.len() as u32);

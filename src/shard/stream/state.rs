@@ -96,7 +96,8 @@ impl StreamStates {
             let changing = self.of(store, cache, generation, &key)?;
             let bases: Vec<&[u8]> =
                 changing.base.as_deref().into_iter().chain(std::iter::once(&entity.base[..])).collect();
-            let base = tiles::rebuild(&generation.plan.layout, &bases, &[], now).map_err(|_| damaged(generation))?;
+            let base =
+                tiles::rebuild(&generation.plan.layout, &bases, &[], now).map_err(|_| damaged(generation))?;
             changing.replace_base(base);
         }
         Ok(())

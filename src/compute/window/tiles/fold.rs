@@ -14,12 +14,7 @@ use crate::compute::window::{
 
 /// The base of all events in `bases` and of `events` (encoded, in any order), folded at `now`, with the version that
 /// follows theirs. An event must be in one of them only. What no window reaches from `now` on is left out.
-pub fn rebuild(
-    layout: &Layout,
-    bases: &[&[u8]],
-    events: &[u8],
-    now: i64,
-) -> Result<Vec<u8>, MalformedState> {
+pub fn rebuild(layout: &Layout, bases: &[&[u8]], events: &[u8], now: i64) -> Result<Vec<u8>, MalformedState> {
     let mut incoming = Events::default();
     incoming.read_all(events, &layout.classes)?;
     let bases = bases.iter().map(|bytes| Base::read(bytes, layout)).collect::<Result<Vec<_>, _>>()?;
@@ -36,7 +31,8 @@ pub fn rebuild(
         .flat_map(|(part, events)| events.iter().map(move |event| (part, *event)))
         .collect();
     let is_over = |event: &StoredEvent<'_>| event.time < now;
-    let mut out = Vec::with_capacity(events.len() + bases.iter().map(|base| base.series.len()).sum::<usize>());
+    let mut out =
+        Vec::with_capacity(events.len() + bases.iter().map(|base| base.series.len()).sum::<usize>());
     Base::write_head(version, now, &mut out);
 
     let reach = now.saturating_sub(layout.exact);

@@ -108,7 +108,8 @@ impl Layout {
             _ => {
                 let width = window.tile();
                 let new = || Series { partial, width, windows: Vec::new() };
-                let at = position_or_push(&mut self.series, |s| (s.partial, s.width) == (partial, width), new);
+                let at =
+                    position_or_push(&mut self.series, |s| (s.partial, s.width) == (partial, width), new);
                 if !self.series[at].windows.contains(&window) {
                     self.series[at].windows.push(window);
                 }
