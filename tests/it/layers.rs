@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 9] = [
     &["monitor"],
     &["offline"],
     &["shard"],
-    &["backup", "ingest", "serve"],
+    &["backfill", "backup", "ingest", "serve"],
     &["http"],
     &["node"],
     &["cli", "main"],
