@@ -106,17 +106,14 @@ fn applied(function: &Function, arguments: Vec<Node>, at: Place) -> Result<Node,
         let reason = format!("`{}` is not called with ({given}); it is {}", function.name, function.usage);
         (Reason::Types(reason), at)
     };
+    let constant = function.constant.and_then(|position| arguments.get(position));
+    if constant.is_some_and(|argument| argument.constant().is_none() || !is_text(&argument.data_type)) {
+        return Err(wrong());
+    }
     match function.kind {
         FunctionKind::Library(make) => library(make(), arguments).ok_or_else(wrong),
         FunctionKind::LibraryOfEqual(make) => {
             let arguments = met(arguments, at)?;
-            library(make(), arguments).ok_or_else(wrong)
-        }
-        FunctionKind::LibraryOfField(make) => {
-            let field = arguments.first().filter(|field| is_text(&field.data_type));
-            if field.is_none_or(|field| field.constant().is_none()) {
-                return Err(wrong());
-            }
             library(make(), arguments).ok_or_else(wrong)
         }
         FunctionKind::Coalesce => {

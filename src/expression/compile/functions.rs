@@ -1,5 +1,5 @@
 //! The functions that an expression may call. Deterministic all of them, none of them able to make much of little:
-//! text does not grow in them, and they take time linear in what they are given.
+//! they take time and memory linear in what they are given.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ pub(super) struct Function {
     /// As shown to who calls it wrongly.
     pub usage: &'static str,
     pub kind: FunctionKind,
+    /// Position of an argument that has to be a constant text.
+    pub constant: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum FunctionKind {
     /// Of DataFusion's library.
     Library(fn() -> Arc<ScalarUDF>),
-    /// The same; its first argument is a constant text.
-    LibraryOfField(fn() -> Arc<ScalarUDF>),
     /// The same; its arguments meet in one type.
     LibraryOfEqual(fn() -> Arc<ScalarUDF>),
     Coalesce,
@@ -37,11 +37,22 @@ pub(super) enum FunctionKind {
 }
 
 const fn function(name: &'static str, usage: &'static str, kind: FunctionKind) -> Function {
-    Function { name, usage, kind }
+    Function { name, usage, kind, constant: None }
 }
 
 const fn library(name: &'static str, usage: &'static str, make: fn() -> Arc<ScalarUDF>) -> Function {
     function(name, usage, FunctionKind::Library(make))
+}
+
+/// One whose argument at `position` is a constant text: the library insists, or its time would grow with the product of
+/// the lengths of two texts.
+const fn constant(
+    name: &'static str,
+    position: usize,
+    usage: &'static str,
+    make: fn() -> Arc<ScalarUDF>,
+) -> Function {
+    Function { name, usage, kind: FunctionKind::Library(make), constant: Some(position) }
 }
 
 const FUNCTIONS: &[Function] = &[
@@ -91,7 +102,7 @@ const FUNCTIONS: &[Function] = &[
     library("trunc", "trunc(number) or trunc(number, decimals)", math::trunc),
     // text
     library("ascii", "ascii(text): the first character's code", string::ascii),
-    library("btrim", "btrim(text) or btrim(text, characters)", string::btrim),
+    constant("btrim", 1, "btrim(text) or btrim(text, 'characters')", string::btrim),
     library("char_length", "char_length(text)", unicode::character_length),
     library("chr", "chr(code)", string::chr),
     function("concat", "concat(a, b, …); nulls are skipped", FunctionKind::Concat),
@@ -101,29 +112,31 @@ const FUNCTIONS: &[Function] = &[
     library("left", "left(text, characters)", unicode::left),
     library("length", "length(text): its characters", unicode::character_length),
     library("lower", "lower(text)", string::lower),
-    library("ltrim", "ltrim(text) or ltrim(text, characters)", string::ltrim),
+    constant("ltrim", 1, "ltrim(text) or ltrim(text, 'characters')", string::ltrim),
     library("octet_length", "octet_length(text)", string::octet_length),
     function("replace", "replace(text, from, to)", FunctionKind::Replace),
     library("reverse", "reverse(text)", unicode::reverse),
     library("right", "right(text, characters)", unicode::right),
-    library("rtrim", "rtrim(text) or rtrim(text, characters)", string::rtrim),
+    constant("rtrim", 1, "rtrim(text) or rtrim(text, 'characters')", string::rtrim),
     library("split_part", "split_part(text, separator, part), parts from 1", string::split_part),
     library("starts_with", "starts_with(text, start)", string::starts_with),
-    library("strpos", "strpos(text, part): from 1, 0 where it is not", unicode::strpos),
+    constant("strpos", 1, "strpos(text, 'part'): from 1, 0 where it is not", unicode::strpos),
     library("substr", "substr(text, from) or substr(text, from, characters), from 1", unicode::substr),
     library("to_hex", "to_hex(integer)", string::to_hex),
     library("translate", "translate(text, characters, others)", unicode::translate),
     library("upper", "upper(text)", string::upper),
     // times
-    function(
+    constant(
         "date_part",
+        0,
         "date_part('year', timestamp); or quarter, month, week, day, dow, doy, hour, minute, second, epoch",
-        FunctionKind::LibraryOfField(datetime::date_part),
+        datetime::date_part,
     ),
-    function(
+    constant(
         "date_trunc",
+        0,
         "date_trunc('day', timestamp); or year, quarter, month, week, hour, minute, second",
-        FunctionKind::LibraryOfField(datetime::date_trunc),
+        datetime::date_trunc,
     ),
     function("to_timestamp_micros", "to_timestamp_micros(integer)", FunctionKind::Timestamp(1)),
     function("to_timestamp_millis", "to_timestamp_millis(integer)", FunctionKind::Timestamp(1000)),
@@ -206,9 +219,7 @@ mod tests {
         let mut seen = 0;
         for function in FUNCTIONS {
             let make = match function.kind {
-                FunctionKind::Library(make)
-                | FunctionKind::LibraryOfField(make)
-                | FunctionKind::LibraryOfEqual(make) => make,
+                FunctionKind::Library(make) | FunctionKind::LibraryOfEqual(make) => make,
                 _ => continue,
             };
             seen += 1;

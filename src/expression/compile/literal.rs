@@ -8,7 +8,7 @@ use arrow::{
         IntervalMonthDayNanoArray, StringArray, new_null_array,
     },
     compute::kernels::cast_utils::parse_interval_month_day_nano,
-    datatypes::{Float32Type, Float64Type, Int32Type, Int64Type},
+    datatypes::{DataType as Arrow, Float32Type, Float64Type, Int32Type, Int64Type},
 };
 use sqlparser::ast;
 
@@ -78,19 +78,17 @@ pub(super) fn adapted(node: &Node, to: &DataType) -> Option<Node> {
     Some(constant(adapted, to.clone()))
 }
 
-/// `number` in type `to`, if that has it exactly.
+/// `number` in type `to`, if that has it exactly or is float64.
 fn exact(number: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
     let whole = match number.data_type() {
-        arrow::datatypes::DataType::Int32 => Some(i64::from(number.as_primitive::<Int32Type>().value(0))),
-        arrow::datatypes::DataType::Int64 => Some(number.as_primitive::<Int64Type>().value(0)),
+        Arrow::Int32 => Some(i64::from(number.as_primitive::<Int32Type>().value(0))),
+        Arrow::Int64 => Some(number.as_primitive::<Int64Type>().value(0)),
         _ => None,
     };
     let float = match (number.data_type(), whole) {
         (_, Some(whole)) => Some(whole as f64),
-        (arrow::datatypes::DataType::Float32, _) => {
-            Some(number.as_primitive::<Float32Type>().value(0).into())
-        }
-        (arrow::datatypes::DataType::Float64, _) => Some(number.as_primitive::<Float64Type>().value(0)),
+        (Arrow::Float32, _) => Some(number.as_primitive::<Float32Type>().value(0).into()),
+        (Arrow::Float64, _) => Some(number.as_primitive::<Float64Type>().value(0)),
         _ => None,
     };
     Some(match to {
@@ -98,7 +96,9 @@ fn exact(number: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
         DataType::Int64 => Arc::new(Int64Array::from(vec![whole?])),
         DataType::Float32 => {
             let narrow = float? as f32;
-            (f64::from(narrow) == float?).then(|| Arc::new(Float32Array::from(vec![narrow])))?
+            let same =
+                f64::from(narrow) == float? && whole.is_none_or(|whole| narrow as i128 == whole.into());
+            same.then(|| Arc::new(Float32Array::from(vec![narrow])))?
         }
         DataType::Float64 => Arc::new(Float64Array::from(vec![float?])),
         _ => return None,

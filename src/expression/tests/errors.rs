@@ -29,6 +29,7 @@ fn an_error_says_what_and_where() {
         ("sqrt()", "`sqrt` is not called with (); it is sqrt(number)"),
         ("date_part(s, at)", "it is date_part('year', timestamp)"),
         ("upper(a)", "`upper` is not called with (int64); it is upper(text)"),
+        ("strpos(s, u)", "it is strpos(text, 'part')"),
         ("CAST(a AS timestamp)", "to_timestamp_micros(…)"),
         ("CAST(a AS uuid)", "`UUID` is no type for CAST; known: boolean, int"),
         ("CAST(w AS string)", "CAST does not make string of array<float32>"),
