@@ -19,7 +19,7 @@ use larder::{
     model::{BatchId, Column, DataType, TableId, TableSchema, Timestamp, encode_keys},
     shard::{
         CommittedTables, Durability, PreparedBatch, Row, RowCache, RowLayout, Shard, ShardOptions,
-        ShardReader, Store, StoreOptions, Write,
+        ShardReader, Store, StoreOptions, StreamDuty, Write,
     },
 };
 
@@ -77,7 +77,15 @@ fn write_path(c: &mut Criterion) {
     for durability in [Durability::Buffer, Durability::Fsync] {
         let options = ShardOptions { durability, quarantine_rows: 1 };
         let (cache, committed) = (RowCache::new(64 << 20), CommittedTables::default());
-        let mut shard = Shard::new("0".to_owned(), store.clone(), cache, committed, Clock::system(), options);
+        let mut shard = Shard::new(
+            "0".to_owned(),
+            store.clone(),
+            cache,
+            committed,
+            Clock::system(),
+            options,
+            StreamDuty::default(),
+        );
         group.bench_function(format!("commit, {durability:?}"), |b| {
             b.iter_batched(
                 || Write {
@@ -105,8 +113,15 @@ fn read_path(c: &mut Criterion) {
     let keys: Vec<Vec<u8>> = (0..ROWS).map(|i| prepared.key(i).to_vec()).collect();
     let (cache, clock) = (RowCache::new(64 << 20), Clock::manual(Timestamp::from_micros(0)));
     let options = ShardOptions { durability: Durability::Buffer, quarantine_rows: 1 };
-    let mut shard =
-        Shard::new("0".to_owned(), store.clone(), cache.clone(), CommittedTables::default(), clock, options);
+    let mut shard = Shard::new(
+        "0".to_owned(),
+        store.clone(),
+        cache.clone(),
+        CommittedTables::default(),
+        clock,
+        options,
+        StreamDuty::default(),
+    );
     let write = Write {
         batch: prepared,
         batch_id: BatchId::fresh(),

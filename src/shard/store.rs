@@ -9,7 +9,8 @@
 //! | quarantine | table, number | a rejected row, JSON |
 //! | tables | table | [`TableState`](crate::shard::TableState), JSON |
 //! | registry | version | a log entry, JSON |
-//! | meta | name | the directory's own facts |
+//! | tiles | view, generation, entity key, part | an entity's window state: base or head |
+//! | meta | name | the directory's own facts; the record of each generation of window state |
 
 use std::{path::Path, sync::Arc};
 
@@ -56,6 +57,7 @@ pub struct Store {
     pub tables: Keyspace,
     pub registry: Keyspace,
     pub meta: Keyspace,
+    pub tiles: Keyspace,
     pub watermark: Arc<Watermark>,
 }
 
@@ -109,6 +111,7 @@ impl Store {
             tables: keyspace("tables", true)?,
             registry: keyspace("registry", true)?,
             meta: keyspace("meta", true)?,
+            tiles: keyspace("tiles", false)?,
             watermark: Arc::new(watermark),
             db,
         };
@@ -121,12 +124,13 @@ impl Store {
     }
 
     /// All keyspaces by name; tables come before what refers to them.
-    pub(super) fn keyspaces(&self) -> [(&'static str, &Keyspace); 8] {
+    pub(super) fn keyspaces(&self) -> [(&'static str, &Keyspace); 9] {
         [
             ("meta", &self.meta),
             ("registry", &self.registry),
             ("tables", &self.tables),
             ("rows", &self.rows),
+            ("tiles", &self.tiles),
             ("outbox", &self.outbox),
             ("batches", &self.batches),
             ("event_ids", &self.event_ids),

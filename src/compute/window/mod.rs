@@ -22,11 +22,12 @@ mod state;
 mod sums;
 #[cfg(test)]
 mod tests;
+pub mod tiles;
 
 pub use codec::MalformedState;
 pub use datum::{Class, Datum, Output};
 pub use function::{Function, FunctionError, MAX_N};
 pub use series::{Series, Values};
 pub use slide::{Slider, slide};
-pub use span::{Mode, Span, Window};
+pub use span::{Mode, Span, Window, WindowError};
 pub use state::{Event, State, StateKind};
