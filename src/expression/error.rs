@@ -7,6 +7,9 @@ use crate::{
     model::DataType,
 };
 
+/// Line and character in the text, both from 1; zeros where that is not known.
+pub(super) type Place = (u64, u64);
+
 /// What is wrong with an expression, where, and what would be right. Shown on one line; [`ExpressionError::caret`] points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpressionError {
@@ -53,8 +56,7 @@ pub enum Reason {
 }
 
 impl ExpressionError {
-    /// `at`: line and character in `text`, both from 1; (0, 0) where it is not known.
-    pub(super) fn new(reason: Reason, text: &str, at: (u64, u64)) -> Self {
+    pub(super) fn new(reason: Reason, text: &str, at: Place) -> Self {
         let line = text.lines().nth(usize::try_from(at.0).unwrap_or(usize::MAX).saturating_sub(1));
         let at = (at.0 > 0 && at.1 > 0).then_some(at);
         Self { reason, at, line: line.unwrap_or_default().to_owned() }

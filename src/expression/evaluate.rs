@@ -3,17 +3,11 @@
 use arrow::{array::ArrayRef, error::ArrowError};
 
 use crate::expression::{
-    arithmetic::arithmetic,
-    cast::cast,
-    choose::{choose, coalesce, null_if},
-    compare::{Comparison, compare},
-    logic::{Connective, connect, missing, negate},
-    member::contains,
+    kernels::{
+        Comparison, Connective, Values, arithmetic, cast, choose, coalesce, compare, concat, connect,
+        contains, like, measure, missing, negate, null_if, replace, shift,
+    },
     node::{Kind, Node},
-    shift::shift,
-    text::{concat, like, replace},
-    values::Values,
-    vectors::measure,
 };
 
 impl Node {

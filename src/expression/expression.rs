@@ -9,6 +9,8 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array, new_null_array},
     buffer::BooleanBuffer,
     compute::{cast, concat},
+    datatypes::DataType as Arrow,
+    error::ArrowError,
 };
 
 use crate::{
@@ -22,7 +24,7 @@ pub struct Expression {
     node: Node,
     columns: Vec<String>,
     /// Of the columns.
-    types: Vec<DataType>,
+    types: Vec<Arrow>,
 }
 
 /// One value for each row.
@@ -49,7 +51,7 @@ impl Expression {
         expected: Option<&DataType>,
     ) -> Result<Expression, ExpressionError> {
         let (node, used) = compile(text, inputs, expected)?;
-        let (columns, types) = used.into_iter().map(|column| (column.name, column.data_type)).unzip();
+        let (columns, types) = used.into_iter().map(|column| (column.name, column.data_type.arrow())).unzip();
         Ok(Expression { text: text.to_owned(), node, columns, types })
     }
 
@@ -80,8 +82,8 @@ impl Expression {
 
     /// The same, of arrays in the order of [`Expression::columns`], each of `rows` values.
     pub fn evaluate_columns(&self, columns: &[ArrayRef], rows: usize) -> Evaluated {
-        let fits = |(array, data_type): (&ArrayRef, &DataType)| {
-            array.len() == rows && array.data_type().equals_datatype(&data_type.arrow())
+        let fits = |(array, data_type): (&ArrayRef, &Arrow)| {
+            array.len() == rows && array.data_type().equals_datatype(data_type)
         };
         if columns.len() == self.types.len() && columns.iter().zip(&self.types).all(fits) {
             return self.guarded(columns, rows);
@@ -90,9 +92,7 @@ impl Expression {
         let converted: Option<Vec<ArrayRef>> = columns
             .iter()
             .zip(&self.types)
-            .map(|(array, data_type)| {
-                cast(array, &data_type.arrow()).ok().filter(|array| array.len() == rows)
-            })
+            .map(|(array, data_type)| cast(array, data_type).ok().filter(|array| array.len() == rows))
             .collect();
         match converted.filter(|converted| converted.len() == self.types.len()) {
             Some(columns) => self.guarded(&columns, rows),
@@ -145,7 +145,7 @@ impl Expression {
         let evaluated = catch_unwind(AssertUnwindSafe(|| {
             let values = self.node.evaluate(columns, rows)?;
             let failed = values.failed.clone().filter(|failed| failed.count_set_bits() > 0);
-            Ok::<_, arrow::error::ArrowError>(Evaluated { values: values.expand(rows)?, failed })
+            Ok::<_, ArrowError>(Evaluated { values: values.expand(rows)?, failed })
         }));
         evaluated.ok()?.ok()
     }

@@ -1,8 +1,7 @@
 //! SQL scalar expressions over named, typed columns: the `filter` of an aggregate, the features of an on-demand view.
 //!
-//! The text is tokenised and checked ([`tokens`]), parsed by sqlparser, typed into a tree of [`Node`](node::Node)s
-//! ([`lower`]), and evaluated over columns ([`evaluate`]). Functions come from DataFusion's library where
-//! [`functions`] lists them; the evaluation is ours, because DataFusion's gives up a whole batch for one bad row, wraps
+//! The text is checked, parsed by sqlparser and typed into a tree of [`node`]s by [`compile`], and evaluated over columns by
+//! [`evaluate`] with [`kernels`]. Functions come from DataFusion's library; the evaluation is ours, because DataFusion's gives up a whole batch for one bad row, wraps
 //! integers, divides floats to infinity, and decides by the rest of the batch which side of an `AND` it evaluates.
 //!
 //! # What an expression means
@@ -31,32 +30,16 @@
 //! type of `x`. Integers divide to integers. Text in quotes that meets a timestamp is one (without a zone: UTC). Nothing
 //! else is converted without a `CAST`. NaN equals NaN and is greater than all; `-0.0` equals `0.0`.
 
-mod arithmetic;
-mod call;
-mod cast;
-mod choose;
-mod compare;
 mod compile;
 mod error;
 mod evaluate;
 mod expression;
-mod functions;
-mod literal;
-mod logic;
-mod lower;
-mod lower_call;
-mod member;
+mod kernels;
 mod node;
-mod shift;
 #[cfg(test)]
 mod tests;
-mod text;
-mod tokens;
-mod types;
-mod values;
-mod vectors;
 
+pub use compile::{MAX_DEPTH, MAX_LENGTH, MAX_NODES};
 pub use error::{ExpressionError, Reason};
 pub use expression::{Evaluated, Expression};
-pub use text::MAX_TEXT;
-pub use tokens::{MAX_DEPTH, MAX_LENGTH, MAX_NODES};
+pub use kernels::MAX_TEXT;

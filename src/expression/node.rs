@@ -4,10 +4,7 @@ use arrow::array::ArrayRef;
 use regex::Regex;
 
 use crate::{
-    expression::{
-        arithmetic::Operator, call::Call, compare::Comparison, logic::Connective, member::Members,
-        vectors::Measure,
-    },
+    expression::kernels::{Call, Comparison, Connective, Measure, Members, Operator},
     model::DataType,
 };
 

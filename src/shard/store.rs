@@ -45,6 +45,8 @@ impl From<&OnlineConfig> for StoreOptions {
     }
 }
 
+const FORMAT_FACT: &str = "format";
+
 /// The open database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -73,6 +75,7 @@ impl Store {
         let opened = Self::open_unchecked(dir, options, shards, watermark)?;
         opened.0.watermark.writable()?;
         note_format(data)?;
+        opened.0.take_over()?;
         Ok(opened)
     }
 
@@ -115,7 +118,7 @@ impl Store {
             watermark: Arc::new(watermark),
             db,
         };
-        let format = store.fact("format", FORMAT)?;
+        let format = store.fact(FORMAT_FACT, FORMAT)?;
         if format > FORMAT {
             return Err(unknown(dir, format));
         }
@@ -136,6 +139,14 @@ impl Store {
             ("event_ids", &self.event_ids),
             ("quarantine", &self.quarantine),
         ]
+    }
+
+    /// A directory of an older format is of this one from now on.
+    fn take_over(&self) -> Result<(), ShardError> {
+        if self.fact(FORMAT_FACT, FORMAT)? < FORMAT {
+            self.meta.insert(FORMAT_FACT, FORMAT.to_le_bytes())?;
+        }
+        Ok(())
     }
 
     /// A number that is fixed at the directory's creation.

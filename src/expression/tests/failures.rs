@@ -15,7 +15,6 @@ fn what_has_no_result_fails_for_its_row_alone() {
         ["9223372036854775800", "failed", "9223372036854775807", "null"],
     );
     check("x * 1e308", "float64", ["1.5e308", "failed", "0.0", "null"]);
-    check("f * 3e38", "float64", ["3.000000044703484e37", "7.5e38", "0.0", "null"]);
     check("CAST(x * 1e300 AS real)", "float32", ["failed", "failed", "0.0", "null"]);
     check("CAST(s AS int)", "int32", ["failed", "42", "failed", "null"]);
     check("CAST(a * 1000000000000 AS int)", "int32", ["failed", "failed", "0", "null"]);
@@ -31,7 +30,7 @@ fn functions_fail_outside_of_their_domain() {
     check("power(x, -1)", "float64", ["0.6666666666666666", "-0.25", "failed", "null"]);
     check("acos(x)", "float64", ["failed", "failed", "1.5707963267948966", "null"]);
     check("abs(a - 9223372036854775806 - 4)", "int64", ["9223372036854775803", "failed", "failed", "null"]);
-    check("chr(a)", "string", ["\u{7}", "failed", "failed", "null"]);
+    check("chr(a)", "string", ["\u{7}", "failed", "\0", "null"]);
 }
 
 #[test]
@@ -81,7 +80,7 @@ fn infinities_that_came_in_are_carried_on() {
     check("x * 10", ["inf", "NaN", "-inf", "failed"]);
     check("x / 0", ["failed", "failed", "failed", "failed"]);
     check("x - x", ["NaN", "NaN", "NaN", "0.0"]);
-    check("sqrt(x)", ["inf", "NaN", "NaN", "1e154"]);
+    check("sqrt(x)", ["inf", "NaN", "failed", "1e154"]);
     check("CAST(x AS int)", ["failed", "failed", "failed", "failed"]);
     check("CAST(x AS real)", ["inf", "NaN", "-inf", "failed"]);
     check("x = x", ["true"; 4]);

@@ -120,6 +120,53 @@ fn deep_texts() {
     survive(texts);
 }
 
+/// The ways to nest, one within the other: what sqlparser tries twice at each level would take for ever.
+#[test]
+fn mixed_deep_texts() {
+    const OPEN: &[(&str, &str)] = &[
+        ("(", ")"),
+        ("-", ""),
+        ("NOT ", ""),
+        ("a + ", ""),
+        ("p AND ", ""),
+        ("coalesce(a, ", ")"),
+        ("CASE WHEN ", " THEN 1 END"),
+        ("CASE ", " WHEN 1 THEN 2 END"),
+        ("CAST(", " AS int)"),
+        ("TRY_CAST(", " AS int)"),
+        ("EXTRACT(year FROM ", ")"),
+        ("SUBSTRING(", " FROM 2)"),
+        ("SUBSTRING(s FROM ", " FOR 1)"),
+        ("TRIM(", ")"),
+        ("TRIM(BOTH ", " FROM s)"),
+        ("a IN (1, ", ")"),
+        ("a BETWEEN ", " AND 2"),
+        ("a BETWEEN 1 AND ", ""),
+        ("s LIKE ", " ESCAPE '!'"),
+        ("a IS DISTINCT FROM ", ""),
+        ("INTERVAL '1 day' + ", ""),
+        ("TIMESTAMP '2024-01-01' > ", ""),
+        ("position(", " IN s)"),
+        ("ceil(", " TO day)"),
+        ("overlay(s PLACING ", " FROM 1)"),
+        ("convert(", ", int)"),
+        ("f(x => ", ")"),
+        ("year(", ")"),
+        ("date(", ")"),
+    ];
+    survive((0..4000_u64).map(|seed| {
+        let mut random = Random(seed);
+        let kinds = 1 + random.below(3);
+        let used: Vec<_> = (0..kinds).map(|_| random.pick(OPEN)).collect();
+        let levels: Vec<_> = (0..random.below(70)).map(|_| random.pick(&used)).collect();
+        let open: String = levels.iter().map(|(open, _)| *open).collect();
+        let close: String = levels.iter().rev().map(|(_, close)| *close).collect();
+        // Half of them end before they are closed.
+        let closed = if random.below(2) == 0 { close.len() } else { random.below(close.len() + 1) };
+        format!("{open}{}{}", random.pick(&["a", "1", "s", "p", "at", ""]), &close[..closed])
+    }));
+}
+
 #[test]
 fn wide_texts() {
     let mut texts = Vec::new();

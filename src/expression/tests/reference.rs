@@ -172,7 +172,8 @@ impl Tree {
                 (value, _) => value,
             },
             Tree::Sqrt(inner) => match of(inner) {
-                Float(value) => sound(value.sqrt(), value.is_finite()),
+                Float(value) if value < 0.0 => Failed,
+                Float(value) => Float(value.sqrt()),
                 other => other,
             },
         }

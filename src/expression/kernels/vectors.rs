@@ -9,10 +9,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::values::{Values, either, rows_set};
+use crate::expression::kernels::values::{Values, either, rows_set};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Measure {
+pub(in crate::expression) enum Measure {
     Dot,
     Cosine,
     L2,
@@ -36,7 +36,7 @@ impl Measure {
 }
 
 /// Null where a vector is; failed where they have different lengths or null elements, or the result is not finite.
-pub(super) fn measure(
+pub(in crate::expression) fn measure(
     measure: Measure,
     left: &Values,
     right: &Values,

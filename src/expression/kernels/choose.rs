@@ -7,10 +7,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::values::{Values, either};
+use crate::expression::kernels::values::{Values, either};
 
 /// Per row `result` where `condition` is true, else `otherwise`; failed where the condition, or what was taken, failed.
-pub(super) fn choose(
+pub(in crate::expression) fn choose(
     condition: &Values,
     result: &Values,
     otherwise: &Values,
@@ -24,7 +24,11 @@ pub(super) fn choose(
 }
 
 /// Per row `first` where it is not null, else `second`. A failed first fails the row.
-pub(super) fn coalesce(first: &Values, second: &Values, rows: usize) -> Result<Values, ArrowError> {
+pub(in crate::expression) fn coalesce(
+    first: &Values,
+    second: &Values,
+    rows: usize,
+) -> Result<Values, ArrowError> {
     let mut taken = is_not_null(&first.expand(rows)?)?.values().clone();
     if let Some(failed) = &first.failed {
         taken = &taken | failed;
@@ -35,7 +39,11 @@ pub(super) fn coalesce(first: &Values, second: &Values, rows: usize) -> Result<V
 }
 
 /// Per row null where `equal` is true, else `value`.
-pub(super) fn null_if(value: &Values, equal: &Values, rows: usize) -> Result<Values, ArrowError> {
+pub(in crate::expression) fn null_if(
+    value: &Values,
+    equal: &Values,
+    rows: usize,
+) -> Result<Values, ArrowError> {
     let equal_array = equal.expand(rows)?;
     let values = nullif(&value.expand(rows)?, equal_array.as_boolean())?;
     Values::masked(values, either(value.failed.as_ref(), equal.failed.as_ref()))

@@ -1,13 +1,27 @@
-//! From text to tree.
+//! From text to tree: tokens and syntax ([`tokens`]), names and types ([`lower`], [`forms`], [`calls`]), constants computed.
+
+mod calls;
+mod forms;
+mod functions;
+mod literal;
+mod lower;
+mod meet;
+mod tokens;
+mod types;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use tokens::{MAX_DEPTH, MAX_LENGTH, MAX_NODES};
+
 use crate::{
     expression::{
+        compile::{
+            lower::{Lowering, Refused},
+            meet::coerced,
+            tokens::parse,
+        },
         error::{ExpressionError, Reason},
-        lower::{Lowering, Refused, coerced},
         node::Node,
-        tokens::parse,
     },
     model::{Column, DataType},
 };

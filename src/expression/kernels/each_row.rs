@@ -1,35 +1,17 @@
-//! A timestamp plus or minus an interval, and evaluation row by row.
+//! Operations that give up a whole array for one bad value.
 
 use arrow::{
     array::{Array, ArrayRef, new_null_array},
-    compute::{concat, kernels::numeric},
+    compute::concat,
     datatypes::DataType as Arrow,
     error::ArrowError,
 };
 
-use crate::{
-    expression::values::{Values, either, rows_set},
-    model::DataType,
-};
-
-/// Months and days by the calendar, in UTC. A time beyond what the calendar has is a failure.
-pub(super) fn shift(
-    timestamps: &Values,
-    interval: &Values,
-    forward: bool,
-    rows: usize,
-) -> Result<Values, ArrowError> {
-    let shifted = |timestamps: &Values| match forward {
-        true => numeric::add(timestamps, interval),
-        false => numeric::sub(timestamps, interval),
-    };
-    let arguments = std::slice::from_ref(timestamps);
-    whole_or_each(arguments, rows, &DataType::arrow_timestamp(), |arguments, _| shifted(&arguments[0]))
-}
+use crate::expression::kernels::values::{Values, either, rows_set};
 
 /// Calls for all rows at once; where that fails, for each row alone, so that a bad row costs only itself its value.
 /// `call` is given the arguments and their number of rows.
-pub(super) fn whole_or_each<E>(
+pub(in crate::expression) fn whole_or_each<E>(
     arguments: &[Values],
     rows: usize,
     data_type: &Arrow,

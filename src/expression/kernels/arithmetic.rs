@@ -9,10 +9,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::values::{Values, either, rows_set};
+use crate::expression::kernels::values::{Values, either, rows_set};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operator {
+pub(in crate::expression) enum Operator {
     Add,
     Subtract,
     Multiply,
@@ -33,7 +33,7 @@ impl Operator {
 }
 
 /// Both sides have the same numeric type, which is the result's.
-pub(super) fn arithmetic(
+pub(in crate::expression) fn arithmetic(
     operator: Operator,
     left: &Values,
     right: &Values,

@@ -11,21 +11,23 @@ use sqlparser::ast::{
 
 use crate::{
     expression::{
-        arithmetic::Operator,
-        call::Call,
-        error::Reason,
-        functions::{self, Function, FunctionKind},
-        literal,
-        lower::{Lowering, Refused, arithmetic, coerced, met, place, shown},
+        compile::{
+            functions::{self, Function, FunctionKind},
+            literal,
+            lower::{Lowering, Refused, place},
+            meet::{arithmetic, coerced, met, shown},
+            types::{is_array, is_text},
+        },
+        error::{Place, Reason},
+        kernels::{Call, Operator},
         node::{Kind, Node},
-        types::is_text,
     },
     model::DataType,
 };
 
 impl Lowering<'_> {
     /// A call in any of its forms.
-    pub fn call(&mut self, expr: &Expr, at: (u64, u64)) -> Result<Node, Refused> {
+    pub fn call(&mut self, expr: &Expr, at: Place) -> Result<Node, Refused> {
         match expr {
             Expr::Function(call) => self.plain_call(call),
             Expr::Extract { field, expr, .. } => {
@@ -55,10 +57,6 @@ impl Lowering<'_> {
                     arguments.push(self.lower(what)?);
                 }
                 invoked(name, arguments, at)
-            }
-            Expr::Position { expr, r#in } => {
-                let arguments = vec![self.lower(r#in)?, self.lower(expr)?];
-                invoked("strpos", arguments, at)
             }
             other => Err((Reason::NotAllowed { what: format!("`{other}`"), instead: "" }, at)),
         }
@@ -98,11 +96,11 @@ impl Lowering<'_> {
     }
 }
 
-fn invoked(name: &str, arguments: Vec<Node>, at: (u64, u64)) -> Result<Node, Refused> {
+fn invoked(name: &str, arguments: Vec<Node>, at: Place) -> Result<Node, Refused> {
     applied(functions::find(name).map_err(|reason| (reason, at))?, arguments, at)
 }
 
-fn applied(function: &Function, arguments: Vec<Node>, at: (u64, u64)) -> Result<Node, Refused> {
+fn applied(function: &Function, arguments: Vec<Node>, at: Place) -> Result<Node, Refused> {
     let given = arguments.iter().map(shown).collect::<Vec<_>>().join(", ");
     let wrong = || {
         let reason = format!("`{}` is not called with ({given}); it is {}", function.name, function.usage);
@@ -131,7 +129,7 @@ fn applied(function: &Function, arguments: Vec<Node>, at: (u64, u64)) -> Result<
         }
         FunctionKind::NullIf => {
             let [value, other] = exactly(met(arguments, at)?).ok_or_else(wrong)?;
-            if crate::expression::types::is_array(&value.data_type) {
+            if is_array(&value.data_type) {
                 return Err(wrong());
             }
             let data_type = value.data_type.clone();

@@ -12,14 +12,13 @@ use sqlparser::{
     dialect::Dialect,
     keywords::Keyword,
     parser::{Parser, ParserError},
-    tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError},
+    tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError, Word},
 };
 
 use crate::{
     expression::{
+        compile::{functions::is_not_deterministic, lower::Refused},
         error::{ExpressionError, Reason},
-        functions::is_not_deterministic,
-        lower::Refused,
     },
     model::Column,
 };
@@ -97,7 +96,7 @@ fn checked(tokens: Vec<TokenWithSpan>, inputs: &[Column]) -> Result<Vec<TokenWit
             return Err((Reason::TooLarge(MAX_NODES), at));
         }
         let before = i.checked_sub(1).map(|before| tokens[before].token.clone());
-        let call = tokens.get(i + 1).is_some_and(|next| next.token == Token::LParen);
+        let next = tokens.get(i + 1).map(|next| next.token.clone());
         match &mut tokens[i].token {
             Token::LParen => {
                 depth += 1;
@@ -106,31 +105,13 @@ fn checked(tokens: Vec<TokenWithSpan>, inputs: &[Column]) -> Result<Vec<TokenWit
                 }
             }
             Token::RParen => depth = depth.saturating_sub(1),
-            Token::Word(word) if word.quote_style.is_some() || word.keyword == Keyword::NoKeyword => {}
-            Token::Word(word) if is_structural(word.keyword) => {}
-            Token::Word(word) => {
-                // Types follow AS, and units of an interval its text.
-                let is_type = before
-                    .as_ref()
-                    .is_some_and(|before| *before == Token::DoubleColon || is_keyword(before, Keyword::AS));
-                let is_unit = matches!(before, Some(Token::SingleQuotedString(_)));
-                let is_column = inputs.iter().any(|input| input.name.eq_ignore_ascii_case(&word.value));
-                let is_double = word.keyword == Keyword::PRECISION;
-                let is_typed_text = matches!(word.keyword, Keyword::TIMESTAMP) && !is_column && !call;
-                if is_type || is_unit || is_double || is_typed_text {
-                    continue;
-                }
-                if !is_column && is_not_deterministic(&word.value.to_lowercase()) {
-                    return Err((Reason::NotDeterministic(word.value.to_lowercase()), at));
-                }
-                if !is_column && !call && !is_field(&before, word.keyword) {
-                    let instead = "; a column of that name is not among the inputs";
-                    return Err((Reason::NotAllowed { what: format!("`{}`", word.value), instead }, at));
-                }
-                if !is_special_call(word.keyword) || !call {
+            Token::Word(word) if word.quote_style.is_none() && word.keyword != Keyword::NoKeyword => {
+                let neighbours = (before.as_ref(), next.as_ref());
+                if !is_meant_as_keyword(word, neighbours, inputs).map_err(|reason| (reason, at))? {
                     word.keyword = Keyword::NoKeyword;
                 }
             }
+            Token::Word(_) => {}
             Token::Number(..)
             | Token::SingleQuotedString(_)
             | Token::Comma
@@ -160,6 +141,45 @@ fn checked(tokens: Vec<TokenWithSpan>, inputs: &[Column]) -> Result<Vec<TokenWit
         }
     }
     Ok(tokens)
+}
+
+/// Whether a word that sqlparser knows is to be that for it, rather than the name of a column or a function.
+fn is_meant_as_keyword(
+    word: &Word,
+    (before, next): (Option<&Token>, Option<&Token>),
+    inputs: &[Column],
+) -> Result<bool, Reason> {
+    let is_call = next == Some(&Token::LParen);
+    let is_column = || inputs.iter().any(|input| input.name.eq_ignore_ascii_case(&word.value));
+    match word.keyword {
+        // sqlparser reads what follows twice, and that at each level of nesting.
+        Keyword::INTERVAL if !is_text(next) => {
+            Err(Reason::Syntax("INTERVAL takes text in quotes, as in INTERVAL '90 minutes'".to_owned()))
+        }
+        structural if is_structural(structural) => Ok(true),
+        // Of a qualified name, which is refused at its period.
+        _ if next == Some(&Token::Period) => Ok(false),
+        // The second word of a type.
+        Keyword::PRECISION => Ok(true),
+        _ if before
+            .is_some_and(|before| *before == Token::DoubleColon || is_keyword(before, Keyword::AS)) =>
+        {
+            Ok(true)
+        }
+        unit if is_text(before) && is_unit(unit) => Ok(true),
+        Keyword::TIMESTAMP if is_text(next) => Ok(true),
+        call if is_call => Ok(is_special_call(call)),
+        field if before == Some(&Token::LParen) && is_field(field) => Ok(false),
+        _ if is_column() => Ok(false),
+        _ => {
+            let name = word.value.to_lowercase();
+            if is_not_deterministic(&name) {
+                return Err(Reason::NotDeterministic(name));
+            }
+            let instead = "; a column of that name is not among the inputs";
+            Err(Reason::NotAllowed { what: format!("`{}`", word.value), instead })
+        }
+    }
 }
 
 fn is_keyword(token: &Token, keyword: Keyword) -> bool {
@@ -199,32 +219,27 @@ fn is_structural(keyword: Keyword) -> bool {
     )
 }
 
-/// Calls with a grammar of their own; all others are lists of arguments.
+/// Calls with a grammar of their own; all others are lists of arguments. Not POSITION: what follows it is parsed twice, at each
+/// level of nesting, where it is no good.
 fn is_special_call(keyword: Keyword) -> bool {
     use Keyword::*;
-    matches!(keyword, CAST | TRY_CAST | EXTRACT | SUBSTRING | TRIM | POSITION)
+    matches!(keyword, CAST | TRY_CAST | EXTRACT | SUBSTRING | TRIM)
 }
 
-/// A field of a time after `EXTRACT(`, which sqlparser wants to know by its keyword or by any other word.
-fn is_field(before: &Option<Token>, keyword: Keyword) -> bool {
+fn is_text(token: Option<&Token>) -> bool {
+    matches!(token, Some(Token::SingleQuotedString(_)))
+}
+
+/// A unit after `INTERVAL '…'`.
+fn is_unit(keyword: Keyword) -> bool {
     use Keyword::*;
-    matches!(before, Some(Token::LParen))
-        && matches!(
-            keyword,
-            YEAR | QUARTER
-                | MONTH
-                | WEEK
-                | DAY
-                | DOW
-                | DOY
-                | HOUR
-                | MINUTE
-                | SECOND
-                | MILLISECOND
-                | MICROSECOND
-                | EPOCH
-                | ISODOW
-        )
+    matches!(keyword, YEAR | MONTH | WEEK | DAY | HOUR | MINUTE | SECOND | MILLISECOND | MICROSECOND)
+}
+
+/// A field of a time after `EXTRACT(`; sqlparser takes any word there.
+fn is_field(keyword: Keyword) -> bool {
+    use Keyword::*;
+    is_unit(keyword) || matches!(keyword, QUARTER | DOW | DOY | EPOCH | ISODOW)
 }
 
 /// The parser's message, and the place that it ends with.

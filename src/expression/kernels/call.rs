@@ -8,10 +8,12 @@ use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use crate::{
     expression::{
-        cast::{cast, infinite},
+        kernels::{
+            cast::{cast, infinite},
+            each_row::whole_or_each,
+            values::{Values, either},
+        },
         node::Node,
-        shift::whole_or_each,
-        values::{Values, either},
     },
     model::DataType,
 };
@@ -19,7 +21,7 @@ use crate::{
 static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(Arc::default);
 
 #[derive(Debug)]
-pub(super) struct Call {
+pub(in crate::expression) struct Call {
     pub function: Arc<ScalarUDF>,
     pub arguments: Vec<Node>,
     /// For each argument its value, where it is constant: some functions insist.

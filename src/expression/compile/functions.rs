@@ -7,7 +7,7 @@ use datafusion_expr::ScalarUDF;
 use datafusion_functions::{core, datetime, math, string, unicode};
 
 use crate::{
-    expression::{error::Reason, lower::listed, vectors::Measure},
+    expression::{compile::meet::listed, error::Reason, kernels::Measure},
     format::did_you_mean,
 };
 

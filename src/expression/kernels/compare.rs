@@ -11,10 +11,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::values::{Values, either};
+use crate::expression::kernels::values::{Values, either};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub(in crate::expression) enum Comparison {
     Equal,
     NotEqual,
     Less,
@@ -39,7 +39,7 @@ impl Comparison {
 }
 
 /// Both sides have the same type, which is not an array's.
-pub(super) fn compare(
+pub(in crate::expression) fn compare(
     comparison: Comparison,
     left: &Values,
     right: &Values,

@@ -14,10 +14,9 @@ use sqlparser::ast;
 
 use crate::{
     expression::{
-        cast::cast,
+        compile::types::{is_number, is_text, widens},
+        kernels::{Values, cast},
         node::{Kind, Node},
-        types::{is_number, is_text},
-        values::Values,
     },
     model::DataType,
 };
@@ -58,14 +57,17 @@ pub(super) fn integer(value: i64) -> Node {
     constant(Arc::new(Int64Array::from(vec![value])), DataType::Int64)
 }
 
-/// The same constant in another type, where it has exactly that value there; text as a timestamp, where it says one.
+/// The same constant in another type: a number where it has exactly that value there (whole ones become a float64 always),
+/// text as a timestamp where it says one, null where values of its type would widen.
 pub(super) fn adapted(node: &Node, to: &DataType) -> Option<Node> {
     let array = node.constant()?;
+    if *to == node.data_type {
+        return Some(constant(array.clone(), to.clone()));
+    }
     if array.is_null(0) {
-        return None;
+        return widens(&node.data_type, to).then(|| null(to));
     }
     let adapted: ArrayRef = match to {
-        _ if *to == node.data_type => array.clone(),
         DataType::Timestamp if is_text(&node.data_type) => {
             let cast = cast(&Values::constant(array.clone()), to, true).ok()?;
             (cast.array.is_valid(0)).then_some(cast.array)?
@@ -78,15 +80,13 @@ pub(super) fn adapted(node: &Node, to: &DataType) -> Option<Node> {
 
 /// `number` in type `to`, if that has it exactly.
 fn exact(number: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
-    /// Whole numbers up to here are floats exactly.
-    const WHOLE: i64 = 1 << 53;
     let whole = match number.data_type() {
         arrow::datatypes::DataType::Int32 => Some(i64::from(number.as_primitive::<Int32Type>().value(0))),
         arrow::datatypes::DataType::Int64 => Some(number.as_primitive::<Int64Type>().value(0)),
         _ => None,
     };
     let float = match (number.data_type(), whole) {
-        (_, Some(whole)) => (-WHOLE..=WHOLE).contains(&whole).then_some(whole as f64),
+        (_, Some(whole)) => Some(whole as f64),
         (arrow::datatypes::DataType::Float32, _) => {
             Some(number.as_primitive::<Float32Type>().value(0).into())
         }

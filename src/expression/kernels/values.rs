@@ -1,15 +1,15 @@
 //! A column of values, of which some may have failed.
 
 use arrow::{
-    array::{Array, ArrayRef, Datum, UInt32Array, make_array},
+    array::{Array, ArrayRef, BooleanArray, Datum, UInt32Array},
     buffer::{BooleanBuffer, NullBuffer},
-    compute::take,
+    compute::{nullif, take},
     error::ArrowError,
 };
 
 /// What a node has for each row. Failed rows are null in `array`.
 #[derive(Debug, Clone)]
-pub(super) struct Values {
+pub(in crate::expression) struct Values {
     pub array: ArrayRef,
     /// `array` has one value, which stands for every row. A constant never fails.
     pub constant: bool,
@@ -31,10 +31,8 @@ impl Values {
         let Some(failed) = failed else {
             return Ok(Self::of(array));
         };
-        let valid = NullBuffer::new(!&failed);
-        let nulls = NullBuffer::union(array.logical_nulls().as_ref(), Some(&valid));
-        let data = array.to_data().into_builder().nulls(nulls).build()?;
-        Ok(Self { array: make_array(data), constant: false, failed: Some(failed) })
+        let array = nullif(&array, &BooleanArray::new(failed.clone(), None))?;
+        Ok(Self { array, constant: false, failed: Some(failed) })
     }
 
     /// One value for each of `rows`.
@@ -75,7 +73,10 @@ impl Datum for Values {
 }
 
 /// What failed on either side.
-pub(super) fn either(a: Option<&BooleanBuffer>, b: Option<&BooleanBuffer>) -> Option<BooleanBuffer> {
+pub(in crate::expression) fn either(
+    a: Option<&BooleanBuffer>,
+    b: Option<&BooleanBuffer>,
+) -> Option<BooleanBuffer> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a | b),
         (one, other) => one.or(other).cloned(),
@@ -83,7 +84,7 @@ pub(super) fn either(a: Option<&BooleanBuffer>, b: Option<&BooleanBuffer>) -> Op
 }
 
 /// A buffer with these rows set, where there are any.
-pub(super) fn rows_set(rows: usize, set: &[usize]) -> Option<BooleanBuffer> {
+pub(in crate::expression) fn rows_set(rows: usize, set: &[usize]) -> Option<BooleanBuffer> {
     if set.is_empty() {
         return None;
     }
