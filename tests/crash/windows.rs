@@ -30,7 +30,12 @@ const USERS: i64 = 40;
 /// A view that asks for one aggregate more each time, so that its state is begun anew.
 fn definitions(round: u64) -> String {
     let extra: String = (0..round)
-        .map(|i| format!("{{ name = \"x{i}\", function = \"sum\", column = \"amount\", window = \"{}h\" }}, ", i + 2))
+        .map(|i| {
+            format!(
+                "{{ name = \"x{i}\", function = \"sum\", column = \"amount\", window = \"{}h\" }}, ",
+                i + 2
+            )
+        })
         .collect();
     format!(
         "{SOURCE}\n[[stream_feature_view]]\nname = \"activity\"\nentities = [\"user\"]\nsource = \"clicks\"\naggregation = [\
@@ -79,7 +84,9 @@ fn kill_9_leaves_windows_as_history_has_them() {
     }
     let counted = total(&server);
     let (acked, sent) = (acked.into_inner(), sent.into_inner());
-    println!("window kills={kills} acked={acked} counted={counted} compared={compared} mismatches={mismatches}");
+    println!(
+        "window kills={kills} acked={acked} counted={counted} compared={compared} mismatches={mismatches}"
+    );
     assert!(acked > 100 * kills, "the load was no load");
     assert!((acked..=sent).contains(&counted), "{acked} acknowledged, {counted} counted, {sent} sent");
     assert_eq!(mismatches, 0);
