@@ -1,18 +1,13 @@
 //! Windows over a history against the rule, however the events are spread over segments and tail, and in however many
 //! passes they are read.
 
-use std::collections::BTreeMap;
-
 use arrow::{array::Array, buffer::BooleanBuffer, datatypes::Int32Type};
 
 use super::*;
 use crate::{
-    compute::window::{Class, Datum, Event, Function, Mode, Output, State, StateKind, Values, Window},
+    compute::window::{Class, Datum, Event, Function, Mode, Output, State, StateKind, Window},
     model::{Duration, encode_keys},
-    offline::{
-        Aggregation, EventFilter, EventSeries, Grouping, NoTail, OfflineError, SpineKeys, WindowJoin,
-        window_join,
-    },
+    offline::{Aggregation, EventFilter, EventSeries, Grouping, NoTail, SpineKeys, WindowJoin, window_join},
 };
 
 const MINUTE: i64 = 60_000_000;
