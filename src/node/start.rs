@@ -39,6 +39,7 @@ pub struct Node {
     pub address: SocketAddr,
     pub app: Arc<App>,
     pub writer: Link<SegmentWriterActor>,
+    pub(super) store: Store,
     pub(super) arbiters: Vec<(&'static str, Arbiter)>,
     pub(super) http: JoinHandle<()>,
     pub(super) stop_http: watch::Sender<bool>,
@@ -162,7 +163,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             },
             plans: Plans::default(),
         }),
-        quarantine: Quarantine::new(store),
+        quarantine: Quarantine::new(store.clone()),
         backups: Arc::new(backups),
         scrub,
         config: Arc::clone(&config),
@@ -181,7 +182,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let ticks = ticks::start(&shards, &writer, config.offline.scrub_bytes_per_second.bytes());
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");
-    Ok(Node { address, app, writer, arbiters, http, stop_http, ticks })
+    Ok(Node { address, app, writer, store, arbiters, http, stop_http, ticks })
 }
 
 /// Each violation is a reason not to be ready, and one is enough to take no more writes: a number that was given out

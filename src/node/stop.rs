@@ -1,4 +1,5 @@
-//! Draining a node, in order, within one deadline: not ready → HTTP → backup → shards → segment writer → registry.
+//! Draining a node, in order, within one deadline: not ready → HTTP → backup → shards → segment writer → registry →
+//! memtables.
 
 use std::time::Duration;
 
@@ -6,12 +7,16 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     node::start::Node, offline::actor::Drain as DrainWriter, registry::actor::Drain as DrainRegistry,
-    shard::actor::Drain as DrainShard,
+    shard::{Flushed, actor::Drain as DrainShard},
 };
 
+/// The least that the memtables have to be written out, when all else has used up the deadline.
+const FLUSH: Duration = Duration::from_secs(5);
+
 impl Node {
-    /// Everything acknowledged is stored when this returns; names what did not finish in time.
-    pub async fn drain(self, deadline: Duration) {
+    /// Everything acknowledged is stored when this returns; names what did not finish in time. What it returns is for
+    /// [`settle`](crate::shard::integrity::settle), once nothing of the node is left.
+    pub async fn drain(self, deadline: Duration) -> Option<Flushed> {
         let deadline = Instant::now() + deadline;
         self.app.readiness.add("draining".to_owned());
         for tick in &self.ticks {
@@ -52,6 +57,15 @@ impl Node {
                 Ok(_) => tracing::warn!(name, "its thread ended with a panic"),
                 Err(_) => tracing::warn!(name, "its thread was still busy at the drain deadline"),
             }
+        }
+        let until = (deadline.into_std()).max(std::time::Instant::now() + FLUSH);
+        match tokio::task::spawn_blocking(move || self.store.flush(until)).await {
+            Ok(Ok(flushed)) => flushed,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the memtables could not be written out; the next start replays the journal");
+                None
+            }
+            Err(_) => None,
         }
     }
 }

@@ -11,9 +11,13 @@
 //! | registry | version | a log entry, JSON |
 //! | meta | name | the directory's own facts |
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 
 use crate::{
     config::OnlineConfig,
@@ -44,6 +48,15 @@ impl From<&OnlineConfig> for StoreOptions {
     }
 }
 
+/// Everything that was committed under a lower seqno is in fjall's tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Flushed {
+    pub(super) seqno: u64,
+}
+
+/// How often it is looked whether the memtables are written out.
+const FLUSH_PAUSE: Duration = Duration::from_millis(5);
+
 /// The open database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -67,8 +80,12 @@ impl Store {
         check_format(data)?;
         check_not_in_use(dir)?;
         let watermark = Watermark::read(dir)?;
+        let started = Instant::now();
         check_before_open(dir, &watermark)?;
+        let checked = started.elapsed();
         let opened = Self::open_unchecked(dir, options, shards, watermark)?;
+        let replayed = started.elapsed() - checked;
+        tracing::info!(?checked, ?replayed, "the journals were checked and replayed");
         opened.0.watermark.writable()?;
         note_format(data)?;
         Ok(opened)
@@ -118,6 +135,25 @@ impl Store {
         }
         let shards = store.fact("shards", u32::try_from(shards).unwrap_or(1))?;
         Ok((store, shards as usize))
+    }
+
+    /// Writes out what is in memory, so that the next start has nothing to replay. To be called when nobody commits any
+    /// more. `None` where it was not done by then, or could not be.
+    pub fn flush(&self, deadline: Instant) -> Result<Option<Flushed>, ShardError> {
+        let seqno = self.db.seqno();
+        let keyspaces = self.keyspaces();
+        for (_, keyspace) in &keyspaces {
+            keyspace.rotate_memtable()?;
+        }
+        let in_memory = || keyspaces.iter().any(|(_, k)| k.sealed_memtable_count() > 0 || !k.tree.active_memtable().is_empty());
+        while in_memory() {
+            // A worker of fjall that failed leaves its memtable for ever.
+            if Instant::now() > deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(FLUSH_PAUSE);
+        }
+        Ok(Some(Flushed { seqno }))
     }
 
     /// All keyspaces by name; tables come before what refers to them.

@@ -60,10 +60,10 @@ impl Launch {
         let mut command = match self.under.split_first() {
             Some((program, arguments)) => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(env!("CARGO_BIN_EXE_larder"));
+                command.args(arguments).arg(binary());
                 command
             }
-            None => Command::new(env!("CARGO_BIN_EXE_larder")),
+            None => Command::new(binary()),
         };
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&self.dir);
         command.envs(self.env).stderr(Stdio::piped());
@@ -178,6 +178,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `LARDER_BINARY`, a release build for what is to be measured, or the one that was built with the tests.
+pub fn binary() -> PathBuf {
+    std::env::var_os("LARDER_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_larder").into(), PathBuf::from)
 }
 
 /// Connections of its own, so that nothing is kept alive to a node that is gone.

@@ -1,12 +1,13 @@
 //! Which parts of a journal file are whole batches, and what the rest is.
 
 use std::{
-    io,
+    io::{self, Read, Seek},
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use fs_err as fs;
+use rustix::fs::{SeekFrom, seek};
 
 use crate::shard::integrity::journal::{Batch, ends_whole, find_batch, read_batch};
 
@@ -67,7 +68,31 @@ pub(super) fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Walks through `bytes`, the content of the journal at `path`; `visit` sees each whole batch. `last`: no journal
+/// The content of the journal at `path` without the zeros behind it. A new journal is 64 MiB long and takes room only as
+/// far as it is written.
+pub(super) fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let end = end_of_data(&file, file.metadata()?.len());
+    file.seek(io::SeekFrom::Start(0))?;
+    let mut bytes = Vec::with_capacity(usize::try_from(end).unwrap_or(0));
+    file.take(end).read_to_end(&mut bytes)?;
+    bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
+    Ok(bytes)
+}
+
+/// Where the last hole of a file begins; `length` where it ends with none, or the file system does not say.
+fn end_of_data(file: &fs::File, length: u64) -> u64 {
+    let mut end = 0;
+    loop {
+        match seek(file, SeekFrom::Data(end)).and_then(|data| seek(file, SeekFrom::Hole(data))) {
+            Ok(hole) => end = hole,
+            Err(rustix::io::Errno::NXIO) => return end,
+            Err(_) => return length,
+        }
+    }
+}
+
+/// Walks through `bytes`, the [`content`] of the journal at `path`; `visit` sees each whole batch. `last`: no journal
 /// comes after it, so that its end may be torn. `before`: the seqno of the batch before it, 0 for none.
 /// Returns what was found and the seqno of its last batch.
 pub(super) fn check<'a>(
@@ -104,11 +129,10 @@ pub(super) fn check<'a>(
             at = next.at;
             continue;
         }
-        let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1).max(at);
-        if written > at && (!last || ends_whole(&bytes[at..written])) {
-            file.damage.push(damage(written));
+        if !last || ends_whole(&bytes[at..]) {
+            file.damage.push(damage(bytes.len()));
         } else {
-            file.torn = (written - at) as u64;
+            file.torn = (bytes.len() - at) as u64;
         }
         break;
     }

@@ -14,12 +14,14 @@ mod mend;
 mod preflight;
 mod repair;
 mod salvage;
+mod settle;
 mod watermark;
 
 pub use doctor::{DoctorReport, TableHealth, doctor};
 pub use format_file::FORMAT;
 pub use journal_check::{Damage, JournalFile, Kind};
 pub use repair::{Lost, RepairReport, repair};
+pub use settle::settle;
 pub use watermark::{Mark, Watermark};
 
 pub(super) use format_file::{check_format, note_format, unknown};

@@ -10,7 +10,7 @@ use crate::{
         ShardError,
         integrity::{
             journal::{SEQNO_AT, loose_items},
-            journal_check::{JournalFile, Kind, check, journals},
+            journal_check::{JournalFile, Kind, check, content, journals},
             mend::gaps,
         },
     },
@@ -33,7 +33,7 @@ pub(super) fn salvage(online: &Path) -> Result<Salvage, ShardError> {
     let paths = journals(online).map_err(failed)?;
     let mut seqno = 0;
     for (index, path) in paths.iter().enumerate() {
-        let bytes = fs::read(path).map_err(failed)?;
+        let bytes = content(path).map_err(failed)?;
         let whole = &mut found.whole;
         let (file, after) = check(path, &bytes, index + 1 == paths.len(), seqno, |batch| {
             for (table, header) in batch.items().filter_map(|item| item.blob()) {
