@@ -37,6 +37,11 @@ pub trait Coded: std::error::Error {
     }
 }
 
+/// Whether the disk, or the user's share of it, has no room left.
+pub fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 /// Whether the process (EMFILE) or the whole system (ENFILE) has no file descriptor left: it passes, the request can be
 /// sent again.
 pub fn out_of_descriptors(error: &std::io::Error) -> bool {

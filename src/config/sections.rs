@@ -44,6 +44,8 @@ pub struct ServerConfig {
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     pub dir: PathBuf,
+    /// 0 = none.
+    pub reserve_bytes: Size,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,8 @@ pub struct DataConfig {
 pub struct DurabilityConfig {
     pub mode: DurabilityMode,
     pub interval: Duration,
+    /// 0 = never.
+    pub restart_after: Duration,
 }
 
 /// What an acknowledgement means.

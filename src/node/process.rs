@@ -37,14 +37,23 @@ pub fn run(config: Config, clock: Clock) -> Result<(), NodeError> {
     let online = config.data.dir.join(ONLINE);
     let flushed = in_system(config.server.workers, async move {
         let deadline = config.server.drain_deadline.std();
+        let restart_after = config.durability.restart_after.std();
+        let room = config.data.reserve_bytes.bytes() / 2;
         let node = start(config, clock).await?;
-        wait_for_signal().await;
+        let failure = tokio::select! {
+            () = wait_for_signal() => None,
+            failure = node.failed(restart_after, room) => Some(failure),
+        };
+        if let Some(why) = &failure {
+            tracing::error!(why, "the online store takes no more writes: the node ends, to be started again");
+        }
         tracing::info!("draining; a second signal ends the process at once");
         tokio::spawn(async {
             wait_for_signal().await;
             std::process::exit(CUT_SHORT);
         });
-        Ok(node.drain(deadline).await)
+        let flushed = node.drain(deadline).await;
+        failure.map_or(Ok(flushed), |why| Err(NodeError::Failed(why)))
     })?;
     forget_journal(&online, flushed);
     Ok(())

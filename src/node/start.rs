@@ -19,6 +19,7 @@ use crate::{
     metrics,
     node::{
         NodeError,
+        reserve::Reserve,
         supervisor::{NodeSupervisor, Start, Watch},
         ticks,
     },
@@ -29,6 +30,7 @@ use crate::{
         Answers, CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, Shard,
         ShardOptions, ShardReader, Shards, Store, StoreOptions, WriteLimits,
         actor::{ActorState, SealPolicy, ShardActor},
+        free_bytes,
         integrity::{OFFLINE, ONLINE},
         recover,
     },
@@ -40,6 +42,7 @@ pub struct Node {
     pub app: Arc<App>,
     pub writer: Link<SegmentWriterActor>,
     pub(super) store: Store,
+    pub(super) reserve: Reserve,
     pub(super) arbiters: Vec<(&'static str, Arbiter)>,
     pub(super) http: JoinHandle<()>,
     pub(super) stop_http: watch::Sender<bool>,
@@ -64,6 +67,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     check_restored(&data)?;
     create_dir(&data.join(ONLINE))?;
     create_dir(&data.join(OFFLINE))?;
+    let reserve = Reserve::new(&data, config.data.reserve_bytes.bytes());
+    // What was not written out before the node ended is written out by what follows.
+    reserve.adjust(free_bytes(&data), config.ingest.min_free_bytes.bytes(), false);
     let options = StoreOptions::from(&config.online);
     let (store, shard_count) = Store::open(&data.join(ONLINE), options, usize::from(config.online.shards))?;
     let catalog = CatalogHandle::default();
@@ -179,10 +185,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     });
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
-    let ticks = ticks::start(&shards, &writer, config.offline.scrub_bytes_per_second.bytes());
+    let mut ticks = ticks::start(&shards, &writer, config.offline.scrub_bytes_per_second.bytes());
+    ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");
-    Ok(Node { address, app, writer, store, arbiters, http, stop_http, ticks })
+    Ok(Node { address, app, writer, store, reserve, arbiters, http, stop_http, ticks })
 }
 
 /// Each violation is a reason not to be ready, and one is enough to take no more writes: a number that was given out

@@ -10,10 +10,27 @@ use crate::{
     shard::{Flushed, actor::Drain as DrainShard},
 };
 
+/// How often it is looked whether the store has failed.
+const LOOK: Duration = Duration::from_millis(200);
 /// The least that the memtables have to be written out, when all else has used up the deadline.
 const FLUSH: Duration = Duration::from_secs(5);
 
 impl Node {
+    /// Waits until the store takes no more writes after a failed one, the node has run for `after`, and the disk has
+    /// `room` to open the store again; then says what failed. Never where `after` is 0.
+    pub async fn failed(&self, after: Duration, room: u64) -> String {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Some(why) = self.app.shards.failure()
+                && !after.is_zero()
+                && self.app.started.elapsed() >= after
+                && self.app.shards.free_bytes() >= room
+            {
+                return why.to_owned();
+            }
+        }
+    }
+
     /// Everything acknowledged is stored when this returns; names what did not finish in time. What it returns is for
     /// [`settle`](crate::shard::integrity::settle), once nothing of the node is left.
     pub async fn drain(self, deadline: Duration) -> Option<Flushed> {
@@ -57,6 +74,11 @@ impl Node {
                 Ok(_) => tracing::warn!(name, "its thread ended with a panic"),
                 Err(_) => tracing::warn!(name, "its thread was still busy at the drain deadline"),
             }
+        }
+        self.reserve.give_back();
+        if self.app.shards.failure().is_some() {
+            // Its workers may be gone; what is acknowledged is in the journal.
+            return None;
         }
         let until = (deadline.into_std()).max(std::time::Instant::now() + FLUSH);
         match tokio::task::spawn_blocking(move || self.store.flush(until)).await {

@@ -45,7 +45,7 @@ pub use recovery::recover;
 pub use registry_log::FjallRegistryLog;
 pub use row::{Cell, Row, RowLayout, Slot, array_items};
 pub use shard::{Durability, Shard, ShardOptions};
-pub use shards::{ShardStatus, Shards, WriteLimits};
+pub use shards::{ShardStatus, Shards, WriteLimits, free_bytes};
 pub use store::{Flushed, Store, StoreOptions};
 pub use table_state::{Committed, CommittedTables, TableState};
 pub use write::{Applied, PendingWrite, StoredAnswer, Write};

@@ -34,6 +34,7 @@ impl Launch {
             .env("LARDER__LOG__FORMAT", "json")
             .env("LARDER__LOG__LEVEL", "warn,larder=info")
             .env("LARDER__INGEST__MIN_FREE_BYTES", "1MiB")
+            .env("LARDER__DATA__RESERVE_BYTES", "0B")
             // Seal often, so that what happens falls into sealing and compaction too.
             .env("LARDER__OFFLINE__SEAL_AFTER", "100ms")
             .env("LARDER__OFFLINE__COMPACT_SEGMENTS", "4")
