@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{cli::CliError, clock::Clock, config::Config, node::{self, NodeError}, telemetry};
+use crate::{
+    cli::CliError,
+    clock::Clock,
+    config::Config,
+    node::{self, NodeError},
+    telemetry,
+};
 
 /// The environment; variables that are not text cannot be ours.
 pub fn environment() -> impl Iterator<Item = (String, String)> {

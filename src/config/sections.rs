@@ -107,6 +107,7 @@ pub struct OfflineConfig {
     pub compact_segments: usize,
     pub segment_rows: usize,
     pub vacuum_after: Duration,
+    pub log_retention: Duration,
     /// 0 = not at all.
     pub scrub_bytes_per_second: Size,
 }

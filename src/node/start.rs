@@ -289,6 +289,7 @@ fn start_writer(
             clock: clock.clone(),
             chunk_rows: config.offline.seal_rows,
             vacuum_after: config.offline.vacuum_after.std(),
+            log_retention: config.offline.log_retention.std(),
             scrubber: Scrubber::new(Arc::clone(&store)),
             watch: death_watch(NAME, &boss),
         };

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    node::start::Node, offline::actor::Drain as DrainWriter, registry::actor::Drain as DrainRegistry,
+    node::start::Node,
+    offline::actor::Drain as DrainWriter,
+    registry::actor::Drain as DrainRegistry,
     shard::{Flushed, actor::Drain as DrainShard},
 };
 

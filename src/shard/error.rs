@@ -72,9 +72,7 @@ impl ShardError {
     /// A commit or a sync that failed: fjall takes no more writes after it.
     pub fn failed_write(error: &fjall::Error) -> ShardError {
         match error {
-            fjall::Error::Io(io) if is_full(io) => {
-                ShardError::DiskFull(io.to_string())
-            }
+            fjall::Error::Io(io) if is_full(io) => ShardError::DiskFull(io.to_string()),
             other => ShardError::Poisoned(other.to_string()),
         }
     }

@@ -25,7 +25,8 @@ use crate::{
     shard::{
         ShardError,
         integrity::{
-            FORMAT, Watermark, check_before_open, check_format, check_not_in_use, note_format, unknown,
+            FORMAT, Watermark, check_before_open, check_format, check_no_swap, check_not_in_use, note_format,
+            unknown,
         },
     },
 };
@@ -79,6 +80,7 @@ impl Store {
         let data = dir.parent().unwrap_or(dir);
         check_format(data)?;
         check_not_in_use(dir)?;
+        check_no_swap(data)?;
         let watermark = Watermark::read(dir)?;
         let started = Instant::now();
         check_before_open(dir, &watermark)?;
@@ -145,7 +147,11 @@ impl Store {
         for (_, keyspace) in &keyspaces {
             keyspace.rotate_memtable()?;
         }
-        let in_memory = || keyspaces.iter().any(|(_, k)| k.sealed_memtable_count() > 0 || !k.tree.active_memtable().is_empty());
+        let in_memory = || {
+            keyspaces
+                .iter()
+                .any(|(_, k)| k.sealed_memtable_count() > 0 || !k.tree.active_memtable().is_empty())
+        };
         while in_memory() {
             // A worker of fjall that failed leaves its memtable for ever.
             if Instant::now() > deadline {

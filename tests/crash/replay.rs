@@ -89,7 +89,9 @@ fn timed(what: &str, dir: &Path, rows: i64, empty: Duration, launch: impl Fn() -
     let journal = journal_bytes(dir) as f64 / MIB as f64;
     let (server, ready) = restart(launch);
     let per_mb = ready.saturating_sub(empty).as_secs_f64() * 1000.0 / journal.max(1.0);
-    println!("replay: {what:<9} journal={journal:.1}MiB rows={rows} ready={ready:.2?} ms_per_mib={per_mb:.1}");
+    println!(
+        "replay: {what:<9} journal={journal:.1}MiB rows={rows} ready={ready:.2?} ms_per_mib={per_mb:.1}"
+    );
     let (status, values) = server.read(&["state"], json!({ "key": rows - 1 }));
     assert_eq!((status, values), (200, json!([rows - 1, 0])));
     server

@@ -1,6 +1,7 @@
 //! Which parts of a journal file are whole batches, and what the rest is.
 
 use std::{
+    borrow::Cow,
     io::{self, Read, Seek},
     ops::Range,
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use rustix::fs::{SeekFrom, seek};
 use crate::shard::integrity::journal::{Batch, ends_whole, find_batch, read_batch};
 
 /// What is wrong with a stretch of a journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Not a batch, or one that fails its checksum, though it was written to its end.
@@ -22,20 +23,20 @@ pub enum Kind {
 }
 
 /// Bytes of a journal that are not what was written.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Damage {
     pub kind: Kind,
     pub offset: u64,
     /// Where whole batches go on, or the journal's content ends.
     pub until: u64,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Of a batch out of order: a seqno with which it would be in order.
     #[serde(skip)]
     pub(super) seqno: u64,
 }
 
 /// What a journal file holds.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct JournalFile {
     pub path: PathBuf,
     pub batches: usize,
@@ -121,7 +122,7 @@ pub(super) fn check<'a>(
             kind: Kind::Unreadable,
             offset: at as u64,
             until: until as u64,
-            reason,
+            reason: reason.into(),
             seqno: 0,
         };
         if let Some(next) = find_batch(bytes, at) {
@@ -184,5 +185,5 @@ impl Order {
 }
 
 fn out_of_order((_, at, end): (u64, usize, usize), seqno: u64) -> Damage {
-    Damage { kind: Kind::OutOfOrder, offset: at as u64, until: end as u64, reason: REASON, seqno }
+    Damage { kind: Kind::OutOfOrder, offset: at as u64, until: end as u64, reason: REASON.into(), seqno }
 }

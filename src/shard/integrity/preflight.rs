@@ -1,11 +1,6 @@
 //! Before fjall opens its directory: the lock, and the journals against what was acknowledged.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
 
 use rustix::fs::{FlockOperation, flock};
 
