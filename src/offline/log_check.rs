@@ -108,8 +108,7 @@ pub(super) fn check_checkpoint(dir: &Path, version: u64) -> Result<(), OfflineEr
     };
     let bytes = fs::read(&path).map_err(OfflineError::io("reading", &path))?;
     if expected != hex(crc32c::crc32c(&bytes)).as_bytes() {
-        let reason =
-            "the checkpoint has changed since it was written; delete it: the commits before it say the same";
+        let reason = "the checkpoint has changed since it was written; delete it and _last_checkpoint, what is before it says the same";
         return Err(OfflineError::log(&path, reason));
     }
     Ok(())
