@@ -44,9 +44,13 @@ impl SmallDisk {
     /// A file that leaves this much free.
     fn fill_up_to(&self, free: u64) -> std::path::PathBuf {
         let path = self.0.path().join("filler");
-        let size = self.free().saturating_sub(free);
         let file = std::fs::File::create(&path).unwrap();
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
+        // What the node writes meanwhile is no longer free.
+        let filled = eventually(|| {
+            let size = self.free().saturating_sub(free);
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).is_ok()
+        });
+        assert!(filled, "{} are free", self.free());
         path
     }
 }
