@@ -6,7 +6,7 @@
 use std::{hint::black_box, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
     ipc::writer::StreamWriter,
 };
 use bytes::Bytes;
@@ -14,12 +14,13 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use larder::{
     clock::Clock,
     compute::as_of::{Place, Rows, Spine, Sweep},
+    expression::Expression,
     format::Format,
     ingest::{DecodeLimits, decode},
     model::{BatchId, Column, DataType, TableId, TableSchema, Timestamp, encode_keys},
     shard::{
         CommittedTables, Durability, PreparedBatch, Row, RowCache, RowLayout, Shard, ShardOptions,
-        ShardReader, Store, StoreOptions, Write,
+        ShardReader, Store, StoreOptions, StreamDuty, Write,
     },
 };
 
@@ -77,7 +78,15 @@ fn write_path(c: &mut Criterion) {
     for durability in [Durability::Buffer, Durability::Fsync] {
         let options = ShardOptions { durability, quarantine_rows: 1 };
         let (cache, committed) = (RowCache::new(64 << 20), CommittedTables::default());
-        let mut shard = Shard::new("0".to_owned(), store.clone(), cache, committed, Clock::system(), options);
+        let mut shard = Shard::new(
+            "0".to_owned(),
+            store.clone(),
+            cache,
+            committed,
+            Clock::system(),
+            options,
+            StreamDuty::default(),
+        );
         group.bench_function(format!("commit, {durability:?}"), |b| {
             b.iter_batched(
                 || Write {
@@ -105,8 +114,15 @@ fn read_path(c: &mut Criterion) {
     let keys: Vec<Vec<u8>> = (0..ROWS).map(|i| prepared.key(i).to_vec()).collect();
     let (cache, clock) = (RowCache::new(64 << 20), Clock::manual(Timestamp::from_micros(0)));
     let options = ShardOptions { durability: Durability::Buffer, quarantine_rows: 1 };
-    let mut shard =
-        Shard::new("0".to_owned(), store.clone(), cache.clone(), CommittedTables::default(), clock, options);
+    let mut shard = Shard::new(
+        "0".to_owned(),
+        store.clone(),
+        cache.clone(),
+        CommittedTables::default(),
+        clock,
+        options,
+        StreamDuty::default(),
+    );
     let write = Write {
         batch: prepared,
         batch_id: BatchId::fresh(),
@@ -170,5 +186,50 @@ fn as_of(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pieces, write_path, read_path, as_of);
+/// The on-demand features of the flights example, for one request and for a training set's batch.
+fn expressions(c: &mut Criterion) {
+    const COLUMNS: [&str; 4] = ["built_year", "wind_gust", "distance", "air_time_mean"];
+    let types = [DataType::Int64, DataType::Float64, DataType::Float64, DataType::Float64];
+    let inputs: Vec<Column> = COLUMNS
+        .iter()
+        .zip(types)
+        .map(|(name, data_type)| Column { name: (*name).to_owned(), data_type })
+        .collect();
+    let compiled: Vec<Expression> =
+        ["2013 - built_year", "coalesce(wind_gust, 0) > 25", "distance / (air_time_mean / 60)"]
+            .iter()
+            .map(|text| Expression::compile(text, &inputs, None).unwrap())
+            .collect();
+    let mut group = c.benchmark_group("expressions, 3 small ones");
+    for rows in [1, 10_000] {
+        let floats = |every: usize| -> ArrayRef {
+            let value = |i: usize| (i % every > 0 || rows == 1).then_some((i % 97) as f64 + 1.0);
+            Arc::new((0..rows).map(value).collect::<Float64Array>())
+        };
+        let years: ArrayRef = Arc::new((0..rows as i64).map(|i| Some(1960 + i % 50)).collect::<Int64Array>());
+        let arrays = [years, floats(3), floats(1000), floats(1000)];
+        let columns: Vec<Vec<ArrayRef>> = compiled
+            .iter()
+            .map(|expression| {
+                let of =
+                    |name: &String| arrays[COLUMNS.iter().position(|column| column == name).unwrap()].clone();
+                expression.columns().iter().map(of).collect()
+            })
+            .collect();
+        group.throughput(Throughput::Elements(rows as u64));
+        group.bench_function(format!("{rows} rows"), |b| {
+            b.iter(|| {
+                for (expression, columns) in compiled.iter().zip(&columns) {
+                    black_box(expression.evaluate_columns(black_box(columns), rows));
+                }
+            });
+        });
+    }
+    group.bench_function("compile", |b| {
+        b.iter(|| Expression::compile(black_box("distance / (air_time_mean / 60)"), &inputs, None).unwrap());
+    });
+    group.finish();
+}
+
+criterion_group!(pieces, write_path, read_path, as_of, expressions);
 criterion_main!(pieces);

@@ -22,11 +22,11 @@
 //! | 8 | `main.rs`, [`cli`] | exit codes, command line, progress bars |
 //! | 7 | [`node`] | actix System, arbiters, start order, supervision, drain order |
 //! | 6 | [`http`] | axum, wire forms, status codes |
-//! | 5 | [`ingest`] · [`serve`] · [`backup`] | decode, validate, route · plans, lookups, training sets · backup, restore |
+//! | 5 | [`ingest`] · [`serve`] · [`backfill`] · [`backup`] | decode, validate, route · plans, lookups, training sets · window state from history · backup, restore |
 //! | 4 | [`shard`] | fjall, foyer, key bytes, row codec |
 //! | 3 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
 //! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
-//! | 0 | [`compute`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`] | kernels, vocabulary |
+//! | 0 | [`compute`], [`expression`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`] | kernels, vocabulary |
 //!
 //! Only owners of mutable durable state are actors: one `ShardActor` per shard, the `SegmentWriterActor`, the
 //! `RegistryActor`, and the `NodeSupervisor`. Readers, planners, joiners and validators are plain values.
@@ -48,12 +48,14 @@
 //! - The offline store is read in another order than: tail, then snapshot, then drop of what both have.
 
 pub mod actor;
+pub mod backfill;
 pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod compute;
 pub mod config;
 pub mod error;
+pub mod expression;
 pub mod failpoint;
 pub mod format;
 pub mod http;

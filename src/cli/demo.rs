@@ -38,10 +38,11 @@ pub struct Demo {
 }
 
 /// The definitions and the sample are part of the program, so that it shows the same wherever it runs.
-const DEFINITIONS: [(&str, &str); 4] = [
+const DEFINITIONS: [(&str, &str); 5] = [
     ("entities.toml", include_str!("../../config/flights/entities.toml")),
     ("sources.toml", include_str!("../../config/flights/sources.toml")),
     ("views.toml", include_str!("../../config/flights/views.toml")),
+    ("streams.toml", include_str!("../../config/flights/streams.toml")),
     ("services.toml", include_str!("../../config/flights/services.toml")),
 ];
 const WEATHER: &[u8] = include_bytes!("../../config/flights/data/weather.parquet");

@@ -1,5 +1,6 @@
 //! The command line: wording, progress, exit codes. Human output goes to stderr, results to stdout.
 
+mod backfill;
 mod backup;
 mod client;
 mod definitions;
@@ -42,6 +43,8 @@ enum Command {
     Get(get::Get),
     /// Join a spine with its features as they were at each row's time.
     TrainingSet(training_set::TrainingSet),
+    /// Count the events of a stream feature view anew, beside what serves.
+    Backfill(backfill::Backfill),
     /// Back a running node up, while it writes.
     Backup(backup::Backup),
     /// Make a data directory of a backup.
@@ -122,6 +125,7 @@ pub fn run() -> ExitCode {
         Command::Ingest(ingest) => ingest.run(),
         Command::Get(get) => get.run(),
         Command::TrainingSet(training_set) => training_set.run(),
+        Command::Backfill(backfill) => backfill.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Doctor(doctor) => doctor.run(),

@@ -30,6 +30,10 @@ impl KeyIndex {
         slice(&self.bytes, &self.ends, id)
     }
 
+    pub fn get(&self, key: &[u8]) -> Option<u32> {
+        self.table.find(xxh3_64(key), |&id| self.key(id) == key).copied()
+    }
+
     pub fn insert(&mut self, key: &[u8]) -> u32 {
         let Self { table, bytes, ends } = self;
         let found = table.entry(
@@ -73,8 +77,11 @@ mod tests {
         fn numbers_are_dense_and_keys_come_back(keys: Vec<Vec<u8>>) {
             let mut index = KeyIndex::new();
             for key in &keys {
+                let known = index.get(key);
                 let id = index.insert(key);
                 prop_assert_eq!(index.insert(key), id);
+                prop_assert!(known.is_none_or(|known| known == id));
+                prop_assert_eq!(index.get(key), Some(id));
                 prop_assert_eq!(index.key(id), &key[..]);
             }
             let distinct: std::collections::BTreeSet<_> = keys.iter().cloned().collect();

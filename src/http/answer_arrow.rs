@@ -14,7 +14,8 @@ use crate::{
     shard::ColumnBuilder,
 };
 
-/// Columns are named as in `feature_names`; included ones `name:status`, `name:event_time`, `name:age_ms`. The
+/// Columns are named as in `feature_names`; included ones `name:status`, `name:event_time`, `name:age_ms`, and
+/// `name:window_start` with `name:window_end`. The
 /// schema's metadata holds `registry_version`.
 pub fn encode(answer: &Answer, include: &[Include]) -> Result<Vec<u8>, ServeError> {
     let (mut fields, mut arrays) = (Vec::new(), Vec::<ArrayRef>::new());
@@ -23,7 +24,7 @@ pub fn encode(answer: &Answer, include: &[Include]) -> Result<Vec<u8>, ServeErro
         for entity in 0..answer.entities {
             match answer.value(entity, column).0 {
                 Served::Cell(cell) => builder.push(cell),
-                Served::Default(value) => builder.push_value(value),
+                Served::Value(value) => builder.push_value(value),
             }
         }
         let array = builder.finish();
@@ -31,6 +32,10 @@ pub fn encode(answer: &Answer, include: &[Include]) -> Result<Vec<u8>, ServeErro
         arrays.push(array);
     }
     for included in include {
+        if *included == Include::Window {
+            windows(answer, &mut fields, &mut arrays);
+            continue;
+        }
         for (column, name) in answer.plan.names.iter().enumerate() {
             let entities = 0..answer.entities;
             let (suffix, array): (&str, ArrayRef) = match included {
@@ -43,6 +48,8 @@ pub fn encode(answer: &Answer, include: &[Include]) -> Result<Vec<u8>, ServeErro
                     let times = values.collect::<TimestampMicrosecondArray>().with_timezone("UTC");
                     ("event_time", Arc::new(times))
                 }
+                // Two columns each: above.
+                Include::Window => continue,
                 Include::AgeMs => {
                     let values = entities.map(|e| answer.age(e, column).map(|micros| micros / 1000));
                     ("age_ms", Arc::new(values.collect::<Int64Array>()))
@@ -60,4 +67,19 @@ pub fn encode(answer: &Answer, include: &[Include]) -> Result<Vec<u8>, ServeErro
     writer.write(&batch)?;
     writer.finish()?;
     Ok(writer.into_inner()?)
+}
+
+/// The effective window of each aggregate: two columns of moments; null for values that are written.
+fn windows(answer: &Answer, fields: &mut Vec<Field>, arrays: &mut Vec<ArrayRef>) {
+    for (column, name) in answer.plan.names.iter().enumerate() {
+        let span = answer.window(column);
+        for (suffix, edge) in
+            [("window_start", span.and_then(|span| span.start)), ("window_end", span.map(|span| span.end))]
+        {
+            let times = vec![edge; answer.entities];
+            let array: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times).with_timezone("UTC"));
+            fields.push(Field::new(format!("{name}:{suffix}"), array.data_type().clone(), true));
+            arrays.push(array);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! An online answer as JSON, written straight from the rows' bytes.
 
 use crate::{
+    compute::window::Span,
     http::online::Include,
     model::{DataType, Timestamp, Value},
     serve::{Answer, Served},
@@ -18,7 +19,7 @@ pub fn encode(answer: &Answer, include: &[Include]) -> Vec<u8> {
     out.extend_from_slice(b"],\"values\":");
     matrix(answer, &mut out, |entity, column, out| match answer.value(entity, column).0 {
         Served::Cell(value) => cell(value, &answer.plan.columns[column].data_type, out),
-        Served::Default(default) => json(default, out),
+        Served::Value(value) => json(value, out),
     });
     if include.contains(&Include::Status) {
         out.extend_from_slice(b",\"status\":");
@@ -39,6 +40,13 @@ pub fn encode(answer: &Answer, include: &[Include]) -> Vec<u8> {
         out.extend_from_slice(b",\"age_ms\":");
         matrix(answer, &mut out, |entity, column, out| match answer.age(entity, column) {
             Some(micros) => integer(micros / 1000, out),
+            None => out.extend_from_slice(b"null"),
+        });
+    }
+    if include.contains(&Include::Window) {
+        out.extend_from_slice(b",\"window\":");
+        matrix(answer, &mut out, |_, column, out| match answer.window(column) {
+            Some(span) => window(span, out),
             None => out.extend_from_slice(b"null"),
         });
     }
@@ -98,6 +106,17 @@ fn cell(cell: Cell<'_>, data_type: &DataType, out: &mut Vec<u8>) {
             out.push(b']');
         }
     }
+}
+
+fn window(span: Span, out: &mut Vec<u8>) {
+    out.push(b'[');
+    match span.start {
+        Some(start) => timestamp(Timestamp::from_micros(start), out),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b',');
+    timestamp(Timestamp::from_micros(span.end), out);
+    out.push(b']');
 }
 
 fn integer(n: i64, out: &mut Vec<u8>) {

@@ -65,6 +65,14 @@ pub async fn apply(
         .send(ApplyDefinitions { definitions, expected_version, dry_run: query.dry_run })
         .await
         .map_err(|_| Problem::unavailable("the registry stopped while it had these definitions"))?;
+    if outcome.is_ok() && !query.dry_run {
+        // Window states of new aggregates exist before the answer, so that what is sent then is counted. Where it fails
+        // now the shards try again by themselves.
+        if let Err(error) = app.shards.reconcile().await {
+            tracing::warn!(%error, "window states are not there yet");
+        }
+        app.backfills.wake();
+    }
     outcome.map(Json).map_err(|error| match error {
         RegistryError::Stale { expected, actual } => {
             Problem::precondition_failed(&expected.to_string(), actual)

@@ -56,7 +56,9 @@ pub async fn prometheus(State(app): State<Arc<App>>) -> Response {
     metrics::record_registry_version(catalog.version);
     let now = app.clock.now();
     for view in catalog.feature_views.values() {
-        let newest = app.shards.committed().of(view.schema.table).newest_event();
+        // What is computed of events is as old as the newest of them.
+        let table = view.stream.as_ref().map_or(view.schema.table, |stream| stream.source_table);
+        let newest = app.shards.committed().of(table).newest_event();
         if let Some(newest) = newest {
             metrics::record_staleness(&view.name, now.micros().saturating_sub(newest.micros()));
         }

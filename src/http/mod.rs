@@ -7,6 +7,7 @@
 mod admin;
 mod answer_arrow;
 mod answer_json;
+mod backfill;
 mod body;
 mod definitions;
 mod edge;

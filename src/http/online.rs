@@ -31,6 +31,8 @@ pub enum Include {
     Status,
     EventTime,
     AgeMs,
+    /// The effective window of an aggregate: `[start, end]`, start inclusive (null: all events before end), end exclusive.
+    Window,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -61,7 +63,7 @@ pub struct OnlineRequest {
     request_body(content = OnlineRequest, content_type = "application/json"),
     responses(
         (status = 200, description = "one row of values per entity, in the request's order; \
-            `feature_names`, `values`, and what `include` asked for: `status`, `event_time`, `age_ms`; \
+            `feature_names`, `values`, and what `include` asked for: `status`, `event_time`, `age_ms`, `window`; \
             as one record batch with `Accept: application/vnd.apache.arrow.stream`"),
         (status = 404, body = ProblemBody, description = "unknown feature service, view or feature"),
         (status = 422, body = ProblemBody, description = "an entity lacks a join key, or has one of the wrong type")))]

@@ -9,7 +9,10 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::{App, Problem, ProblemBody};
+use crate::{
+    http::{App, Problem, ProblemBody},
+    ingest::IngestError,
+};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +42,10 @@ pub async fn list(
     Query(query): Query<QuarantineQuery>,
 ) -> Result<Json<Quarantined>, Problem> {
     let catalog = app.catalog.current();
+    if let Some(error) = catalog.feature_views.get(&query.view).and_then(|view| IngestError::of_stream(view))
+    {
+        return Err(error.into());
+    }
     let Some(schema) = catalog.table(&query.view) else {
         return Err(Problem::not_found(format!("there is no feature view or source `{}`", query.view)));
     };

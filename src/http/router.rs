@@ -8,7 +8,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::http::{
-    App, admin, definitions,
+    App, admin, backfill, definitions,
     edge::{self, Class, EdgeOptions},
     health, ingestion, online, quarantine, server, training,
 };
@@ -53,6 +53,7 @@ fn router(app: Arc<App>) -> Router {
         .routes(routes!(quarantine::retry))
         .routes(routes!(online::online_features))
         .routes(routes!(training::training_sets))
+        .routes(routes!(backfill::start, backfill::progress))
         .routes(routes!(admin::backup))
         .routes(routes!(admin::backup_job))
         .routes(routes!(admin::scrub))

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     actor::Link,
+    backfill::Backfills,
     backup::Backups,
     clock::Clock,
     config::Config,
@@ -31,6 +32,7 @@ pub struct App {
     pub reads: Arc<Reads>,
     pub quarantine: Quarantine,
     pub backups: Arc<Backups>,
+    pub backfills: Arc<Backfills>,
     pub scrub: Arc<ScrubLog>,
     pub readiness: Readiness,
     pub metrics: MetricsHandle,

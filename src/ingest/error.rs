@@ -3,6 +3,7 @@
 use crate::{
     error::{Code, Coded, Detail},
     ingest::{DecodeError, Rejected},
+    registry::FeatureView,
     shard::ShardError,
 };
 
@@ -10,6 +11,11 @@ use crate::{
 pub enum IngestError {
     #[error("there is no {kind} `{name}`{hint}")]
     UnknownTable { kind: &'static str, name: String, hint: String },
+    #[error(
+        "`{view}` is a stream feature view, computed of the events of source `{source_name}`; \
+         send events to /v1/sources/{source_name}/events"
+    )]
+    StreamView { view: String, source_name: String },
     #[error(transparent)]
     Decode(#[from] DecodeError),
     #[error(
@@ -23,12 +29,22 @@ pub enum IngestError {
     Shard(#[from] ShardError),
 }
 
+impl IngestError {
+    /// Why rows of a stream feature view can be neither written nor deleted; none of any other view.
+    pub fn of_stream(view: &FeatureView) -> Option<IngestError> {
+        let stream = view.stream.as_ref()?;
+        Some(IngestError::StreamView { view: view.name.clone(), source_name: stream.source.clone() })
+    }
+}
+
 impl Coded for IngestError {
     fn code(&self) -> Code {
         match self {
             IngestError::UnknownTable { .. } => Code::NotFound,
             IngestError::Decode(e) => e.code(),
-            IngestError::Rows { .. } | IngestError::Invalid(_) => Code::Invalid,
+            IngestError::Rows { .. } | IngestError::Invalid(_) | IngestError::StreamView { .. } => {
+                Code::Invalid
+            }
             IngestError::Shard(e) => e.code(),
         }
     }

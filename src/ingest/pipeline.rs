@@ -13,7 +13,7 @@ use crate::{
     metrics,
     model::{TableKind, TableSchema},
     registry::{Catalog, CatalogHandle, FeatureView},
-    shard::{Answers, Applied, PreparedBatch, QuarantinedRow, Shards, Write},
+    shard::{Answers, Applied, PreparedBatch, QuarantinedRow, ShardError, Shards, Streams, Write},
 };
 
 /// What becomes of a batch with bad rows in it.
@@ -28,7 +28,7 @@ pub enum OnError {
 }
 
 /// One request: one batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct IngestRequest {
     pub table: String,
     pub kind: TableKind,
@@ -45,6 +45,8 @@ pub struct IngestRequest {
 pub struct Ingest {
     pub catalog: CatalogHandle,
     pub shards: Shards,
+    /// What the events of sources are counted in.
+    pub streams: Streams,
     /// First answers, so that a repeat costs no decoding and is answered whatever the node's state is.
     pub answers: Answers,
     pub clock: Clock,
@@ -67,8 +69,21 @@ struct Target {
     view: Option<Arc<FeatureView>>,
 }
 
+/// How often a batch is prepared when definitions are applied again and again meanwhile.
+const TRIES: usize = 4;
+
 impl Ingest {
     pub async fn ingest(&self, request: IngestRequest) -> Result<Applied, IngestError> {
+        for _ in 1..TRIES {
+            match self.try_ingest(request.clone()).await {
+                Err(IngestError::Shard(ShardError::Redefined)) => {}
+                result => return result,
+            }
+        }
+        self.try_ingest(request).await
+    }
+
+    async fn try_ingest(&self, request: IngestRequest) -> Result<Applied, IngestError> {
         let started = Instant::now();
         check_idempotency_key(request.idempotency_key.as_deref())?;
         let target = target(&self.catalog.current(), &request.table, request.kind)?;
@@ -123,8 +138,13 @@ impl Ingest {
             return Err(IngestError::Rows { rejected: decoded.rejected, total: decoded.rows });
         }
         let batch_id = crate::model::BatchId::fresh();
+        let schema = Arc::clone(&target.schema);
+        let batch = match &target.view {
+            Some(_) => PreparedBatch::rows(schema, &decoded.batch),
+            None => PreparedBatch::events(schema, &decoded.batch, &self.streams.current()),
+        };
         let write = Write {
-            batch: PreparedBatch::rows(Arc::clone(&target.schema), &decoded.batch),
+            batch,
             batch_id,
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
             offline: target.view.as_ref().is_none_or(|v| v.offline),
@@ -178,6 +198,9 @@ fn raw_row(text: String) -> serde_json::Value {
 fn target(catalog: &Catalog, name: &str, kind: TableKind) -> Result<Target, IngestError> {
     let view = catalog.feature_views.get(name);
     let source = catalog.sources.get(name);
+    if let Some(error) = view.and_then(|view| IngestError::of_stream(view)) {
+        return Err(error);
+    }
     match (kind, view, source) {
         (TableKind::FeatureView, Some(view), _) => {
             Ok(Target { schema: Arc::clone(&view.schema), view: Some(Arc::clone(view)) })

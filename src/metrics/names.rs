@@ -95,6 +95,8 @@ declare! {
     /// Connections turned away because `server.max_connections` were open.
     HTTP_REFUSED_CONNECTIONS = Counter "larder_http_refused_connections_total" Count [];
 
+    /// Events of history that backfills have looked at.
+    BACKFILL_EVENTS = Counter "larder_backfill_events_total" Count [view];
     /// Backups taken, by result: done or failed.
     BACKUPS = Counter "larder_backups_total" Count [result];
     /// Files whose content is not what was written. Anything but 0 wants a person: see `/v1/admin/scrub`.

@@ -92,6 +92,10 @@ pub fn record_training(rows: usize, took: Duration) {
     histogram!(TRAINING_SECONDS).record(took);
 }
 
+pub fn record_backfilled(view: &str, events: u64) {
+    counter!(BACKFILL_EVENTS, "view" => view.to_owned()).increment(events);
+}
+
 pub fn record_backup(done: bool) {
     counter!(BACKUPS, "result" => if done { "done" } else { "failed" }).increment(1);
 }

@@ -11,6 +11,7 @@ use tokio::{
 
 use crate::{
     actor::{DeathWatch, Died, Link},
+    backfill::{self, Backfills},
     backup::{Backups, Origin, check_restored},
     clock::Clock,
     config::{Config, DurabilityMode},
@@ -28,7 +29,8 @@ use crate::{
     serve::{Plans, ReadLimits, Reads},
     shard::{
         Answers, CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, Shard,
-        ShardOptions, ShardReader, Shards, Store, StoreOptions, WriteLimits,
+        ShardOptions, ShardReader, Shards, Store, StoreOptions, StreamDuty, StreamReader, Streams, Warming,
+        WriteLimits,
         actor::{ActorState, SealPolicy, ShardActor},
         free_bytes,
         integrity::{OFFLINE, ONLINE},
@@ -85,6 +87,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         },
     )?;
     let committed = CommittedTables::default();
+    let streams = Streams::default();
     let mut sealed = std::collections::BTreeMap::new();
     for (table, schemas) in &catalog.current().tables {
         if let Some(schema) = schemas.last() {
@@ -125,6 +128,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             cache: cache.clone(),
             committed: committed.clone(),
             catalog: catalog.clone(),
+            streams: streams.clone(),
             clock: clock.clone(),
             shards: shards.clone(),
             writer: writer.clone(),
@@ -134,10 +138,31 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         arbiters.push(("shard", arbiter));
     }
 
-    let warm = shards.clone();
-    let reader = ShardReader::new(store.clone(), cache, Arc::new(move |table, key| warm.warm(table, key)));
+    // Reads of everything else go on where a damaged store makes this fail.
+    if let Err(error) = shards.reconcile().await {
+        tracing::error!(%error, "window states cannot be read");
+    }
+    let (warm, warm_tiles) = (shards.clone(), shards.clone());
+    let stream_reader = StreamReader::new(
+        store.clone(),
+        cache.clone(),
+        Arc::new(move |source, key| warm_tiles.warm(source, Warming::Tiles, key)),
+    );
+    let reader = ShardReader::new(
+        store.clone(),
+        cache,
+        Arc::new(move |table, key| warm.warm(table, Warming::Row, key)),
+    );
     let tail: Arc<Outbox> = Arc::clone(&outbox);
     let scrub = Arc::clone(offline.scrub_log());
+    let backfills = Arc::new(Backfills::new(backfill::Origin {
+        catalog: catalog.clone(),
+        streams: streams.clone(),
+        shards: shards.clone(),
+        offline: Arc::clone(&offline),
+        tail: tail.clone(),
+        clock: clock.clone(),
+    }));
     let backups = Backups::new(Origin {
         store: store.clone(),
         offline: Arc::clone(&offline),
@@ -150,6 +175,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         ingest: Ingest {
             catalog: catalog.clone(),
             shards: shards.clone(),
+            streams: streams.clone(),
             answers: Answers::new(store.clone()),
             clock: clock.clone(),
             limits: decode_limits(&config),
@@ -160,6 +186,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         reads: Arc::new(Reads {
             catalog: catalog.clone(),
             reader,
+            streams,
+            stream_reader,
             offline,
             tail,
             clock: clock.clone(),
@@ -171,6 +199,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         }),
         quarantine: Quarantine::new(store.clone()),
         backups: Arc::new(backups),
+        backfills: Arc::clone(&backfills),
         scrub,
         config: Arc::clone(&config),
         clock,
@@ -185,7 +214,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     });
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
-    let mut ticks = ticks::start(&shards, &writer, config.offline.scrub_bytes_per_second.bytes());
+    let mut ticks = ticks::start(&shards, &writer, &backfills, config.offline.scrub_bytes_per_second.bytes());
     ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");
@@ -308,6 +337,7 @@ struct ShardParts {
     cache: RowCache,
     committed: CommittedTables,
     catalog: CatalogHandle,
+    streams: Streams,
     clock: Clock,
     shards: Shards,
     writer: Link<SegmentWriterActor>,
@@ -335,6 +365,12 @@ impl ShardParts {
             DurabilityMode::Buffer => Durability::Buffer,
         };
         let options = ShardOptions { durability, quarantine_rows: self.config.ingest.quarantine_rows as u64 };
+        let (index, shards) = (self.index, self.shards.clone());
+        let duty = StreamDuty {
+            catalog: self.catalog.clone(),
+            streams: self.streams.clone(),
+            owns: Box::new(move |source| shards.shard_of(source) == index),
+        };
         ShardActor {
             shard: Shard::new(
                 self.index.to_string(),
@@ -343,6 +379,7 @@ impl ShardParts {
                 self.committed.clone(),
                 self.clock.clone(),
                 options,
+                duty,
             ),
             index: self.index,
             shards: self.shards.count(),

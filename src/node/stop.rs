@@ -1,5 +1,5 @@
-//! Draining a node, in order, within one deadline: not ready → HTTP → backup → shards → segment writer → registry →
-//! memtables.
+//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, backup → shards → segment writer →
+//! registry → memtables.
 
 use std::time::Duration;
 
@@ -44,6 +44,12 @@ impl Node {
         let _ = self.stop_http.send(true);
         if timeout_at(deadline, self.http).await.is_err() {
             tracing::warn!("requests were still going on at the drain deadline");
+        }
+        let backfills = std::sync::Arc::clone(&self.app.backfills);
+        if timeout_at(deadline, tokio::task::spawn_blocking(move || backfills.stop())).await.is_err() {
+            tracing::warn!(
+                "a backfill was still going on at the drain deadline; it goes on after the next start"
+            );
         }
         let backups = std::sync::Arc::clone(&self.app.backups);
         if timeout_at(deadline, tokio::task::spawn_blocking(move || backups.stop())).await.is_err() {

@@ -12,19 +12,27 @@ use tokio::task::JoinHandle;
 
 use crate::{
     actor::Link,
+    backfill::Backfills,
     offline::actor::{Maintain, Scrub, SegmentWriterActor},
     shard::{Shards, actor::Tick},
 };
 
 /// Fine enough for the `interval` durability's default of 50 ms.
 const SHARD_TICK: Duration = Duration::from_millis(25);
+/// How soon a backfill begins that nobody asked for: of a view that a crash left behind.
+const BACKFILL: Duration = Duration::from_millis(500);
 const MAINTAIN: Duration = Duration::from_secs(60);
 
 /// The scrub reads its bytes of a second at once, so this is short.
 const SCRUB: Duration = Duration::from_secs(1);
 
 /// `scrub_bytes`: what the scrub may read a second; 0 = it does not run.
-pub fn start(shards: &Shards, writer: &Link<SegmentWriterActor>, scrub_bytes: u64) -> Vec<JoinHandle<()>> {
+pub fn start(
+    shards: &Shards,
+    writer: &Link<SegmentWriterActor>,
+    backfills: &Arc<Backfills>,
+    scrub_bytes: u64,
+) -> Vec<JoinHandle<()>> {
     let shards = shards.clone();
     let shard_ticks = tokio::spawn(async move {
         let queued: Vec<Arc<AtomicBool>> = (0..shards.count()).map(|_| Arc::default()).collect();
@@ -57,6 +65,15 @@ pub fn start(shards: &Shards, writer: &Link<SegmentWriterActor>, scrub_bytes: u6
             }
         }
     });
+    let backfills = Arc::clone(backfills);
+    let backfill = tokio::spawn(async move {
+        let mut interval = tokio::time::interval(BACKFILL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            backfills.wake();
+        }
+    });
     let writer = writer.clone();
     let maintenance = tokio::spawn(async move {
         let mut interval = tokio::time::interval(MAINTAIN);
@@ -66,5 +83,5 @@ pub fn start(shards: &Shards, writer: &Link<SegmentWriterActor>, scrub_bytes: u6
             writer.send(Maintain);
         }
     });
-    vec![shard_ticks, scrub, maintenance]
+    vec![shard_ticks, scrub, backfill, maintenance]
 }

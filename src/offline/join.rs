@@ -4,11 +4,6 @@
 //! row group on all cores, and keeps the best version for each spine row. The second reads the wanted columns of the
 //! rows chosen, and of no others. Memory follows the spine, not the history.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-};
-
 use arrow::{
     array::{Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array},
     compute::{concat_batches, interleave, partition},
@@ -22,6 +17,7 @@ use crate::{
         History, OfflineError,
         evolve::conform,
         layout::Layout,
+        parallel::in_parallel,
         segment_read::{Footer, GroupBounds},
         table::STEP,
     },
@@ -255,33 +251,4 @@ fn fetch(
 /// Ascending row numbers as ranges.
 fn consecutive(rows: &[u32]) -> impl Iterator<Item = std::ops::Range<usize>> {
     rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[run.len() - 1] as usize + 1)
-}
-
-/// Runs `work` for each item on all cores (`most` at most), each thread with a state of its own; returns the states.
-fn in_parallel<T: Sync, S: Send>(
-    items: &[T],
-    most: usize,
-    new_state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, &T) -> Result<(), OfflineError> + Sync,
-) -> Result<Vec<S>, OfflineError> {
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(most).min(items.len());
-    let next = AtomicUsize::new(0);
-    let run = || {
-        let mut state = new_state();
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            work(&mut state, item)?;
-        }
-        Ok(state)
-    };
-    if cores <= 1 {
-        return if items.is_empty() { Ok(Vec::new()) } else { run().map(|state| vec![state]) };
-    }
-    thread::scope(|scope| {
-        let threads: Vec<_> = (1..cores).map(|_| scope.spawn(run)).collect();
-        let mut states = vec![run()];
-        for thread in threads {
-            states.push(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        states.into_iter().collect()
-    })
 }

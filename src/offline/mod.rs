@@ -2,7 +2,8 @@
 //!
 //! A row is in exactly one place: in a segment (`_seq` below the table's `sealed_seq`), or in the tail that the online
 //! store still holds. [`Table::append`] moves a range from the one to the other in one durable Delta commit, which
-//! carries `sealed_seq` as its transaction version. [`History`] reads both as one, and [`as_of_join`] answers from it.
+//! carries `sealed_seq` as its transaction version. [`History`] reads both as one; [`as_of_join`] and [`window_join`]
+//! answer from it.
 //!
 //! Nothing here is an actor and nothing here is async; everything may be called from any thread that may block.
 
@@ -23,6 +24,7 @@ mod log_cleanup;
 mod merge;
 mod options;
 mod orphans;
+mod parallel;
 mod scrub;
 mod segment;
 mod segment_read;
@@ -35,6 +37,7 @@ mod table;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 pub use compact::CompactOutcome;
 pub use error::OfflineError;
@@ -49,3 +52,6 @@ pub use segment::Segment;
 pub use store::OfflineStore;
 pub use table::{Sealed, Table, TableSnapshot};
 pub use tail::{NoTail, Tail, TailError, Unsealed};
+pub use windows::{
+    Aggregation, EntityEvents, EventFilter, EventSeries, Grouping, WindowJoin, for_each_entity, window_join,
+};

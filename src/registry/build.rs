@@ -6,9 +6,11 @@ use crate::{
     model::{Column, TableId, TableSchema},
     registry::{
         catalog::Catalog,
-        definition::{FeatureViewDefinition, SourceDefinition},
+        definition::{FeatureViewDefinition, SourceDefinition, StreamDefinition},
         log::{Record, Revision},
+        lookup::history,
         object::{Entity, FeatureService, FeatureView, ObjectKind, ObjectRef, Source},
+        stream::Stream,
     },
 };
 
@@ -118,7 +120,12 @@ impl Catalog {
             .iter()
             .map(|f| Column { name: f.name.clone(), data_type: f.data_type.clone() });
         let schema = TableSchema::feature_view(table, &definition.name, version, keys, columns.collect());
-        let (schema, schemas) = self.add_schema(schema);
+        let stream = match &definition.stream {
+            None => None,
+            Some(stream) => Some(Arc::new(self.build_stream(&definition.name, stream)?)),
+        };
+        let (schema, schemas) =
+            if stream.is_some() { self.schema_without_table(schema) } else { self.add_schema(schema) };
         Ok(FeatureView {
             name: definition.name.clone(),
             version,
@@ -130,9 +137,29 @@ impl Catalog {
             retention: definition.retention,
             freshness_slo: definition.freshness_slo,
             about: definition.about.clone(),
+            stream,
             schema,
             schemas,
         })
+    }
+
+    fn build_stream(&self, view: &str, definition: &StreamDefinition) -> Result<Stream, String> {
+        let source = self.sources.get(&definition.source).ok_or_else(|| {
+            format!("stream feature view `{view}` needs the unknown source `{}`", definition.source)
+        })?;
+        Ok(Stream {
+            source: source.name.clone(),
+            source_table: source.schema.table,
+            aggregations: definition.aggregations.clone(),
+        })
+    }
+
+    /// A stream feature view stores no rows: its schemas are those of its versions and no table's.
+    fn schema_without_table(&self, schema: TableSchema) -> (Arc<TableSchema>, Vec<Arc<TableSchema>>) {
+        let schema = Arc::new(schema);
+        let before = history(&self.feature_view_versions, &schema.name).map(|(_, view)| &view.schema);
+        let schemas = before.chain([&schema]).map(Arc::clone).collect();
+        (schema, schemas)
     }
 
     fn add_schema(&mut self, schema: TableSchema) -> (Arc<TableSchema>, Vec<Arc<TableSchema>>) {

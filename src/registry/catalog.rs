@@ -24,13 +24,16 @@ pub struct Catalog {
     pub feature_view_versions: BTreeMap<(String, u32), Arc<FeatureView>>,
     pub feature_service_versions: BTreeMap<(String, u32), Arc<FeatureService>>,
     /// All versions of each table's schema, oldest first; retired tables included, their rows are still there.
+    /// Stream feature views have no rows and are not in here.
     pub tables: BTreeMap<TableId, Vec<Arc<TableSchema>>>,
 }
 
 impl Catalog {
-    /// The current schema of the table of that name: a feature view's or a source's (names are unique over both).
+    /// The current schema of the table of that name: a feature view's whose rows are written, or a source's (names are
+    /// unique over both).
     pub fn table(&self, name: &str) -> Option<&Arc<TableSchema>> {
-        self.feature_views.get(name).map(|v| &v.schema).or_else(|| self.sources.get(name).map(|s| &s.schema))
+        let written = self.feature_views.get(name).filter(|view| view.stream.is_none());
+        written.map(|view| &view.schema).or_else(|| self.sources.get(name).map(|source| &source.schema))
     }
 
     /// The schema by which a stored row was written.

@@ -7,9 +7,13 @@ use std::{
 };
 
 use crate::{
+    compute::window::Function,
     model::{Column, DataType, TableSchema},
     registry::{
-        definition::{EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, SourceDefinition},
+        definition::{
+            EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, SourceDefinition,
+            StreamDefinition,
+        },
         object::{About, Feature, Selection},
     },
 };
@@ -23,6 +27,15 @@ pub(super) struct Diff {
     pub breaking: Vec<(String, String)>,
     /// Features of a view that the new definition no longer has: breaking where a service uses them.
     pub dropped: Vec<String>,
+    /// Features of a view whose type is another and no wider one: breaking where a service uses them.
+    pub retyped: Vec<Retyped>,
+}
+
+#[derive(Debug)]
+pub(super) struct Retyped {
+    pub feature: String,
+    pub from: DataType,
+    pub to: DataType,
 }
 
 impl Diff {
@@ -133,7 +146,7 @@ pub(super) fn source(old: &SourceDefinition, history: &[Arc<TableSchema>], new: 
     diff
 }
 
-/// `history` are the schemas of all versions of the view's table.
+/// `history` are the schemas of all versions of the view's table; a stream feature view has none.
 pub(super) fn feature_view(
     old: &FeatureViewDefinition,
     history: &[Arc<TableSchema>],
@@ -153,7 +166,22 @@ pub(super) fn feature_view(
             None => diff.changes.push(format!("feature `{}` added", feature.name)),
             Some(before) => compare_feature(&mut diff, before, feature),
         }
-        check_type(&mut diff, &widest, &feature.name, &feature.data_type, "view");
+        // What is computed is not stored: its type may become any, as long as nobody uses it.
+        if new.stream.is_none() {
+            check_type(&mut diff, &widest, &feature.name, &feature.data_type, "view");
+        }
+    }
+    match (&old.stream, &new.stream) {
+        (None, None) => {}
+        (Some(before), Some(stream)) => compare_stream(&mut diff, old, before, new, stream),
+        (None, Some(_)) => diff.breaks(
+            "name",
+            format!("`{}` is or was a feature view whose rows are written; give the stream feature view a new name", new.name),
+        ),
+        (Some(_), None) => diff.breaks(
+            "name",
+            format!("`{}` is or was a stream feature view; give the feature view a new name", new.name),
+        ),
     }
     for feature in &old.features {
         if !new.features.iter().any(|f| f.name == feature.name) {
@@ -201,6 +229,61 @@ fn compare_feature(diff: &mut Diff, old: &Feature, new: &Feature) {
         diff.changes.push(format!("{of}validation changed"));
     }
     diff.compare_about(&of, &old.about, &new.about);
+}
+
+fn compare_stream(
+    diff: &mut Diff,
+    old: &FeatureViewDefinition,
+    old_stream: &StreamDefinition,
+    new: &FeatureViewDefinition,
+    stream: &StreamDefinition,
+) {
+    if old_stream.source != stream.source {
+        diff.breaks(
+            "source",
+            format!(
+                "the source changed from `{}` to `{}`; give the new view a new name",
+                old_stream.source, stream.source
+            ),
+        );
+    }
+    for (feature, aggregation) in new.features.iter().zip(&stream.aggregations) {
+        let all = old.features.iter().zip(&old_stream.aggregations);
+        let Some((before, old)) = all.into_iter().find(|(f, _)| f.name == feature.name) else { continue };
+        let of = format!("feature `{}`: ", feature.name);
+        diff.compare(&format!("{of}function"), &written(old.function), &written(aggregation.function));
+        diff.compare_optional(&format!("{of}column"), old.column.as_ref(), aggregation.column.as_ref());
+        if old.column == aggregation.column {
+            let (before, after) = (old.column_type.as_ref(), aggregation.column_type.as_ref());
+            diff.compare_optional(&format!("{of}type of the column"), before, after);
+        }
+        diff.compare(&format!("{of}window"), &old.window, &aggregation.window);
+        diff.compare_optional(&format!("{of}filter"), old.filter.as_ref(), aggregation.filter.as_ref());
+        if before.data_type != feature.data_type && !widens(&before.data_type, &feature.data_type) {
+            diff.retyped.push(Retyped {
+                feature: feature.name.clone(),
+                from: before.data_type.clone(),
+                to: feature.data_type.clone(),
+            });
+        }
+    }
+}
+
+/// A function with what it takes beside its column.
+fn written(function: Function) -> String {
+    match function {
+        Function::FirstN { n } | Function::LastN { n } => format!("{function}({n})"),
+        Function::ApproxPercentile { p } => format!("{function}({p})"),
+        _ => function.to_string(),
+    }
+}
+
+/// Whether whoever read `old` can read `new`; the elements of an array count.
+fn widens(old: &DataType, new: &DataType) -> bool {
+    match (old, new) {
+        (DataType::Array(old), DataType::Array(new)) => old.widens_to(new),
+        _ => old.widens_to(new),
+    }
 }
 
 /// For each column that a table ever had, the widest type that it was stored as.

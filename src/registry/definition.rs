@@ -12,6 +12,7 @@ use crate::{
         object::{About, Entity, Feature, FeatureService, FeatureView, Selection, Source, SourceKind},
         place::Place,
         resolve::resolve,
+        stream::{Aggregation, Stream},
     },
 };
 
@@ -52,8 +53,18 @@ pub struct FeatureViewDefinition {
     pub retention: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness_slo: Option<Duration>,
+    /// None: rows are written directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamDefinition>,
     #[serde(flatten)]
     pub about: About,
+}
+
+/// What a stream feature view computes of which events; `aggregations[i]` makes the view's `features[i]`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct StreamDefinition {
+    pub source: String,
+    pub aggregations: Vec<Aggregation>,
 }
 
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -137,8 +148,15 @@ impl From<&FeatureView> for FeatureViewDefinition {
             offline: view.offline,
             retention: view.retention,
             freshness_slo: view.freshness_slo,
+            stream: view.stream.as_deref().map(StreamDefinition::from),
             about: view.about.clone(),
         }
+    }
+}
+
+impl From<&Stream> for StreamDefinition {
+    fn from(stream: &Stream) -> Self {
+        StreamDefinition { source: stream.source.clone(), aggregations: stream.aggregations.clone() }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
         lookup::{Versions, history},
         object::{Entity, FeatureService, FeatureView, ObjectKind, Source},
         resolve::resolve,
+        stream::Aggregation,
     },
 };
 
@@ -36,6 +37,29 @@ struct Table {
     table: TableId,
     /// The columns of a row, in order.
     schema: Vec<SchemaColumn>,
+}
+
+#[derive(Serialize)]
+struct ViewContents {
+    #[serde(flatten)]
+    stream: Option<StreamContents>,
+    #[serde(flatten)]
+    table: Table,
+}
+
+/// What a stream feature view computes of which events.
+#[derive(Serialize)]
+struct StreamContents {
+    source: String,
+    aggregations: Vec<NamedAggregation>,
+}
+
+#[derive(Serialize)]
+struct NamedAggregation {
+    /// Of the feature that it makes.
+    name: String,
+    #[serde(flatten)]
+    aggregation: Aggregation,
 }
 
 #[derive(Serialize)]
@@ -74,8 +98,18 @@ pub fn describe_source(catalog: &Catalog, source: &Source) -> Json {
 
 pub fn describe_feature_view(catalog: &Catalog, view: &FeatureView) -> Json {
     let versions = numbers(&catalog.feature_view_versions, &view.name);
-    let definition = FeatureViewDefinition::from(view);
-    let more = table(&view.schema);
+    let mut definition = FeatureViewDefinition::from(view);
+    let stream = definition.stream.take().map(|stream| {
+        let names = definition.features.iter().map(|feature| feature.name.clone());
+        let aggregations = names.zip(stream.aggregations);
+        StreamContents {
+            source: stream.source,
+            aggregations: aggregations
+                .map(|(name, aggregation)| NamedAggregation { name, aggregation })
+                .collect(),
+        }
+    });
+    let more = ViewContents { stream, table: table(&view.schema) };
     to_json(&Described { object: ObjectKind::FeatureView, version: view.version, versions, definition, more })
 }
 

@@ -1,4 +1,4 @@
-//! What an object is made of, and what is made of it: entity → feature view → feature service.
+//! What an object is made of, and what is made of it: entity and source → feature view → feature service.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -52,6 +52,12 @@ fn edges(catalog: &Catalog) -> BTreeSet<Edge> {
         for entity in &view.entities {
             edges.insert(Edge {
                 from: object(ObjectKind::Entity, entity),
+                to: object(ObjectKind::FeatureView, &view.name),
+            });
+        }
+        if let Some(stream) = &view.stream {
+            edges.insert(Edge {
+                from: object(ObjectKind::Source, &stream.source),
                 to: object(ObjectKind::FeatureView, &view.name),
             });
         }

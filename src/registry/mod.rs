@@ -25,12 +25,14 @@ mod reference;
 mod registry;
 mod resolve;
 mod search;
+mod stream;
 mod suggest;
 
 pub use catalog::{Catalog, CatalogHandle};
 pub use changes::{ApplyOutcome, Breaking, Changes, ObjectVersion, Updated};
 pub use definition::{
     Definitions, EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, Note, SourceDefinition,
+    StreamDefinition,
 };
 pub use describe::{
     describe, describe_all, describe_catalog, describe_entity, describe_feature_service,
@@ -48,6 +50,7 @@ pub use plan::{Plan, plan};
 pub use reference::{Group, Resolved, ResolvedFeature};
 pub use registry::Registry;
 pub use search::{FeatureHit, Query, search};
+pub use stream::{Aggregation, Stream, filter_columns};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use crate::{
     model::{Column, DataType, Duration, TableSchema, Value},
-    registry::feature_form::FeatureForm,
+    registry::{feature_form::FeatureForm, stream::Stream},
 };
 
 /// The kinds of objects that are defined.
@@ -172,7 +172,7 @@ pub struct Feature {
     pub about: About,
 }
 
-/// Features written directly, one version per (entity, event time).
+/// Features of an entity: written directly, one version per (entity, event time), or computed of a source's events.
 #[derive(Debug)]
 pub struct FeatureView {
     pub name: String,
@@ -189,6 +189,9 @@ pub struct FeatureView {
     pub retention: Option<Duration>,
     pub freshness_slo: Option<Duration>,
     pub about: About,
+    /// None: rows are written directly.
+    pub stream: Option<Arc<Stream>>,
+    /// Of a stream feature view it gives keys and types only: the view has no rows, and is not in `Catalog::tables`.
     pub schema: Arc<TableSchema>,
     /// The schemas of all versions, oldest first.
     pub schemas: Vec<Arc<TableSchema>>,

@@ -7,12 +7,12 @@ use crate::{
     registry::{
         catalog::Catalog,
         changes::{Breaking, Changes, ObjectVersion, Updated},
-        compat::{self, Diff},
+        compat::{self, Diff, Retyped},
         definition::{Definitions, FeatureServiceDefinition},
         error::{ReferenceProblem, RegistryError},
         log::{Record, Revision},
         lookup::history,
-        object::{ObjectKind, ObjectRef},
+        object::{ObjectKind, ObjectRef, Selection},
     },
 };
 
@@ -30,7 +30,7 @@ pub struct Plan {
 pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, RegistryError> {
     let mut planner = Planner {
         current,
-        next_table: current.tables.keys().next_back().map_or(1, |last| last.0 + 1),
+        next_table: next_table(current),
         changes: Changes::default(),
         revision: Revision::default(),
         dropped: BTreeSet::new(),
@@ -60,6 +60,12 @@ pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, Regist
         return Err(RegistryError::Invalid(errors.into_iter().map(|(_, error)| error).collect()));
     }
     Ok(Plan { changes, next, revision })
+}
+
+/// Numbers are not reused. Stream feature views have theirs without a table.
+fn next_table(current: &Catalog) -> u32 {
+    let views = current.feature_view_versions.values().map(|view| view.schema.table);
+    current.tables.keys().copied().chain(views).max().map_or(1, |last| last.0 + 1)
 }
 
 struct Planner<'a> {
@@ -110,6 +116,9 @@ impl Planner<'_> {
                 (version, compat::feature_view(&view.as_ref().into(), schemas, definition))
             });
             if live && let Some((_, diff)) = &mut before {
+                for retyped in std::mem::take(&mut diff.retyped) {
+                    self.retype(definitions, name, &retyped, diff);
+                }
                 for feature in std::mem::take(&mut diff.dropped) {
                     for service in &definitions.feature_services {
                         if let Some(how) = self.uses(service, name, &feature) {
@@ -191,9 +200,9 @@ impl Planner<'_> {
 
     /// The number of the table of that name: the one that it ever had, or the next.
     fn table(&mut self, kind: ObjectKind, name: &str) -> TableId {
-        let known =
-            self.current.tables.values().filter_map(|schemas| schemas.last()).find(|s| s.name == name);
-        let Some(schema) = known else {
+        let of_view = history(&self.current.feature_view_versions, name).map(|(_, view)| &view.schema);
+        let tables = self.current.tables.values().filter_map(|schemas| schemas.last());
+        let Some(schema) = of_view.chain(tables.filter(|schema| schema.name == name)).next() else {
             let table = TableId(self.next_table);
             self.next_table += 1;
             return table;
@@ -207,10 +216,32 @@ impl Planner<'_> {
                 kind,
                 name: name.to_owned(),
                 field: "name".to_owned(),
-                reason: format!("`{name}` is or was a {was}, whose rows are kept; choose another name"),
+                reason: format!("`{name}` is or was a {was}, whose data is kept; choose another name"),
             });
         }
         schema.table
+    }
+
+    /// Refuses another type of a feature that a service takes and would go on to take. A pinned version keeps its types.
+    fn retype(&self, definitions: &Definitions, view: &str, retyped: &Retyped, diff: &mut Diff) {
+        let Retyped { feature, from, to } = retyped;
+        let takes = |selections: &[Selection]| {
+            let unpinned = selections.iter().filter(|s| s.view == view && s.version.is_none());
+            unpinned.into_iter().any(|s| s.features.is_empty() || s.features.contains(feature))
+        };
+        for service in &definitions.feature_services {
+            let before = self.current.feature_services.get(&service.name);
+            if takes(&service.selections) && before.is_some_and(|before| takes(&before.selections)) {
+                diff.breaking.push((
+                    feature.clone(),
+                    format!(
+                        "`{feature}` would be {to} and no longer {from}, but feature service `{}` uses it; give the \
+                         new feature a new name, or pin the view's version in the service",
+                        service.name
+                    ),
+                ));
+            }
+        }
     }
 
     /// How a service of the new definitions uses a feature that its view drops, if it does.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    compute::as_of::Outcome,
+    compute::{as_of::Outcome, window::Span},
     model::{Timestamp, Value},
-    serve::Plan,
+    serve::{Plan, PlanColumn},
     shard::{Cell, Row},
 };
 
@@ -19,6 +19,8 @@ pub enum Status {
     NotFound,
     OutsideMaxAge,
     Defaulted,
+    /// The aggregate is new, and the events from before it are still being counted.
+    Backfilling,
 }
 
 impl Status {
@@ -29,19 +31,32 @@ impl Status {
             Status::NotFound => "NOT_FOUND",
             Status::OutsideMaxAge => "OUTSIDE_MAX_AGE",
             Status::Defaulted => "DEFAULTED",
+            Status::Backfilling => "BACKFILLING",
         }
     }
 
-    pub const ALL: [Status; 5] =
-        [Status::Present, Status::NullValue, Status::NotFound, Status::OutsideMaxAge, Status::Defaulted];
+    pub const ALL: [Status; 6] = [
+        Status::Present,
+        Status::NullValue,
+        Status::NotFound,
+        Status::OutsideMaxAge,
+        Status::Defaulted,
+        Status::Backfilling,
+    ];
 }
 
 /// What was found for one entity in one view.
 #[derive(Debug, Clone)]
-pub struct Found {
-    /// `None` where the entity has no version, or its newest is a tombstone.
-    pub row: Option<Bytes>,
-    pub outcome: Outcome,
+pub enum Found {
+    /// A version of a view whose rows are written; `None` where the entity has none, or its newest is a tombstone.
+    Row { row: Option<Bytes>, outcome: Outcome },
+    /// The aggregates of a stream view, one for each of its features; `None` where it cannot be told yet, or was not
+    /// asked for.
+    Aggregates(Box<[Option<Value>]>),
+}
+
+impl Found {
+    pub const NOTHING: Found = Found::Row { row: None, outcome: Outcome::NotFound };
 }
 
 /// All values of one read, entity by entity.
@@ -55,17 +70,36 @@ pub struct Answer {
     pub(super) found: Vec<Found>,
 }
 
-/// A value as it goes out: from the row, or the feature's default.
+/// A value as it goes out: of a row, or one that was computed or is the feature's default.
 pub enum Served<'a> {
     Cell(Cell<'a>),
-    Default(&'a Value),
+    Value(&'a Value),
 }
 
 impl Answer {
     pub fn value(&self, entity: usize, column: usize) -> (Served<'_>, Status) {
         let wanted = &self.plan.columns[column];
         let found = &self.found[entity * self.plan.groups.len() + wanted.group];
-        let (cell, status) = match (&found.row, found.outcome) {
+        let (served, status) = match found {
+            Found::Row { row, outcome } => {
+                let (cell, status) = self.cell(wanted, row.as_ref(), *outcome);
+                (Served::Cell(cell), status)
+            }
+            Found::Aggregates(values) => match values.get(wanted.feature) {
+                Some(Some(Value::Null)) => (Served::Cell(Cell::Null), Status::NullValue),
+                Some(Some(value)) => (Served::Value(value), Status::Present),
+                _ => (Served::Cell(Cell::Null), Status::Backfilling),
+            },
+        };
+        match (&wanted.default, status) {
+            (_, Status::Present) | (None, _) => (served, status),
+            (Some(default), Status::Backfilling) => (Served::Value(default), status),
+            (Some(default), _) => (Served::Value(default), Status::Defaulted),
+        }
+    }
+
+    fn cell<'a>(&self, wanted: &PlanColumn, row: Option<&'a Bytes>, outcome: Outcome) -> (Cell<'a>, Status) {
+        match (row, outcome) {
             (Some(row), Outcome::Present) => {
                 let row = Row(row);
                 let slot = self.plan.groups[wanted.group].slot(row.schema_version(), wanted.feature);
@@ -76,18 +110,24 @@ impl Answer {
             }
             (Some(_), Outcome::OutsideMaxAge) => (Cell::Null, Status::OutsideMaxAge),
             _ => (Cell::Null, Status::NotFound),
-        };
-        match (&wanted.default, status) {
-            (_, Status::Present) | (None, _) => (Served::Cell(cell), status),
-            (Some(default), _) => (Served::Default(default), Status::Defaulted),
         }
+    }
+
+    /// The window that the value covers: none for values that are written.
+    pub fn window(&self, column: usize) -> Option<Span> {
+        let wanted = &self.plan.columns[column];
+        let stream = self.plan.groups[wanted.group].view.stream.as_ref()?;
+        Some(stream.aggregations.get(wanted.feature)?.window.span(self.now.micros()))
     }
 
     /// The event time of the version that the value comes from, or would have come from.
     pub fn event_time(&self, entity: usize, column: usize) -> Option<Timestamp> {
         let group = self.plan.columns[column].group;
         let found = &self.found[entity * self.plan.groups.len() + group];
-        found.row.as_ref().map(|row| Row(row).event_time())
+        match found {
+            Found::Row { row, .. } => row.as_ref().map(|row| Row(row).event_time()),
+            Found::Aggregates(_) => None,
+        }
     }
 
     /// How old it is, µs; never negative.

@@ -7,9 +7,13 @@ use bytes::Bytes;
 
 use crate::{
     compute::as_of::Outcome,
-    model::Timestamp,
+    model::{Timestamp, Value},
     offline::{AsOf, History, SpineKeys, as_of_join},
-    serve::{Answer, Entities, Found, Plan, PlanGroup, Reads, ServeError, training::in_type},
+    serve::{
+        Answer, Entities, Found, Plan, PlanGroup, Reads, ServeError,
+        aggregates::{Asked, Moments, aggregate, value_at},
+        training::in_type,
+    },
     shard::PreparedBatch,
 };
 
@@ -23,13 +27,16 @@ pub fn read(
 ) -> Result<Answer, ServeError> {
     let mut by_group = Vec::with_capacity(plan.groups.len());
     for group in &plan.groups {
-        by_group.push(read_group(reads, plan, group, entities, at, known_at)?);
+        by_group.push(match &group.view.stream {
+            None => read_group(reads, plan, group, entities, at, known_at)?,
+            Some(_) => Vec::new(),
+        });
     }
+    read_streams(reads, plan, entities, at, known_at, &mut by_group)?;
     let mut found = Vec::with_capacity(entities.len() * plan.groups.len());
     for entity in 0..entities.len() {
         for group in &mut by_group {
-            found
-                .push(std::mem::replace(&mut group[entity], Found { row: None, outcome: Outcome::NotFound }));
+            found.push(std::mem::replace(&mut group[entity], Found::NOTHING));
         }
     }
     Ok(Answer { plan: Arc::clone(plan), now: at, entities: entities.len(), found })
@@ -43,16 +50,10 @@ fn read_group(
     at: Timestamp,
     known_at: Option<Timestamp>,
 ) -> Result<Vec<Found>, ServeError> {
-    let (mut keys, mut offsets, mut key) = (Vec::new(), vec![0u32], Vec::new());
-    for entity in 0..entities.len() {
-        if entities.encode_key(plan, group, entity, &mut key)? {
-            keys.extend_from_slice(&key);
-        }
-        offsets.push(keys.len() as u32);
-    }
+    let (keys, offsets) = encode_keys(plan, group, entities)?;
     let view = &group.view;
     if !view.offline {
-        return Ok(vec![Found { row: None, outcome: Outcome::NotFound }; entities.len()]);
+        return Ok(vec![Found::NOTHING; entities.len()]);
     }
     let table = reads.offline.table(&view.schema)?;
     let history = History::open(&table, reads.tail.as_ref(), &view.schema)?;
@@ -77,9 +78,62 @@ fn read_group(
         } else {
             Some(encode(view, &features, result.event_times.value(entity), entity)?)
         };
-        found.push(Found { row, outcome });
+        found.push(Found::Row { row, outcome });
     }
     Ok(found)
+}
+
+fn encode_keys(
+    plan: &Plan,
+    group: &PlanGroup,
+    entities: &Entities,
+) -> Result<(Vec<u8>, Vec<u32>), ServeError> {
+    let (mut keys, mut offsets, mut key) = (Vec::new(), vec![0u32], Vec::new());
+    for entity in 0..entities.len() {
+        if entities.encode_key(plan, group, entity, &mut key)? {
+            keys.extend_from_slice(&key);
+        }
+        offsets.push(keys.len() as u32);
+    }
+    Ok((keys, offsets))
+}
+
+/// The aggregates of all stream views of the plan, each into its group.
+fn read_streams(
+    reads: &Reads,
+    plan: &Plan,
+    entities: &Entities,
+    at: Timestamp,
+    known_at: Option<Timestamp>,
+    by_group: &mut [Vec<Found>],
+) -> Result<(), ServeError> {
+    let mut asked = Vec::new();
+    let mut groups = Vec::new();
+    for (g, group) in plan.groups.iter().enumerate() {
+        let Some(stream) = &group.view.stream else { continue };
+        let columns = plan.columns.iter().filter(|column| column.group == g);
+        let features: Vec<usize> = columns.map(|column| column.feature).collect();
+        let (keys, offsets) = encode_keys(plan, group, entities)?;
+        asked.push(Asked { view: &group.view, stream, features, keys, offsets });
+        groups.push(g);
+    }
+    let times = vec![at.micros(); entities.len()];
+    // What was online at that moment had come by then: no lag.
+    let moments = Moments { times: &times, known_at, lagged: false };
+    let columns = aggregate(reads, &reads.catalog.current(), &asked, moments)?;
+    for ((g, asked), columns) in groups.into_iter().zip(&asked).zip(columns) {
+        let features = &asked.view.features;
+        by_group[g] = (0..entities.len())
+            .map(|entity| {
+                let mut values: Box<[Option<Value>]> = vec![None; features.len()].into();
+                for (&feature, column) in asked.features.iter().zip(&columns) {
+                    values[feature] = Some(value_at(column, entity, &features[feature].data_type));
+                }
+                Found::Aggregates(values)
+            })
+            .collect();
+    }
+    Ok(())
 }
 
 fn encode(

@@ -3,6 +3,7 @@
 //! A request is resolved against the catalog and compiled into a [`Plan`]; online it becomes one lookup per
 //! (view, entity), offline one point-in-time join per view. Validity is decided by the same function in both.
 
+mod aggregates;
 mod answer;
 mod entities;
 mod error;
@@ -16,7 +17,7 @@ mod training;
 pub use answer::{Answer, Found, Served, Status};
 pub use entities::Entities;
 pub use error::ServeError;
-pub use plan::{KeyColumn, Plan, PlanColumn, PlanGroup};
+pub use plan::{KeyColumn, Plan, PlanColumn, PlanGroup, StreamGroup, StreamPart};
 pub use plans::{Plans, Wanted};
 pub use reads::{AsOf, Newest, ReadLimits, Reads};
 pub use training::TrainingRequest;

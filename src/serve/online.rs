@@ -1,58 +1,116 @@
-//! The online read: one lookup per (view, entity), then the kernel's ttl rule.
+//! The online read: one lookup per (view, entity), then the kernel's rule: the ttl, or the window.
 
 use std::sync::Arc;
 
 use crate::{
     compute::as_of::{Outcome, age_judgement},
-    model::Timestamp,
-    serve::{Answer, Entities, Found, Newest, Plan, ServeError},
-    shard::{Row, ShardReader},
+    model::{Timestamp, Value},
+    serve::{
+        Answer, Entities, Found, Newest, Plan, PlanGroup, ServeError, StreamGroup, aggregates::to_value,
+    },
+    shard::{self, EntityState, Row, ShardReader, StreamReader},
 };
 
 /// Reads every group of `plan` for every entity, at `now`.
 ///
-/// Those whose newest version lies in the future of `now` are `ahead`: the online store holds only the newest, so
-/// their value at `now` has to come from history.
+/// Those whose newest version lies in the future of `now` are `ahead`, as are window states that were folded after it:
+/// the online store holds only the newest, so their value at `now` has to come from history.
 pub fn lookup(
     plan: &Arc<Plan>,
     entities: &Entities,
-    reader: &ShardReader,
+    rows: &ShardReader,
+    streams: &StreamReader,
     now: Timestamp,
 ) -> Result<Newest, ServeError> {
     let mut found = Vec::with_capacity(entities.len() * plan.groups.len());
     let mut ahead = Vec::new();
-    let (mut entity_key, mut scratch) = (Vec::with_capacity(64), Vec::with_capacity(64));
-    let (mut hits, mut misses) = (0u64, 0u64);
+    let mut keys = Keys::default();
     for entity in 0..entities.len() {
         for (g, group) in plan.groups.iter().enumerate() {
-            if !entities.encode_key(plan, group, entity, &mut entity_key)? {
-                found.push(Found { row: None, outcome: Outcome::NotFound });
-                continue;
-            }
-            let (row, hit) = reader.get(group.table, &entity_key, &mut scratch)?;
-            if hit {
-                hits += 1
-            } else {
-                misses += 1
-            }
-            let outcome = match &row {
-                None => Outcome::NotFound,
-                Some(bytes) => {
-                    let row = Row(bytes);
-                    if !group.knows(row.schema_version()) {
-                        return Err(ServeError::StalePlan);
+            let has_key = entities.encode_key(plan, group, entity, &mut keys.entity)?;
+            let newest = match &group.stream {
+                Some(stream) => {
+                    let key = has_key.then_some(&keys.entity[..]);
+                    match aggregates(stream, group, streams, key, now, &mut keys.seen)? {
+                        Some(found) => found,
+                        None => {
+                            ahead.push((entity, g));
+                            Found::NOTHING
+                        }
                     }
-                    if row.event_time() > now {
+                }
+                None if has_key => {
+                    let found = row(group, rows, &mut keys, now)?;
+                    if let Found::Row { row: Some(bytes), .. } = &found
+                        && Row(bytes).event_time() > now
+                    {
                         ahead.push((entity, g));
                     }
-                    age_judgement(row.is_tombstone(), row.event_time().micros(), now.micros(), group.ttl)
+                    found
                 }
+                None => Found::NOTHING,
             };
-            let row = if outcome == Outcome::NotFound { None } else { row };
-            found.push(Found { row, outcome });
+            found.push(newest);
         }
     }
+    let [hits, misses] = keys.seen;
     crate::metrics::record_cache(hits, misses);
     let answer = Answer { plan: Arc::clone(plan), now, entities: entities.len(), found };
     Ok(Newest { answer, ahead })
+}
+
+/// Scratch space of one request, and how many lookups the cache answered and did not.
+#[derive(Default)]
+struct Keys {
+    entity: Vec<u8>,
+    row: Vec<u8>,
+    seen: [u64; 2],
+}
+
+fn row(
+    group: &PlanGroup,
+    reader: &ShardReader,
+    keys: &mut Keys,
+    now: Timestamp,
+) -> Result<Found, ServeError> {
+    let (row, hit) = reader.get(group.table, &keys.entity, &mut keys.row)?;
+    keys.seen[usize::from(!hit)] += 1;
+    let Some(bytes) = row else { return Ok(Found::NOTHING) };
+    let version = Row(&bytes);
+    if !group.knows(version.schema_version()) {
+        return Err(ServeError::StalePlan);
+    }
+    let outcome =
+        age_judgement(version.is_tombstone(), version.event_time().micros(), now.micros(), group.ttl);
+    Ok(Found::Row { row: (outcome != Outcome::NotFound).then_some(bytes), outcome })
+}
+
+/// The aggregates of one entity; without a key (`None`) it has no events. `None` where history has to answer.
+fn aggregates(
+    stream: &StreamGroup,
+    group: &PlanGroup,
+    reader: &StreamReader,
+    key: Option<&[u8]>,
+    now: Timestamp,
+    seen: &mut [u64; 2],
+) -> Result<Option<Found>, ServeError> {
+    let features = &group.view.features;
+    let mut values: Box<[Option<Value>]> = vec![None; features.len()].into();
+    for part in &stream.parts {
+        let state = match key {
+            Some(key) => {
+                let (state, found) = reader.get(&part.generation, key)?;
+                seen.iter_mut().zip(found).for_each(|(seen, found)| *seen += found);
+                state
+            }
+            None => EntityState::default(),
+        };
+        let Some(outputs) = shard::aggregates(&part.generation, &state, now.micros(), &part.measures)? else {
+            return Ok(None);
+        };
+        for (&feature, output) in part.features.iter().zip(outputs) {
+            values[feature] = Some(to_value(output, &features[feature].data_type));
+        }
+    }
+    Ok(Some(Found::Aggregates(values)))
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     model::{DataType, TableId, TableSchema, Value},
-    registry::{Catalog, Feature, FeatureView, Resolved},
+    registry::{Catalog, Feature, FeatureView, Resolved, Stream},
     serve::{ServeError, Wanted},
-    shard::{Slot, slots},
+    shard::{Generation, Slot, StreamSet, slots},
 };
 
 /// Valid for one catalog; immutable and shared between requests.
@@ -38,8 +38,49 @@ pub struct PlanGroup {
     pub keys: Vec<usize>,
     /// Microseconds.
     pub ttl: Option<i64>,
+    /// Where a stream view's aggregates are; none for a view whose rows are written.
+    pub stream: Option<StreamGroup>,
     /// For each version that may have written a row: the slots of the view's features in it.
     layouts: Vec<(u32, Vec<Option<Slot>>)>,
+}
+
+/// The window states that hold a stream view's aggregates: one, or while a definition changes an old and a new one.
+#[derive(Debug)]
+pub struct StreamGroup {
+    pub parts: Vec<StreamPart>,
+}
+
+#[derive(Debug)]
+pub struct StreamPart {
+    pub generation: Arc<Generation>,
+    /// Features of the view …
+    pub features: Vec<usize>,
+    /// … and the measure of the generation that each is.
+    pub measures: Vec<usize>,
+}
+
+impl StreamGroup {
+    /// The `wanted` features of `view`, each from the newest state that has all of its events. Features that none has
+    /// are left out.
+    fn of(view: &FeatureView, stream: &Stream, streams: &StreamSet, wanted: &[usize]) -> StreamGroup {
+        let mut parts: Vec<StreamPart> = Vec::new();
+        let mut left: Vec<usize> = wanted.to_vec();
+        for generation in streams.of_view(view.schema.table).filter(|generation| generation.is_ready()) {
+            let mut part =
+                StreamPart { generation: Arc::clone(generation), features: Vec::new(), measures: Vec::new() };
+            left.retain(|&feature| {
+                let measure = stream.aggregations.get(feature);
+                let measure = measure.and_then(|wanted| generation.plan.spec.position(wanted));
+                part.features.extend(measure.map(|_| feature));
+                part.measures.extend(measure);
+                measure.is_none()
+            });
+            if !part.features.is_empty() {
+                parts.push(part);
+            }
+        }
+        StreamGroup { parts }
+    }
 }
 
 #[derive(Debug)]
@@ -52,11 +93,11 @@ pub struct PlanColumn {
 }
 
 impl Plan {
-    pub fn compile(catalog: &Catalog, wanted: &Wanted) -> Result<Plan, ServeError> {
+    pub fn compile(catalog: &Catalog, streams: &StreamSet, wanted: &Wanted) -> Result<Plan, ServeError> {
         let resolved: Resolved = wanted.resolve(catalog)?;
         let mut key_columns: Vec<KeyColumn> = Vec::new();
         let mut groups = Vec::with_capacity(resolved.groups.len());
-        for group in &resolved.groups {
+        for (g, group) in resolved.groups.iter().enumerate() {
             let view = &group.view;
             let mut keys = Vec::with_capacity(group.key_columns.len());
             for (name, key) in group.key_columns.iter().zip(&view.schema.keys) {
@@ -77,10 +118,20 @@ impl Plan {
                 });
             }
             let table = view.schema.table;
+            let stream = view.stream.as_ref().map(|stream| {
+                let used = resolved.features.iter().filter(|feature| feature.group == g);
+                StreamGroup::of(
+                    view,
+                    stream,
+                    streams,
+                    &used.map(|feature| feature.feature).collect::<Vec<_>>(),
+                )
+            });
             let written: &[Arc<TableSchema>] = catalog.tables.get(&table).map_or(&[], Vec::as_slice);
             groups.push(PlanGroup {
                 table,
                 keys,
+                stream,
                 ttl: view.ttl.map(crate::model::Duration::micros),
                 layouts: written.iter().map(|schema| (schema.version, slots(schema, &view.schema))).collect(),
                 view: Arc::clone(view),

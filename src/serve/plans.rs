@@ -1,4 +1,4 @@
-//! Compiled plans, kept per catalog version: a request names what it wants in a few words, again and again.
+//! Compiled plans, kept while definitions and window states stay the same: a request names what it wants in a few words, again and again.
 
 use std::{
     collections::HashMap,
@@ -8,6 +8,7 @@ use std::{
 use crate::{
     registry::{Catalog, Resolved},
     serve::{Plan, ServeError},
+    shard::StreamSet,
 };
 
 /// What a read asks for.
@@ -62,22 +63,31 @@ impl Wanted {
 const CAPACITY: usize = 1024;
 
 #[derive(Default)]
-pub struct Plans(RwLock<(u64, HashMap<Wanted, Arc<Plan>>)>);
+pub struct Plans(RwLock<(Versions, HashMap<Wanted, Arc<Plan>>)>);
+
+/// Of the definitions, and of the window states.
+type Versions = (u64, u64);
 
 impl Plans {
-    pub fn get(&self, catalog: &Catalog, wanted: &Wanted) -> Result<Arc<Plan>, ServeError> {
+    pub fn get(
+        &self,
+        catalog: &Catalog,
+        streams: &StreamSet,
+        wanted: &Wanted,
+    ) -> Result<Arc<Plan>, ServeError> {
+        let versions = (catalog.version, streams.version);
         {
             let known = self.0.read().unwrap_or_else(|e| e.into_inner());
-            if known.0 == catalog.version
+            if known.0 == versions
                 && let Some(plan) = known.1.get(wanted)
             {
                 return Ok(Arc::clone(plan));
             }
         }
-        let plan = Arc::new(Plan::compile(catalog, wanted)?);
+        let plan = Arc::new(Plan::compile(catalog, streams, wanted)?);
         let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
-        if known.0 != catalog.version || known.1.len() >= CAPACITY {
-            *known = (catalog.version, HashMap::new());
+        if known.0 != versions || known.1.len() >= CAPACITY {
+            *known = (versions, HashMap::new());
         }
         known.1.insert(wanted.clone(), Arc::clone(&plan));
         Ok(plan)

@@ -10,7 +10,7 @@ use crate::{
     offline::{OfflineStore, Tail},
     registry::CatalogHandle,
     serve::{Answer, Entities, Plan, Plans, ServeError, TrainingRequest, Wanted, history, online, training},
-    shard::ShardReader,
+    shard::{ShardReader, StreamReader, Streams},
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ pub struct ReadLimits {
 pub struct Reads {
     pub catalog: CatalogHandle,
     pub reader: ShardReader,
+    pub streams: Streams,
+    pub stream_reader: StreamReader,
     pub offline: Arc<OfflineStore>,
     pub tail: Arc<dyn Tail>,
     pub clock: Clock,
@@ -54,7 +56,7 @@ pub struct Newest {
 
 impl Reads {
     pub fn plan(&self, wanted: &Wanted) -> Result<Arc<Plan>, ServeError> {
-        let plan = self.plans.get(&self.catalog.current(), wanted)?;
+        let plan = self.plans.get(&self.catalog.current(), &self.streams.current(), wanted)?;
         if plan.columns.len() > self.limits.features {
             return Err(ServeError::TooMany {
                 what: "features",
@@ -75,14 +77,14 @@ impl Reads {
     pub fn newest(&self, plan: &Arc<Plan>, entities: &Entities) -> Result<Newest, ServeError> {
         self.check_entities(entities)?;
         let now = self.clock.now();
-        match online::lookup(plan, entities, &self.reader, now) {
+        match online::lookup(plan, entities, &self.reader, &self.stream_reader, now) {
             // A row was written under definitions that are newer than the plan.
             Err(ServeError::StalePlan) => {
                 let fresh = self.plan(&plan.wanted)?;
                 if fresh.key_columns != plan.key_columns {
                     return Err(ServeError::StalePlan);
                 }
-                online::lookup(&fresh, entities, &self.reader, now)
+                online::lookup(&fresh, entities, &self.reader, &self.stream_reader, now)
             }
             found => found,
         }
@@ -104,7 +106,9 @@ impl Reads {
     /// Reads as of a moment, from history; not for a thread that serves others.
     pub fn as_of(&self, plan: &Arc<Plan>, entities: &Entities, as_of: AsOf) -> Result<Answer, ServeError> {
         self.check_entities(entities)?;
-        if let Some(group) = plan.groups.iter().find(|group| !group.view.offline) {
+        if let Some(group) =
+            plan.groups.iter().find(|group| !group.view.offline && group.view.stream.is_none())
+        {
             let name = &group.view.name;
             return Err(ServeError::Invalid(format!(
                 "the view `{name}` keeps no history (offline = false), so it has no value as of a moment"

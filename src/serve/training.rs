@@ -12,8 +12,11 @@ use crate::{
     error::Detail,
     model::{DataType, EVENT_TIME, Timestamp, Value, encode_keys},
     offline::{AsOf, History, SpineKeys, as_of_join},
-    registry::{Group, Resolved},
-    serve::{Reads, ServeError, Wanted},
+    registry::{Feature, Group, Resolved},
+    serve::{
+        Reads, ServeError, Wanted,
+        aggregates::{Asked, Moments, aggregate},
+    },
     shard::ColumnBuilder,
 };
 
@@ -38,13 +41,27 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBa
     let times = event_times(spine, request.event_time.as_deref().unwrap_or(EVENT_TIME))?;
 
     let mut columns: Vec<Option<ArrayRef>> = vec![None; resolved.features.len()];
+    let (mut asked, mut places) = (Vec::new(), Vec::new());
     for (g, group) in resolved.groups.iter().enumerate() {
         let wanted: Vec<usize> =
             (0..resolved.features.len()).filter(|f| resolved.features[*f].group == g).collect();
+        if let Some(stream) = &group.view.stream {
+            let (keys, offsets) = spine_keys(group, spine)?;
+            let features = wanted.iter().map(|f| resolved.features[*f].feature).collect();
+            asked.push(Asked { view: &group.view, stream, features, keys, offsets });
+            places.push(wanted);
+            continue;
+        }
         let joined = join_group(reads, group, &resolved, &wanted, spine, &times, request.known_at)?;
         for (position, column) in wanted.into_iter().zip(joined) {
             columns[position] = Some(column);
         }
+    }
+    let moments = Moments { times: &times, known_at: request.known_at, lagged: true };
+    let aggregates = aggregate(reads, &catalog, &asked, moments)?;
+    for (position, column) in places.into_iter().flatten().zip(aggregates.into_iter().flatten()) {
+        let definition = resolved.definition(&resolved.features[position]);
+        columns[position] = Some(finished(&column, definition)?);
     }
 
     let mut fields: Vec<Field> = spine.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
@@ -78,10 +95,7 @@ fn join_group(
             view.name
         )));
     }
-    let key_batch = key_columns(group, spine)?;
-    let positions: Vec<usize> = (0..view.schema.keys.len()).collect();
-    // A null key, or one that is too long to be stored, has no value: its slice is empty.
-    let (keys, offsets) = encode_keys(&key_batch, &positions, |_, _| {});
+    let (keys, offsets) = spine_keys(group, spine)?;
     let table = reads.offline.table(&view.schema)?;
     let history = History::open(&table, reads.tail.as_ref(), &view.schema)?;
     let definitions: Vec<_> = wanted.iter().map(|f| resolved.definition(&resolved.features[*f])).collect();
@@ -98,14 +112,25 @@ fn join_group(
     definitions
         .iter()
         .zip(result.features.columns())
-        .map(|(definition, column)| {
-            let column = in_type(column, &definition.data_type)?;
-            match &definition.default {
-                Some(default) => with_default(&column, &definition.data_type, default),
-                None => Ok(column),
-            }
-        })
+        .map(|(definition, column)| finished(column, definition))
         .collect()
+}
+
+/// The column in its feature's type, with the default where there is no value.
+fn finished(column: &ArrayRef, definition: &Feature) -> Result<ArrayRef, ServeError> {
+    let column = in_type(column, &definition.data_type)?;
+    match &definition.default {
+        Some(default) => with_default(&column, &definition.data_type, default),
+        None => Ok(column),
+    }
+}
+
+/// The entity of each row of the spine. A null key, or one that is too long to be stored, has no value: its slice is
+/// empty.
+fn spine_keys(group: &Group, spine: &RecordBatch) -> Result<(Vec<u8>, Vec<u32>), ServeError> {
+    let key_batch = key_columns(group, spine)?;
+    let positions: Vec<usize> = (0..group.view.schema.keys.len()).collect();
+    Ok(encode_keys(&key_batch, &positions, |_, _| {}))
 }
 
 /// The spine's columns that hold the group's join keys, in the view's order and types.

@@ -1,5 +1,5 @@
 //! Owns:      its tables' rows, outbox and answers in the online store, and what the cache holds of them.
-//! Receives:  `Apply`, `Warm`, `Sealed`, `Tick`, `Hold`, `Drain`; `CommitGroup` from itself.
+//! Receives:  `Apply`, `StreamCall`, `Warm`, `Sealed`, `Tick`, `Hold`, `Drain`; `CommitGroup` from itself.
 //! Sends:     `offline::Seal` to the segment writer.
 //! When full: callers hold byte permits; without one they get 429 before a message is sent.
 //! When it dies: in-flight writes answer 503, reads go on, the supervisor starts another over the same store.
@@ -17,6 +17,7 @@ use std::{
 };
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
+use tokio::sync::oneshot;
 
 use crate::{
     actor::{DeathWatch, Link, Panic},
@@ -25,7 +26,10 @@ use crate::{
     model::{TableId, Timestamp},
     offline::actor::{Seal, SealReply, Sealed, SegmentWriterActor},
     registry::CatalogHandle,
-    shard::{CommittedTables, Durability, PendingWrite, Shard, ShardError, shards::ShardStatus},
+    shard::{
+        BackfillStep, CommittedTables, Durability, PendingWrite, Shard, ShardError, Warming,
+        shards::ShardStatus,
+    },
 };
 
 /// When rows leave the outbox for a segment: at whichever comes first.
@@ -72,6 +76,9 @@ const FORGET_EVERY: Duration = Duration::from_secs(1);
 /// Answers that are looked at each time: a few milliseconds.
 const FORGET_STEP: usize = 2000;
 
+/// Keys of dropped window states that are removed each time.
+const REMOVE_STEP: usize = 2000;
+
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Apply(pub PendingWrite);
@@ -81,10 +88,25 @@ pub struct Apply(pub PendingWrite);
 #[rtype(result = "()")]
 struct CommitGroup;
 
+/// What is asked of the window states of the shard's sources; answered when it is stored. Callers wait for the answer,
+/// so there are as many as there are callers.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum StreamCall {
+    /// Compare them with the definitions that are published.
+    Reconcile(Reply<()>),
+    Backfill(BackfillStep, Reply<()>),
+    /// Begin a view's state anew; answers with its number.
+    Rebuild(TableId, Reply<Option<u32>>),
+}
+
+type Reply<T> = oneshot::Sender<Result<T, ShardError>>;
+
 /// A reader missed this key. The counter bounds how many are queued; it comes down also when the shard dies.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Warm {
+    pub kind: Warming,
     pub key: Box<[u8]>,
     pub queued: Arc<AtomicUsize>,
 }
@@ -156,7 +178,27 @@ impl Handler<Warm> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, warm: Warm, _: &mut Self::Context) {
-        self.shard.warm(&warm.key);
+        self.shard.warm(warm.kind, &warm.key);
+    }
+}
+
+impl Handler<StreamCall> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, call: StreamCall, _: &mut Self::Context) {
+        // A caller that is gone has what it asked for all the same.
+        match call {
+            StreamCall::Reconcile(reply) => {
+                let _ = reply.send(self.noted(Shard::reconcile));
+            }
+            StreamCall::Backfill(step, reply) => {
+                self.state.dirty = true;
+                let _ = reply.send(self.noted(|shard| shard.backfill(step)));
+            }
+            StreamCall::Rebuild(view, reply) => {
+                let _ = reply.send(self.noted(|shard| shard.rebuild_stream(view)));
+            }
+        }
     }
 }
 
@@ -187,6 +229,7 @@ impl Handler<Tick> for ShardActor {
         drop(tick);
         self.sync_when_due();
         self.forget_when_due();
+        self.keep_streams();
         self.seal_what_is_due(ctx);
     }
 }
@@ -236,6 +279,27 @@ impl ShardActor {
             // The caller may have gone; what it sent is stored all the same.
             let _ = reply.send(result);
             drop(permit);
+        }
+    }
+
+    fn noted<T>(&mut self, work: impl FnOnce(&mut Shard) -> Result<T, ShardError>) -> Result<T, ShardError> {
+        let result = work(&mut self.shard);
+        if let Err(error) = &result {
+            self.status.note(error);
+        }
+        result
+    }
+
+    fn keep_streams(&mut self) {
+        if self.status.check().is_err() {
+            return;
+        }
+        let kept = self.noted(|shard| {
+            shard.reconcile()?;
+            shard.remove_dropped_streams(REMOVE_STEP)
+        });
+        if let Err(error) = kept {
+            tracing::error!(%error, "cannot keep window states");
         }
     }
 

@@ -31,6 +31,8 @@ pub enum ShardError {
     DiskFull(String),
     #[error("only {free} bytes are free on the data directory's disk, writes need {needed}; reads go on")]
     StorageFull { free: u64, needed: u64 },
+    #[error("the definitions changed while the batch was on its way; send it again")]
+    Redefined,
     #[error("the Idempotency-Key `{0}` was used before with another body")]
     IdempotencyMismatch(String),
     #[error("the online store: {0}")]
@@ -47,6 +49,7 @@ impl Coded for ShardError {
             | ShardError::Restarting(_)
             | ShardError::Busy(_)
             | ShardError::Draining
+            | ShardError::Redefined
             | ShardError::Poisoned(_)
             | ShardError::OutOfDescriptors(_)
             | ShardError::ReadOnly(_) => Code::Unavailable,

@@ -12,6 +12,7 @@ use crate::{
     shard::{
         blob::{self, ENTRY_HEADER},
         row::{RowEncoder, encode_tombstone, set_seq},
+        stream::{PreparedStream, StreamSet, prepare},
     },
 };
 
@@ -25,6 +26,8 @@ pub struct PreparedBatch {
     event_ids: Vec<Option<u128>>,
     /// Nulls per column, for the null-rate metric.
     pub nulls: Vec<u64>,
+    /// Of a source: its events for each generation of window state that counts them.
+    pub streams: Vec<PreparedStream>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +61,21 @@ impl PreparedBatch {
             });
         }
         let nulls = (0..schema.columns.len()).map(|c| batch.column(first + c).null_count() as u64).collect();
-        PreparedBatch { event_ids: event_ids(&schema, batch), schema, bytes, entries, nulls }
+        PreparedBatch {
+            event_ids: event_ids(&schema, batch),
+            schema,
+            bytes,
+            entries,
+            nulls,
+            streams: Vec::new(),
+        }
+    }
+
+    /// [`PreparedBatch::rows`] of a source's events, and what `streams` makes of them.
+    pub fn events(schema: Arc<TableSchema>, batch: &RecordBatch, streams: &StreamSet) -> PreparedBatch {
+        let generations = streams.of_source(schema.table).map(|generations| &generations[..]);
+        let streams = prepare(generations.unwrap_or_default(), &schema, batch);
+        PreparedBatch { streams, ..PreparedBatch::rows(schema, batch) }
     }
 
     /// Tombstones for entities whose keys are the columns of `keys`, in the entity's order.
@@ -83,7 +100,14 @@ impl PreparedBatch {
                 event_time: event_time.micros(),
             });
         }
-        PreparedBatch { schema, bytes, entries, event_ids: Vec::new(), nulls: Vec::new() }
+        PreparedBatch {
+            schema,
+            bytes,
+            entries,
+            event_ids: Vec::new(),
+            nulls: Vec::new(),
+            streams: Vec::new(),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -96,7 +120,9 @@ impl PreparedBatch {
 
     /// What the batch costs while it is in flight.
     pub fn size(&self) -> usize {
-        self.bytes.len() + self.entries.len() * size_of::<Entry>()
+        self.bytes.len()
+            + self.entries.len() * size_of::<Entry>()
+            + self.streams.iter().map(PreparedStream::size).sum::<usize>()
     }
 
     pub fn is_keyed(&self) -> bool {

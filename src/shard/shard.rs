@@ -2,7 +2,7 @@
 //!
 //! Plain and synchronous; the actor around it only unpacks messages.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
 use hashbrown::HashMap;
@@ -11,12 +11,15 @@ use crate::{
     clock::Clock,
     failpoint, metrics,
     model::{TableId, Timestamp},
+    registry::CatalogHandle,
     shard::{
-        Applied, CommittedTables, ShardError, StoredAnswer, TableState, Write, answers,
+        Applied, BackfillStep, CommittedTables, ShardError, StoredAnswer, StreamSet, Streams, TableState,
+        Write, answers,
         blob::{self, BlobHeader},
         cache::RowCache,
         row::Row,
         store::{Store, event_id_key, numbered_key, push_table_key, table_key},
+        stream::{StreamKeeper, StreamStates},
     },
 };
 
@@ -29,6 +32,13 @@ pub enum Durability {
     Interval,
     /// The journal is with the operating system.
     Buffer,
+}
+
+/// What a key that a reader missed is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warming {
+    Row,
+    Tiles,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +56,8 @@ pub struct Shard {
     options: ShardOptions,
     tables: BTreeMap<TableId, TableState>,
     name: String,
+    keeper: StreamKeeper,
+    streams: Streams,
     /// The key at which [`Shard::forget_answers`] goes on.
     forget_from: Vec<u8>,
 }
@@ -61,6 +73,28 @@ struct Group {
     answers: HashMap<Vec<u8>, StoredAnswer>,
     event_ids: hashbrown::HashSet<[u8; 28]>,
     outbox_bytes: BTreeMap<TableId, u64>,
+    /// What the events of sources are counted in, and the states that they change.
+    counting: Arc<StreamSet>,
+    states: StreamStates,
+}
+
+/// What a shard has to know to keep the window state of its sources' views.
+pub struct StreamDuty {
+    pub catalog: CatalogHandle,
+    pub streams: Streams,
+    /// Whether a source is this shard's.
+    pub owns: Box<dyn Fn(TableId) -> bool + Send>,
+}
+
+impl Default for StreamDuty {
+    /// No definitions yet, and every source is this shard's.
+    fn default() -> Self {
+        StreamDuty {
+            catalog: CatalogHandle::default(),
+            streams: Streams::default(),
+            owns: Box::new(|_| true),
+        }
+    }
 }
 
 impl Shard {
@@ -71,10 +105,14 @@ impl Shard {
         committed: CommittedTables,
         clock: Clock,
         options: ShardOptions,
+        duty: StreamDuty,
     ) -> Shard {
         // After a panic the cache may lack what was committed last.
         cache.clear();
+        let StreamDuty { catalog, streams, owns } = duty;
         Shard {
+            keeper: StreamKeeper::new(store.clone(), catalog, streams.clone(), owns),
+            streams,
             store,
             cache,
             committed,
@@ -90,6 +128,10 @@ impl Shard {
     /// of the store answers all of them and stores none.
     pub fn commit(&mut self, writes: &mut [Write]) -> Vec<Result<Applied, ShardError>> {
         let started = Instant::now();
+        // Definitions that were there before a write count it.
+        if let Err(error) = self.reconcile() {
+            return std::iter::repeat_n(Err(error), writes.len()).collect();
+        }
         let synced = self.options.durability == Durability::Fsync;
         // Without a mode fjall keeps the batch in its own memory, and kill -9 would take it.
         let durability = if synced { PersistMode::SyncData } else { PersistMode::Buffer };
@@ -100,6 +142,8 @@ impl Shard {
             answers: HashMap::new(),
             event_ids: hashbrown::HashSet::new(),
             outbox_bytes: BTreeMap::new(),
+            counting: self.streams.current(),
+            states: StreamStates::default(),
         };
         let mut results = Vec::with_capacity(writes.len());
         for (index, write) in writes.iter_mut().enumerate() {
@@ -117,6 +161,10 @@ impl Shard {
             let bytes = serde_json::to_vec(state).unwrap_or_default();
             group.batch.insert(&self.store.tables, table.0.to_be_bytes(), bytes);
         }
+        let now = self.clock.now().micros();
+        if let Err(error) = group.states.finish(&self.store, &mut group.batch, now) {
+            return std::iter::repeat_n(Err(error), writes.len()).collect();
+        }
         let committing = Instant::now();
         failpoint::reach("commit.before");
         if let Err(error) = group.batch.commit() {
@@ -131,6 +179,7 @@ impl Shard {
         for (key, (write, row, _)) in &group.winners {
             self.cache.insert(key, writes[*write].batch.row(*row));
         }
+        group.states.fill(&self.cache);
         for (table, state) in group.tables {
             self.store.watermark.note(table, &state, synced);
             let bytes = group.outbox_bytes.get(&table).copied().unwrap_or(0);
@@ -149,6 +198,9 @@ impl Shard {
         group: &mut Group,
     ) -> Result<Result<Applied, ShardError>, ShardError> {
         let table = write.batch.schema.table;
+        if !StreamStates::is_prepared(&group.counting, table, &write.batch) {
+            return Ok(Err(ShardError::Redefined));
+        }
         let answer_key = write.idempotency.as_ref().map(|(key, _)| table_key(table, key.as_bytes()));
         if let (Some(key), Some((name, fingerprint))) = (&answer_key, &write.idempotency)
             && let Some(stored) = self.stored_answer(key, group)?
@@ -172,6 +224,9 @@ impl Shard {
             if write.batch.is_keyed() && !self.is_newest(index, row, write, &mut group.winners)? {
                 late += 1;
             }
+        }
+        if let Some(generations) = group.counting.of_source(table) {
+            group.states.add(&self.store, &self.cache, generations, &write.batch, &kept, state.next_seq)?;
         }
         if write.offline {
             self.push_blobs(table, write, &kept, &mut state, &mut group.batch);
@@ -201,6 +256,31 @@ impl Shard {
         }
         group.tables.insert(table, state);
         Ok(Ok(answer))
+    }
+
+    /// Compares the window states with the definitions; see [`StreamKeeper::reconcile`].
+    pub fn reconcile(&mut self) -> Result<(), ShardError> {
+        let (tables, store) = (&self.tables, &self.store);
+        self.keeper.reconcile(|table| next_seq(tables, store, table))
+    }
+
+    /// Stores a portion of a backfill.
+    pub fn backfill(&mut self, step: BackfillStep) -> Result<(), ShardError> {
+        self.reconcile()?;
+        self.keeper.backfill(step, &self.cache, &self.clock)
+    }
+
+    /// Begins a view's window state anew, beside the one that serves; returns the new one's number, `None` where the
+    /// view has no state in this shard.
+    pub fn rebuild_stream(&mut self, view: TableId) -> Result<Option<u32>, ShardError> {
+        self.reconcile()?;
+        let (tables, store) = (&self.tables, &self.store);
+        self.keeper.rebuild(view, |table| next_seq(tables, store, table))
+    }
+
+    /// Removes up to `limit` keys of window states that nothing uses any more.
+    pub fn remove_dropped_streams(&mut self, limit: usize) -> Result<(), ShardError> {
+        self.keeper.remove_dropped(limit)
     }
 
     fn stored_answer(&self, key: &[u8], group: &Group) -> Result<Option<StoredAnswer>, ShardError> {
@@ -332,12 +412,16 @@ impl Shard {
         }
     }
 
-    /// Reads a row that a reader missed into the cache.
-    pub fn warm(&self, key: &[u8]) {
+    /// Reads a row, or a part of a window state, that a reader missed into the cache.
+    pub fn warm(&self, kind: Warming, key: &[u8]) {
+        let keyspace = match kind {
+            Warming::Row => &self.store.rows,
+            Warming::Tiles => &self.store.tiles,
+        };
         if self.cache.get(key).is_none()
-            && let Ok(Some(row)) = self.store.rows.get(key)
+            && let Ok(Some(bytes)) = keyspace.get(key)
         {
-            self.cache.insert(key, &row);
+            self.cache.insert(key, &bytes);
         }
     }
 
@@ -382,6 +466,17 @@ impl Shard {
         self.store.watermark.around_sync(|| sync().map_err(|error| ShardError::failed_write(&error)))?;
         metrics::record_fsync(started.elapsed());
         Ok(())
+    }
+}
+
+fn next_seq(
+    tables: &BTreeMap<TableId, TableState>,
+    store: &Store,
+    table: TableId,
+) -> Result<u64, ShardError> {
+    match tables.get(&table) {
+        Some(state) => Ok(state.next_seq),
+        None => Ok(load_state(store, table)?.next_seq),
     }
 }
 

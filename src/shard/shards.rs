@@ -15,8 +15,8 @@ use crate::{
     metrics,
     model::TableId,
     shard::{
-        Applied, CommittedTables, PendingWrite, ShardError, Write,
-        actor::{Apply, ShardActor, Warm},
+        Applied, BackfillStep, CommittedTables, PendingWrite, ShardError, Warming, Write,
+        actor::{Apply, ShardActor, StreamCall, Warm},
     },
 };
 
@@ -188,14 +188,44 @@ impl Shards {
         answer.await.map_err(|_| ShardError::Stopped)?
     }
 
-    /// Asks the owner of `key` to bring the row into the cache; dropped when many are asked for.
-    pub fn warm(&self, table: TableId, key: &[u8]) {
+    /// Asks the shard of `table` to bring what is under `key` into the cache; dropped when many are asked for.
+    pub fn warm(&self, table: TableId, kind: Warming, key: &[u8]) {
         if self.warming.fetch_add(1, Ordering::Relaxed) >= MAX_WARMING {
             self.warming.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        let warm = Warm { key: key.into(), queued: Arc::clone(&self.warming) };
+        let warm = Warm { kind, key: key.into(), queued: Arc::clone(&self.warming) };
         self.links[self.shard_of(table)].send(warm);
+    }
+
+    /// Returns when every shard has compared its window states with the definitions that are published now.
+    pub async fn reconcile(&self) -> Result<(), ShardError> {
+        for shard in 0..self.links.len() {
+            self.ask(shard, StreamCall::Reconcile).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a portion of a backfill for a view of `source`.
+    pub async fn backfill(&self, source: TableId, step: BackfillStep) -> Result<(), ShardError> {
+        self.ask(self.shard_of(source), |reply| StreamCall::Backfill(step, reply)).await
+    }
+
+    /// Begins the window state of a view of `source` anew; see [`Shard::rebuild_stream`](super::Shard::rebuild_stream).
+    pub async fn rebuild_stream(&self, source: TableId, view: TableId) -> Result<Option<u32>, ShardError> {
+        self.ask(self.shard_of(source), |reply| StreamCall::Rebuild(view, reply)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        shard: usize,
+        message: impl FnOnce(oneshot::Sender<Result<T, ShardError>>) -> StreamCall,
+    ) -> Result<T, ShardError> {
+        let (reply, answer) = oneshot::channel();
+        if !self.links[shard].send(message(reply)) {
+            return Err(ShardError::Restarting(shard));
+        }
+        answer.await.map_err(|_| ShardError::Stopped)?
     }
 
     /// Free bytes on the disk of the data directory.
@@ -212,7 +242,7 @@ impl Shards {
     }
 
     /// A table belongs to one shard for ever, so that a request is one atomic batch.
-    fn shard_of(&self, table: TableId) -> usize {
+    pub fn shard_of(&self, table: TableId) -> usize {
         table.0 as usize % self.links.len()
     }
 }

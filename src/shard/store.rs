@@ -9,7 +9,8 @@
 //! | quarantine | table, number | a rejected row, JSON |
 //! | tables | table | [`TableState`](crate::shard::TableState), JSON |
 //! | registry | version | a log entry, JSON |
-//! | meta | name | the directory's own facts |
+//! | tiles | view, generation, entity key, part | an entity's window state: base or head |
+//! | meta | name | the directory's own facts; the record of each generation of window state |
 
 use std::{
     path::Path,
@@ -58,6 +59,8 @@ pub struct Flushed {
 /// How often it is looked whether the memtables are written out.
 const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 
+const FORMAT_FACT: &str = "format";
+
 /// The open database. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -70,6 +73,7 @@ pub struct Store {
     pub tables: Keyspace,
     pub registry: Keyspace,
     pub meta: Keyspace,
+    pub tiles: Keyspace,
     pub watermark: Arc<Watermark>,
 }
 
@@ -90,6 +94,7 @@ impl Store {
         tracing::info!(?checked, ?replayed, "the journals were checked and replayed");
         opened.0.watermark.writable()?;
         note_format(data)?;
+        opened.0.take_over()?;
         Ok(opened)
     }
 
@@ -128,10 +133,11 @@ impl Store {
             tables: keyspace("tables", true)?,
             registry: keyspace("registry", true)?,
             meta: keyspace("meta", true)?,
+            tiles: keyspace("tiles", false)?,
             watermark: Arc::new(watermark),
             db,
         };
-        let format = store.fact("format", FORMAT)?;
+        let format = store.fact(FORMAT_FACT, FORMAT)?;
         if format > FORMAT {
             return Err(unknown(dir, format));
         }
@@ -163,17 +169,26 @@ impl Store {
     }
 
     /// All keyspaces by name; tables come before what refers to them.
-    pub(super) fn keyspaces(&self) -> [(&'static str, &Keyspace); 8] {
+    pub(super) fn keyspaces(&self) -> [(&'static str, &Keyspace); 9] {
         [
             ("meta", &self.meta),
             ("registry", &self.registry),
             ("tables", &self.tables),
             ("rows", &self.rows),
+            ("tiles", &self.tiles),
             ("outbox", &self.outbox),
             ("batches", &self.batches),
             ("event_ids", &self.event_ids),
             ("quarantine", &self.quarantine),
         ]
+    }
+
+    /// A directory of an older format is of this one from now on.
+    fn take_over(&self) -> Result<(), ShardError> {
+        if self.fact(FORMAT_FACT, FORMAT)? < FORMAT {
+            self.meta.insert(FORMAT_FACT, FORMAT.to_le_bytes())?;
+        }
+        Ok(())
     }
 
     /// A number that is fixed at the directory's creation.

@@ -20,7 +20,7 @@ use crate::{
     registry::{Catalog, CatalogHandle},
     shard::{
         ColumnBuilder, CommittedTables, Durability, Outbox, PreparedBatch, Row, RowCache, RowLayout, Shard,
-        ShardOptions, ShardReader, Store, StoreOptions, Write, store::table_key,
+        ShardOptions, ShardReader, Store, StoreOptions, StreamDuty, Write, store::table_key,
     },
 };
 
@@ -127,6 +127,7 @@ impl Bench {
             committed.clone(),
             clock.clone(),
             ShardOptions { durability: Durability::Buffer, quarantine_rows: 3 },
+            StreamDuty::default(),
         );
         let outbox = Outbox::new(store.clone(), committed.clone(), CatalogHandle::new(catalog));
         let reader = ShardReader::new(store.clone(), cache, Arc::new(|_, _| {}));

@@ -26,3 +26,4 @@ mod supervision;
 #[path = "../it/support.rs"]
 #[allow(dead_code)]
 mod support;
+mod windows;

@@ -15,4 +15,5 @@ mod operations;
 mod registry;
 mod scrub;
 mod support;
+mod windows;
 mod writes;

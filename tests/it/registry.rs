@@ -113,7 +113,7 @@ fn errors_name_file_and_line_and_what_would_be_right() {
     }
     let (status, problem) = toml(&node, "[[feature_view]\n");
     assert_eq!(status / 100, 4, "{problem:#}");
-    let (status, problem) = toml(&node, "[[stream_feature_view]]\nname = \"x\"\n");
+    let (status, problem) = toml(&node, "[[batch_feature_view]]\nname = \"x\"\n");
     assert_eq!(status, 422, "{problem:#}");
     assert!(problem.to_string().contains("not yet supported"), "{problem:#}");
 }
@@ -232,4 +232,75 @@ fn a_widened_value_is_the_same_online_and_in_training() {
     let past = node.post_json("/v1/online-features", &body).1["values"][0][0].clone();
     assert_eq!(online, past);
     assert_eq!(online, 0.1_f32 as f64);
+}
+
+const STREAM: &str = r#"
+[[entity]]
+name = "user"
+join_keys = [{ name = "user_id", type = "int64" }]
+
+[[source]]
+name = "clicks"
+kind = "push"
+schema = { user_id = "int64", page = "string", ms = "int32" }
+
+[[stream_feature_view]]
+name = "activity"
+entities = ["user"]
+source = "clicks"
+aggregation = [
+  { name = "clicks_1h", function = "count", window = "1h" },
+  { name = "slowest", function = "max", column = "ms", window = "lifetime", filter = "ms > 0" },
+]
+"#;
+
+#[test]
+fn a_stream_feature_view_is_computed_and_not_written() {
+    let mut node = TestNode::with("2024-05-01T12:00:00Z", &[("offline.seal_rows", "1")]);
+    assert_eq!(node.apply(STREAM)["created"].as_array().unwrap().len(), 3);
+    let row = json!({ "rows": [{ "user_id": 1, "event_time": "2024-05-01T11:00:00Z", "clicks_1h": 1 }] });
+    for (path, body) in [
+        ("/v1/feature-views/activity/rows", row.clone()),
+        ("/v1/feature-views/activity/delete", json!({ "entities": [{ "user_id": 1 }] })),
+        ("/v1/quarantine/retry?view=activity", json!({})),
+        ("/v1/sources/activity/events", row),
+    ] {
+        let (status, problem) = node.post_json(path, &body);
+        assert_eq!(status, 400, "{path}: {problem:#}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("send events to /v1/sources/clicks/events"), "{path}: {detail}");
+    }
+    assert_eq!(node.get("/v1/quarantine?view=activity").0, 400);
+    let events = json!({ "rows": [{ "user_id": 1, "event_time": "2024-05-01T11:00:00Z", "ms": 7 }] });
+    let (status, ack) = node.post_json("/v1/sources/clicks/events", &events);
+    assert_eq!((status, &ack["accepted"]), (200, &json!(1)), "{ack:#}");
+    node.wait_until_sealed("clicks");
+
+    // A wider column of the source is a wider feature.
+    let outcome = node.apply(&STREAM.replace("int32", "int64"));
+    let updated: Vec<&str> =
+        outcome["updated"].as_array().unwrap().iter().map(|u| u["name"].as_str().unwrap()).collect();
+    assert_eq!(updated, ["clicks", "activity"]);
+    let described = |node: &TestNode, version: u32| {
+        let (status, view) = node.get(&format!("/v1/feature-views/activity?version={version}"));
+        assert_eq!((status, &view["source"]), (200, &json!("clicks")), "{view:#}");
+        (view["features"][1]["type"].clone(), view["aggregations"][1]["column_type"].clone())
+    };
+    for _ in 0..2 {
+        assert_eq!(described(&node, 1), (json!("int32"), json!("int32")));
+        assert_eq!(described(&node, 2), (json!("int64"), json!("int64")));
+        assert_eq!(node.get("/v1/features?query=slowest").1[0]["reference"], "activity:slowest");
+        assert!(node.get("/v1/lineage/source/clicks").1["downstream"].to_string().contains("activity"));
+        assert_eq!(node.get("/readyz").0, 200);
+        node.restart();
+    }
+    let (status, problem) = toml(&node, &STREAM.replace("column = \"ms\"", "column = \"sm\""));
+    assert_eq!(status, 422, "{problem:#}");
+    assert!(problem["errors"].to_string().contains("body:17"), "{problem:#}");
+    // It has no table, so nothing of it lies among the tables.
+    let offline = std::fs::read_dir(node.dir().join("offline")).unwrap();
+    let names: Vec<String> =
+        offline.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.iter().any(|name| name.contains("clicks")), "{names:?}");
+    assert!(!names.iter().any(|name| name.contains("activity")), "{names:?}");
 }

@@ -28,9 +28,9 @@ pub enum Function {
     LastN {
         n: u32,
     },
-    /// HyperLogLog, 4,096 registers: standard error 1.6 %, exact within rounding for few values.
+    /// Exact up to 512 different values; beyond that HyperLogLog with 4,096 registers: standard error 1.6 %.
     ApproxCountDistinct,
-    /// DDSketch with 1 % relative error. `p` in 0..=1.
+    /// The value at rank floor(`p` · (n − 1)), by DDSketch within 1 %. `p` in 0..=1; NaNs do not count.
     ApproxPercentile {
         p: f64,
     },

@@ -1,6 +1,8 @@
 //! Which events a window covers at a moment.
 
-use crate::model::Duration;
+use std::fmt;
+
+use crate::model::{Duration, ParseDurationError};
 
 /// How a window's edges lie (semantics: Windows).
 #[derive(
@@ -20,7 +22,10 @@ pub enum Mode {
 }
 
 /// A window: its mode and its length, which is none for [`Mode::Lifetime`] only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// Written `{"window": "7d", "mode": "sawtooth"}` or `{"window": "lifetime"}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "WindowForm", into = "WindowForm")]
 pub struct Window {
     mode: Mode,
     /// Microseconds, above 0; 0 for a lifetime.
@@ -34,9 +39,26 @@ pub struct Span {
     pub end: i64,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WindowError {
+    #[error("{0}; or \"lifetime\" for all events")]
+    Length(#[from] ParseDurationError),
+    #[error("a window must be longer than zero")]
+    Zero,
+    #[error("a window of {0} is too long; the longest is 3653d; write \"lifetime\" for all events")]
+    TooLong(Duration),
+    #[error("a lifetime has no other mode; leave `mode` out, or give the window a length")]
+    Lifetime,
+    #[error("lifetime is no mode of a window that has a length; write window = \"lifetime\"")]
+    LifetimeMode,
+}
+
 const MINUTE: i64 = 60_000_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
+/// Ten years. Keeps the tiles of the longest sawtooth below 4,000.
+const MAX_LENGTH: i64 = 3_653 * DAY;
+const LIFETIME: &str = "lifetime";
 
 impl Window {
     pub const LIFETIME: Window = Window { mode: Mode::Lifetime, length: 0 };
@@ -45,6 +67,23 @@ impl Window {
     pub fn new(mode: Mode, length: Duration) -> Option<Window> {
         (mode != Mode::Lifetime && length > Duration::ZERO)
             .then_some(Window { mode, length: length.micros() })
+    }
+
+    /// Reads `length`, a duration or `lifetime`; of the default mode where none is given.
+    pub fn parse(length: &str, mode: Option<Mode>) -> Result<Window, WindowError> {
+        if length == LIFETIME {
+            return match mode {
+                None | Some(Mode::Lifetime) => Ok(Window::LIFETIME),
+                Some(_) => Err(WindowError::Lifetime),
+            };
+        }
+        let (length, mode): (Duration, Mode) = (length.parse()?, mode.unwrap_or_default());
+        match Window::new(mode, length) {
+            _ if length.micros() > MAX_LENGTH => Err(WindowError::TooLong(length)),
+            Some(window) => Ok(window),
+            None if mode == Mode::Lifetime => Err(WindowError::LifetimeMode),
+            None => Err(WindowError::Zero),
+        }
     }
 
     pub fn mode(self) -> Mode {
@@ -80,6 +119,58 @@ impl Window {
             (Mode::Sawtooth, Some(hop)) => Span { start: Some(floor(start, hop)), end: t },
             (Mode::Exact | Mode::Sawtooth, _) => Span { start: Some(start), end: t },
         }
+    }
+}
+
+impl fmt::Display for Window {
+    /// `7d sawtooth`, `lifetime`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.length() {
+            Some(length) => write!(f, "{length} {}", self.mode),
+            None => f.write_str(LIFETIME),
+        }
+    }
+}
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Exact => "exact",
+            Mode::Sawtooth => "sawtooth",
+            Mode::Tumbling => "tumbling",
+            Mode::Lifetime => LIFETIME,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The written form.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct WindowForm {
+    window: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<Mode>,
+}
+
+impl From<Window> for WindowForm {
+    fn from(window: Window) -> Self {
+        match window.length() {
+            Some(length) => WindowForm { window: length.to_string(), mode: Some(window.mode) },
+            None => WindowForm { window: LIFETIME.to_owned(), mode: None },
+        }
+    }
+}
+
+impl TryFrom<WindowForm> for Window {
+    type Error = WindowError;
+
+    fn try_from(form: WindowForm) -> Result<Self, WindowError> {
+        Window::parse(&form.window, form.mode)
     }
 }
 
@@ -125,6 +216,36 @@ mod tests {
         assert_eq!(Window::LIFETIME.span(t), Span { start: None, end: t });
         assert_eq!(Window::new(Mode::Lifetime, "1h".parse().unwrap()), None);
         assert_eq!(Window::new(Mode::Exact, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn the_written_form_reads_back() {
+        for (text, display) in [
+            (r#"{"window":"7d","mode":"sawtooth"}"#, "7d sawtooth"),
+            (r#"{"window":"90s","mode":"exact"}"#, "90s exact"),
+            (r#"{"window":"1h","mode":"tumbling"}"#, "1h tumbling"),
+            (r#"{"window":"lifetime"}"#, "lifetime"),
+        ] {
+            let window: Window = serde_json::from_str(text).unwrap();
+            assert_eq!(
+                (serde_json::to_string(&window).unwrap(), window.to_string()),
+                (text.into(), display.into())
+            );
+        }
+        assert_eq!(Window::parse("24h", None), Ok(window(Mode::Sawtooth, "1d")));
+        assert_eq!(Window::parse("0s", None), Err(WindowError::Zero));
+        assert_eq!(Window::parse("1h", Some(Mode::Lifetime)), Err(WindowError::LifetimeMode));
+        assert_eq!(Window::parse("lifetime", Some(Mode::Exact)), Err(WindowError::Lifetime));
+        assert!(matches!(Window::parse("a day", None), Err(WindowError::Length(_))));
+        assert!(matches!(Window::parse("3654d", None), Err(WindowError::TooLong(_))));
+        assert!(serde_json::from_str::<Window>(r#"{"window":"0s","mode":"exact"}"#).is_err());
+    }
+
+    #[test]
+    fn the_longest_sawtooth_has_few_tiles() {
+        let longest = window(Mode::Sawtooth, "3653d");
+        assert_eq!(longest.length, MAX_LENGTH);
+        assert!(longest.length / longest.tile().unwrap() < 4_000);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod crash;
 mod join;
 mod table;
+mod windows;
 
 use std::sync::{Arc, Mutex};
 

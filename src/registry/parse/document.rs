@@ -6,13 +6,15 @@ use crate::{
     model::TableId,
     registry::{
         catalog::Catalog,
-        definition::{Definitions, EntityDefinition},
+        definition::{Definitions, EntityDefinition, SourceDefinition},
         error::{ReferenceProblem, RegistryError},
         log::Record,
         parse::{
             objects,
             service::feature_service,
+            stream::stream_feature_view,
             tree::{Node, Tree},
+            view::{Known, feature_view},
             walk::{Fields, Report},
         },
         place::Place,
@@ -22,11 +24,12 @@ use crate::{
 const ENTITY: &str = "entity";
 const SOURCE: &str = "source";
 const FEATURE_VIEW: &str = "feature_view";
+const STREAM_FEATURE_VIEW: &str = "stream_feature_view";
 const FEATURE_SERVICE: &str = "feature_service";
 /// Written about in definitions.md; read for their names only.
-const UNSUPPORTED: [&str; 3] = ["stream_feature_view", "batch_feature_view", "on_demand_feature_view"];
+const UNSUPPORTED: [&str; 2] = ["batch_feature_view", "on_demand_feature_view"];
 const KINDS: [&str; 7] =
-    [ENTITY, SOURCE, FEATURE_VIEW, UNSUPPORTED[0], UNSUPPORTED[1], UNSUPPORTED[2], FEATURE_SERVICE];
+    [ENTITY, SOURCE, FEATURE_VIEW, STREAM_FEATURE_VIEW, UNSUPPORTED[0], UNSUPPORTED[1], FEATURE_SERVICE];
 
 pub(super) fn read(roots: &[Tree], report: Report) -> Result<Definitions, RegistryError> {
     let mut definitions = Definitions::default();
@@ -64,7 +67,7 @@ fn objects(roots: &[Tree], report: &Report, definitions: &mut Definitions) -> De
         roots.iter().filter_map(|root| Fields::open(root, "definitions", &KINDS, report)).collect();
     let all = |kind: &'static str| documents.iter().flat_map(move |document| tables(document, kind));
 
-    let mut entities: BTreeMap<String, Option<EntityDefinition>> = BTreeMap::new();
+    let mut entities: Known<EntityDefinition> = BTreeMap::new();
     for tree in all(ENTITY) {
         let entity = objects::entity(tree, report);
         if let Some(name) = declare(&mut declared.entities, tree, report) {
@@ -75,14 +78,18 @@ fn objects(roots: &[Tree], report: &Report, definitions: &mut Definitions) -> De
             definitions.entities.extend(entity);
         }
     }
+    let mut sources: Known<SourceDefinition> = BTreeMap::new();
     for tree in all(SOURCE) {
         let source = objects::source(tree, report);
-        if declare(&mut declared.tables, tree, report).is_some() {
+        if let Some(name) = declare(&mut declared.tables, tree, report) {
+            sources.insert(name, source.clone());
             definitions.sources.extend(source);
         }
     }
-    for tree in all(FEATURE_VIEW) {
-        let view = objects::feature_view(tree, &entities, report);
+    let views = all(FEATURE_VIEW).map(|tree| (tree, feature_view(tree, &entities, report)));
+    let streams =
+        all(STREAM_FEATURE_VIEW).map(|tree| (tree, stream_feature_view(tree, &entities, &sources, report)));
+    for (tree, view) in views.chain(streams) {
         if declare(&mut declared.tables, tree, report).is_some() {
             definitions.feature_views.extend(view);
         }
@@ -170,13 +177,18 @@ fn services(definitions: &Definitions, declared: &Declared, report: &Report) {
     let hopeless = !report.is_empty();
     let mut catalog = Catalog::default();
     let entities = definitions.entities.iter().map(|d| Record::Entity { version: 1, definition: d.clone() });
+    let sources = definitions.sources.iter().map(|d| Record::Source {
+        version: 1,
+        table: TableId(0),
+        definition: d.clone(),
+    });
     let views = definitions.feature_views.iter().map(|d| Record::FeatureView {
         version: 1,
         table: TableId(0),
         definition: d.clone(),
     });
     let mut unsound: BTreeSet<&str> = declared.tables.keys().map(String::as_str).collect();
-    for record in entities.chain(views) {
+    for record in entities.chain(sources).chain(views) {
         // A view whose entity is unknown is not added: that is told of already.
         let _ = catalog.add(&record);
     }

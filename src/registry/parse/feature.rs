@@ -15,7 +15,7 @@ use crate::{
 const KEYS: [&str; 9] =
     ["name", "type", "description", "default", "pii", "status", "validate", "tags", "owner"];
 const RULES: [&str; 6] = ["not_null", "min", "max", "allowed", "regex", "max_length"];
-const STATUS: [(&str, FeatureStatus); 3] = [
+pub(super) const STATUS: [(&str, FeatureStatus); 3] = [
     ("experimental", FeatureStatus::Experimental),
     ("active", FeatureStatus::Active),
     ("deprecated", FeatureStatus::Deprecated),
@@ -35,12 +35,16 @@ pub(super) fn feature(tree: &Tree, view: &str, report: &Report) -> Option<Featur
         None => None,
     };
     let data_type = data_type?;
-    let default = fields.get("default").and_then(|tree| {
-        let value = Value::from_json(&tree.node.to_json(), &data_type).and_then(finite);
-        fields.check(tree, value.map_err(|error| format!("`default`: {error}")))
-    });
+    let default = default(&fields, &data_type);
     let validate = rules.map(|rules| validation(&rules, &data_type)).unwrap_or_default();
     Some(Feature { name: name?, data_type, default, pii, status, validate, about })
+}
+
+/// What stands in where there is no value.
+pub(super) fn default(fields: &Fields<'_>, data_type: &DataType) -> Option<Value> {
+    let tree = fields.get("default")?;
+    let value = Value::from_json(&tree.node.to_json(), data_type).and_then(finite);
+    fields.check(tree, value.map_err(|error| format!("`default`: {error}")))
 }
 
 fn validation(rules: &Fields<'_>, data_type: &DataType) -> Validation {

@@ -1,18 +1,14 @@
-//! Entities, sources and feature views.
-
-use std::collections::BTreeMap;
+//! Entities and sources.
 
 use crate::{
     model::{Column, DataType, Duration, EVENT_TIME, check_name},
     registry::{
-        definition::{EntityDefinition, FeatureViewDefinition, SourceDefinition},
-        object::{Feature, SourceKind},
+        definition::{EntityDefinition, SourceDefinition},
+        object::SourceKind,
         parse::{
-            feature::feature,
-            tree::{Node, Tree},
+            tree::Tree,
             walk::{Fields, Report},
         },
-        place::Place,
         suggest::hint,
     },
 };
@@ -153,121 +149,4 @@ fn columns(fields: &Fields<'_>, event_time: &str) -> Option<Vec<Column>> {
         sound = false;
     }
     sound.then_some(columns)
-}
-
-/// `entities` are those defined, by name; None where a definition is not sound, which is told of already.
-pub(super) fn feature_view(
-    tree: &Tree,
-    entities: &BTreeMap<String, Option<EntityDefinition>>,
-    report: &Report,
-) -> Option<FeatureViewDefinition> {
-    let keys = [
-        "name",
-        "entities",
-        "ttl",
-        "online",
-        "offline",
-        "retention",
-        "freshness_slo",
-        "feature",
-        "description",
-        "owner",
-        "tags",
-    ];
-    let fields = Fields::open(tree, "feature view", &keys, report)?;
-    let name = fields.name();
-    let about = fields.about();
-    let named = entity_names(&fields);
-    let join_keys = join_keys(&fields, &named, entities);
-    let (online, offline) = (fields.flag("online", true), fields.flag("offline", true));
-    if !online && !offline {
-        fields.error(fields.place, "with online = false and offline = false it would keep nothing");
-    }
-    let (ttl, retention) = (fields.length("ttl"), fields.length("retention"));
-    let freshness_slo = fields.length("freshness_slo");
-
-    fields.required("feature", "[{ name = \"…\", type = \"float64\" }]");
-    let written = fields.list("feature");
-    let mut features: Vec<(Feature, &Place)> = Vec::new();
-    for tree in written {
-        let Some(feature) = feature(tree, &fields.what, report) else { continue };
-        if let Some((_, first)) = features.iter().find(|(other, _)| other.name == feature.name) {
-            fields.error(
-                &tree.place,
-                format!("the feature `{}` is defined twice; first at {first}", feature.name),
-            );
-        }
-        if feature.name == EVENT_TIME {
-            fields.error(
-                &tree.place,
-                format!("a feature cannot be named `{EVENT_TIME}`, which is the view's time column"),
-            );
-        }
-        if let Some((key, entity)) = join_keys.iter().find(|(key, _)| *key == feature.name) {
-            fields.error(
-                &tree.place,
-                format!("the feature `{key}` has the name of a join key of entity `{entity}`"),
-            );
-        }
-        features.push((feature, &tree.place));
-    }
-    if let Some(tree) = fields.get("feature")
-        && written.is_empty()
-        && matches!(tree.node, Node::List(_))
-    {
-        fields.error(&tree.place, "a feature view needs at least one feature");
-    }
-    if features.len() < written.len() {
-        return None;
-    }
-    Some(FeatureViewDefinition {
-        name: name?,
-        entities: named.into_iter().map(|(name, _)| name).collect(),
-        features: features.into_iter().map(|(feature, _)| feature).collect(),
-        ttl,
-        online,
-        offline,
-        retention,
-        freshness_slo,
-        about,
-    })
-}
-
-fn entity_names<'t>(fields: &Fields<'t>) -> Vec<(String, &'t Place)> {
-    if let Some(tree) = fields.required("entities", "[\"…\"]")
-        && matches!(&tree.node, Node::List(items) if items.is_empty())
-    {
-        fields.error(&tree.place, "a feature view needs at least one entity");
-    }
-    fields.texts("entities")
-}
-
-/// The join keys of the view's entities, each with its entity; as far as these are known.
-fn join_keys<'e>(
-    fields: &Fields<'_>,
-    names: &[(String, &Place)],
-    entities: &'e BTreeMap<String, Option<EntityDefinition>>,
-) -> Vec<(&'e str, &'e str)> {
-    let mut keys: Vec<(&str, &str)> = Vec::new();
-    for (i, (name, place)) in names.iter().enumerate() {
-        if names[..i].iter().any(|(other, _)| other == name) {
-            fields.error(place, format!("the entity `{name}` is listed twice"));
-            continue;
-        }
-        let Some((name, entity)) = entities.get_key_value(name) else {
-            let hint = hint(name, entities.keys().map(String::as_str));
-            fields.error(place, format!("unknown entity `{name}`{hint}"));
-            continue;
-        };
-        for key in entity.iter().flat_map(|entity| &entity.join_keys) {
-            match keys.iter().find(|(other, _)| *other == key.name) {
-                Some((_, other)) => fields.error(
-                    place,
-                    format!("entities `{other}` and `{name}` both have the join key `{}`", key.name),
-                ),
-                None => keys.push((&key.name, name)),
-            }
-        }
-    }
-    keys
 }

@@ -1,7 +1,10 @@
 //! The example definitions hold.
 
+use std::collections::BTreeSet;
+
 use super::{Node, file};
 use crate::{
+    compute::window::Mode,
     model::DataType,
     registry::{DefinitionFile, ObjectKind, lineage, parse_toml},
 };
@@ -11,6 +14,7 @@ fn flights() -> Vec<DefinitionFile> {
         file("entities.toml", include_str!("../../../config/flights/entities.toml")),
         file("services.toml", include_str!("../../../config/flights/services.toml")),
         file("sources.toml", include_str!("../../../config/flights/sources.toml")),
+        file("streams.toml", include_str!("../../../config/flights/streams.toml")),
         file("views.toml", include_str!("../../../config/flights/views.toml")),
     ]
 }
@@ -20,9 +24,9 @@ fn they_apply_and_resolve() {
     let mut node = Node::new();
     let definitions = parse_toml(&flights()).unwrap();
     let outcome = node.registry.apply(&definitions, Some(0), false).unwrap();
-    assert_eq!((outcome.version, outcome.changes.created.len()), (1, 9));
+    assert_eq!((outcome.version, outcome.changes.created.len()), (1, 13));
     let again = node.registry.apply(&definitions, Some(1), false).unwrap();
-    assert_eq!((again.version, again.changes.unchanged.len()), (1, 9));
+    assert_eq!((again.version, again.changes.unchanged.len()), (1, 13));
 
     let catalog = node.catalog();
     let weather = &catalog.feature_views["airport_weather"];
@@ -34,13 +38,20 @@ fn they_apply_and_resolve() {
     assert_eq!(catalog.sources["landings"].schema.event_id.as_deref(), Some("flight_id"));
     assert_eq!(catalog.entities["route"].join_keys.len(), 2);
 
+    let streams: Vec<_> = catalog.feature_views.values().filter_map(|view| view.stream.as_ref()).collect();
+    let all: BTreeSet<&str> =
+        streams.iter().flat_map(|s| &s.aggregations).map(|a| a.function.name()).collect();
+    let modes: BTreeSet<Mode> =
+        streams.iter().flat_map(|s| &s.aggregations).map(|a| a.window.mode()).collect();
+    assert_eq!((all.len(), modes.len()), (14, 4), "all functions and modes are shown");
+
     let resolved = catalog.resolve_service("flight_delay", None).unwrap();
-    assert_eq!(resolved.features.len(), 13);
-    assert_eq!(resolved.groups.len(), 3);
-    assert_eq!(resolved.groups[2].alias, "dest_weather");
-    assert_eq!(resolved.groups[2].key_columns, ["dest"]);
-    assert_eq!(resolved.features[12].name, "dest_weather:temp");
+    assert_eq!(resolved.features.len(), 20);
+    assert_eq!(resolved.groups.len(), 6);
+    assert_eq!(resolved.groups[5].alias, "dest_weather");
+    assert_eq!(resolved.groups[5].key_columns, ["dest"]);
+    assert_eq!(resolved.features[19].name, "dest_weather:temp");
     let keys: Vec<String> = resolved.join_keys().into_iter().map(|k| k.name).collect();
     assert_eq!(keys, ["origin", "tailnum", "dest"]);
-    assert_eq!(lineage(&catalog, ObjectKind::FeatureService, "flight_delay").unwrap().upstream.len(), 4);
+    assert_eq!(lineage(&catalog, ObjectKind::FeatureService, "flight_delay").unwrap().upstream.len(), 10);
 }

@@ -6,6 +6,7 @@ mod parse;
 mod plan;
 mod replay;
 mod resolve;
+mod streams;
 mod views;
 
 use std::sync::Arc;

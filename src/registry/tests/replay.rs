@@ -1,6 +1,6 @@
 //! The log is the registry: whatever happened, its replay is the same catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -89,7 +89,11 @@ struct Wish {
     /// By service: a view and, unless all are taken, one of its features.
     services: BTreeMap<usize, (usize, Option<usize>)>,
     source: Option<usize>,
+    /// By stream feature view of that source: functions by feature.
+    streams: BTreeMap<usize, BTreeMap<usize, usize>>,
 }
+
+const FUNCTIONS: [&str; 3] = ["count", "sum", "last"];
 
 impl Wish {
     fn text(&self) -> String {
@@ -114,9 +118,23 @@ impl Wish {
         }
         if let Some(of) = self.source {
             text += &format!(
-                "[[source]]\nname = \"events\"\nkind = \"push\"\nschema = {{ a = \"{}\" }}\n",
+                "[[source]]\nname = \"events\"\nkind = \"push\"\nschema = {{ origin = \"string\", a = \"{}\" }}\n",
                 TYPES[of]
             );
+            for (view, functions) in &self.streams {
+                let aggregations: Vec<String> = functions
+                    .iter()
+                    .map(|(name, of)| {
+                        let (name, function) = (NAMES[*name], FUNCTIONS[*of]);
+                        format!("{{ name = \"{name}\", function = \"{function}\", column = \"a\", window = \"1h\" }}")
+                    })
+                    .collect();
+                text += &format!(
+                    "[[stream_feature_view]]\nname = \"t{view}\"\nentities = [\"airport\"]\nsource = \"events\"\naggregation = [{}]\n",
+                    aggregations.join(", ")
+                );
+                text += &service(&format!("of_t{view}"), &format!("\"t{view}\""));
+            }
         }
         text
     }
@@ -128,10 +146,15 @@ fn wish() -> impl Strategy<Value = Wish> {
     let features = prop::collection::btree_map(0usize..4, data_type, 1..4);
     let views = prop::collection::btree_map(0usize..3, (1u8..3, features), 0..3);
     let services = prop::collection::btree_map(0usize..2, (0usize..3, prop::option::of(0usize..4)), 0..3);
-    (views, services, prop::option::of(0usize..2)).prop_map(|(views, services, source)| Wish {
+    let functions = prop::collection::btree_map(0usize..3, 0usize..3, 1..3);
+    let streams = prop::collection::btree_map(0usize..2, functions, 0..3);
+    // Of int32 both int64 and float64 are wider; the other two are not to each other.
+    let source = prop::option::weighted(0.8, prop_oneof![3 => Just(0usize), 1 => Just(1), 1 => Just(3)]);
+    (views, services, source, streams).prop_map(|(views, services, source, streams)| Wish {
         views,
         services,
         source,
+        streams,
     })
 }
 
@@ -181,6 +204,21 @@ proptest! {
                     }
                 }
             }
+            for view in catalog.feature_views.values() {
+                let id = view.schema.table;
+                prop_assert_eq!(*tables.entry(view.name.clone()).or_insert(id), id, "a stream view keeps its number");
+                prop_assert_eq!(catalog.tables.contains_key(&id), view.stream.is_none());
+                let Some(stream) = &view.stream else { continue };
+                let source = catalog.table(&stream.source).unwrap();
+                for (feature, aggregation) in view.features.iter().zip(&stream.aggregations) {
+                    let column = source.columns.iter().find(|c| Some(&c.name) == aggregation.column.as_ref());
+                    let of = column.map(|c| &c.data_type);
+                    prop_assert_eq!(of, aggregation.column_type.as_ref(), "types are those of the source");
+                    prop_assert_eq!(Ok(feature.data_type.clone()), aggregation.function.result(of));
+                }
+            }
+            let numbers: BTreeSet<&TableId> = tables.values().collect();
+            prop_assert_eq!(numbers.len(), tables.len(), "no number is given twice");
             for name in catalog.feature_services.keys() {
                 prop_assert!(catalog.resolve_service(name, None).is_ok());
             }

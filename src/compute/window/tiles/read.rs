@@ -1,0 +1,99 @@
+//! Reading aggregates at a moment.
+
+use crate::compute::window::{
+    MalformedState, Output, Span, State,
+    tiles::{
+        base::{Base, Tiles},
+        event::Events,
+        fold::counted,
+        layout::{Layout, Question},
+    },
+};
+
+/// The measures `wanted` (by place in the layout) at `t`, from a base and the events that came since (encoded).
+///
+/// `t` must not lie before the base's [`folded_at`](super::folded_at): what it needs may be folded or gone.
+pub fn read(
+    layout: &Layout,
+    base: Option<&[u8]>,
+    head: &[u8],
+    t: i64,
+    wanted: &[usize],
+) -> Result<Vec<Output>, MalformedState> {
+    let base = base.map(|bytes| Base::read(bytes, layout)).transpose()?;
+    let mut recent = Events::default();
+    recent.read_all(head, &layout.classes)?;
+
+    // States of the questions that are asked; the others stay empty and cost nothing.
+    let mut asked: Vec<Option<Asked>> = (0..layout.questions.len()).map(|_| None).collect();
+    for measure in wanted {
+        if let Some((_, question)) = layout.measures.get(*measure)
+            && asked[*question].is_none()
+        {
+            asked[*question] = Some(Asked::new(layout, &layout.questions[*question], t));
+        }
+    }
+    if let Some(base) = &base {
+        tiles(layout, base.series, &mut asked)?;
+    }
+    for (question, asked) in layout.questions.iter().zip(&mut asked) {
+        let Some(asked) = asked else { continue };
+        asked.add(layout, question, &recent);
+        if let Some(base) = &base {
+            asked.add(layout, question, &base.pending);
+            if question.series.is_none() {
+                asked.add(layout, question, &base.exact);
+            }
+        }
+    }
+    let output = |measure: &usize| {
+        let (function, question) = layout.measures.get(*measure)?;
+        Some(asked[*question].as_ref()?.state.finish(*function, t))
+    };
+    Ok(wanted.iter().map(|measure| output(measure).unwrap_or(Output::Null)).collect())
+}
+
+struct Asked {
+    span: Span,
+    state: State,
+}
+
+impl Asked {
+    fn new(layout: &Layout, question: &Question, t: i64) -> Asked {
+        Asked { span: question.window.span(t), state: layout.partials[question.partial].kind.empty() }
+    }
+
+    fn add(&mut self, layout: &Layout, question: &Question, events: &Events<'_>) {
+        let partial = &layout.partials[question.partial];
+        for event in events.iter() {
+            if self.span.contains(event.time)
+                && let Some(event) = counted(partial, events, event)
+            {
+                self.state.add(event);
+            }
+        }
+    }
+}
+
+/// Adds the tiles within each question's span. No tile is cut: spans begin on the grid, and what is folded is over.
+fn tiles(layout: &Layout, mut bytes: &[u8], asked: &mut [Option<Asked>]) -> Result<(), MalformedState> {
+    for (number, series) in layout.series.iter().enumerate() {
+        let kind = layout.partials[series.partial].kind;
+        let mut tiles = Tiles::open(&mut bytes)?;
+        while let Some(tile) = tiles.next(&mut bytes)? {
+            let start = series.start(tile);
+            let state = bytes;
+            State::skip_encoded(kind, &mut bytes)?;
+            for (question, asked) in layout.questions.iter().zip(&mut *asked) {
+                if question.series == Some(number)
+                    && let Some(asked) = asked
+                    && start < asked.span.end
+                    && asked.span.start.is_none_or(|first| first <= start)
+                {
+                    asked.state.merge_encoded(&mut &state[..])?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

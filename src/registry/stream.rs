@@ -1,0 +1,39 @@
+//! Stream feature views: what is computed of a source's events.
+
+use crate::{
+    compute::window::{Function, Window},
+    model::{Column, DataType, TableId},
+};
+
+/// What a stream feature view computes. `aggregations[i]` makes the view's `features[i]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stream {
+    pub source: String,
+    /// The source's table. Its events have the view's join keys among their columns.
+    pub source_table: TableId,
+    pub aggregations: Vec<Aggregation>,
+}
+
+/// A function of those events of an entity that a window covers and a filter lets pass.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Aggregation {
+    #[serde(flatten)]
+    pub function: Function,
+    /// Of the source; none where events are counted or timed as such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// The column's type when the view was built: its source may widen it later, and the view gets a version then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column_type: Option<DataType>,
+    #[serde(flatten)]
+    pub window: Window,
+    /// An SQL expression over [`filter_columns`]; events for which it is not true do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+}
+
+/// What a filter may name of an event: the source's columns and its event time.
+pub fn filter_columns(event_time: &str, columns: &[Column]) -> Vec<Column> {
+    let time = Column { name: event_time.to_owned(), data_type: DataType::Timestamp };
+    columns.iter().cloned().chain([time]).collect()
+}

@@ -1,0 +1,285 @@
+//! Which generations there have to be, given the definitions; and the steps of a generation's life.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
+
+use crate::{
+    clock::Clock,
+    model::TableId,
+    registry::{Catalog, CatalogHandle},
+    shard::{
+        ShardError,
+        cache::RowCache,
+        store::Store,
+        stream::{
+            BackfillStep, Generation, Stage, StreamPlan, StreamSpec, StreamStates, Streams,
+            generation::{Record, prefix, record_key, stored},
+        },
+    },
+};
+
+/// Reads that began before a generation was dropped have ended by then.
+const REMOVE_AFTER: Duration = Duration::from_secs(30);
+
+/// The generations of one shard's sources. Lives on the shard's thread; publishes what it knows.
+pub struct StreamKeeper {
+    store: Store,
+    catalog: CatalogHandle,
+    streams: Streams,
+    /// Whether a source is this shard's.
+    owns: Box<dyn Fn(TableId) -> bool + Send>,
+    generations: BTreeMap<(TableId, u32), Arc<Generation>>,
+    /// Generations whose keys are not all removed yet, and when they were dropped.
+    dropped: Vec<(Instant, Record)>,
+    /// The highest number that each view's generations ever had.
+    numbers: BTreeMap<TableId, u32>,
+    /// The registry version that they were last compared with.
+    reconciled: Option<u64>,
+}
+
+impl StreamKeeper {
+    pub fn new(
+        store: Store,
+        catalog: CatalogHandle,
+        streams: Streams,
+        owns: Box<dyn Fn(TableId) -> bool + Send>,
+    ) -> StreamKeeper {
+        StreamKeeper {
+            store,
+            catalog,
+            streams,
+            owns,
+            generations: BTreeMap::new(),
+            dropped: Vec::new(),
+            numbers: BTreeMap::new(),
+            reconciled: None,
+        }
+    }
+
+    /// Starts what the definitions need and drops what they do not need any more. `next_seq` tells how many events a
+    /// source has; none of a commit may be under way. Does nothing when the definitions are the same as the last time.
+    pub fn reconcile(
+        &mut self,
+        next_seq: impl Fn(TableId) -> Result<u64, ShardError>,
+    ) -> Result<(), ShardError> {
+        let catalog = self.catalog.current();
+        if self.reconciled == Some(catalog.version) {
+            return Ok(());
+        }
+        if self.reconciled.is_none() {
+            self.load(&catalog)?;
+        }
+        let wanted = self.wanted(&catalog);
+        let mut changed = self.recompile(&catalog)?;
+        for (view, spec) in &wanted {
+            if !self.of_view(*view).any(|generation| generation.plan.spec == *spec) {
+                changed.push(self.begin(&catalog, spec.clone(), next_seq(spec.source)?)?);
+            }
+        }
+        changed.extend(self.drop_superseded(&wanted));
+        self.store_records(&changed, self.store.db.batch())?;
+        self.publish();
+        self.reconciled = Some(catalog.version);
+        Ok(())
+    }
+
+    fn load(&mut self, catalog: &Catalog) -> Result<(), ShardError> {
+        for record in stored(&self.store)?.into_iter().filter(|record| (self.owns)(record.spec.source)) {
+            let (view, number) = (record.spec.view, record.number);
+            let highest = self.numbers.entry(view).or_default();
+            *highest = number.max(*highest);
+            match record.stage {
+                Stage::Removed => {}
+                Stage::Dropped => self.dropped.push((Instant::now(), record)),
+                Stage::Backfilling { .. } | Stage::Ready => {
+                    let generation = build(catalog, record)?;
+                    self.generations.insert((view, number), Arc::new(generation));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, catalog: &Catalog) -> BTreeMap<TableId, StreamSpec> {
+        let mut wanted = BTreeMap::new();
+        for view in catalog.feature_views.values() {
+            if let Some(stream) = &view.stream
+                && (self.owns)(stream.source_table)
+            {
+                wanted.insert(view.schema.table, StreamSpec::wanted(catalog, view, stream));
+            }
+        }
+        wanted
+    }
+
+    /// Fits plans to their sources' newest schemas. What does not fit any more cannot be what the definitions want.
+    fn recompile(&mut self, catalog: &Catalog) -> Result<Vec<Record>, ShardError> {
+        let mut unfit = Vec::new();
+        for (key, generation) in &mut self.generations {
+            let newest = catalog.newest_schema(generation.plan.spec.source).map(|schema| schema.version);
+            if newest == Some(generation.plan.source_version) {
+                continue;
+            }
+            match build(catalog, generation.record()) {
+                Ok(fitted) => *generation = Arc::new(fitted),
+                Err(error) => {
+                    tracing::warn!(view = %generation.plan.spec.name, %error, "an older state is dropped");
+                    unfit.push(*key);
+                }
+            }
+        }
+        Ok(unfit.into_iter().filter_map(|key| self.drop_generation(key)).collect())
+    }
+
+    fn of_view(&self, view: TableId) -> impl Iterator<Item = &Arc<Generation>> {
+        self.generations.range((view, 0)..=(view, u32::MAX)).map(|(_, generation)| generation)
+    }
+
+    fn begin(&mut self, catalog: &Catalog, spec: StreamSpec, next_seq: u64) -> Result<Record, ShardError> {
+        let highest = self.numbers.entry(spec.view).or_default();
+        *highest += 1;
+        let stage = if next_seq == 0 { Stage::Ready } else { Stage::START };
+        let record = Record { number: *highest, spec, live_from: next_seq, stage };
+        let generation = build(catalog, record.clone())?;
+        tracing::info!(view = %record.spec.name, generation = record.number, events = next_seq, "window state begins");
+        self.generations.insert((record.spec.view, record.number), Arc::new(generation));
+        Ok(record)
+    }
+
+    /// A generation is superseded once the one that is wanted is ready, or before it is ready itself.
+    fn drop_superseded(&mut self, wanted: &BTreeMap<TableId, StreamSpec>) -> Vec<Record> {
+        let superseded = |generation: &Generation| {
+            let Some(spec) = wanted.get(&generation.plan.spec.view) else { return true };
+            let is_wanted = generation.plan.spec == *spec;
+            let replaced = self.of_view(spec.view).any(|other| {
+                other.plan.spec == *spec
+                    && other.is_ready()
+                    && (!is_wanted || other.number > generation.number)
+            });
+            replaced || !is_wanted && !generation.is_ready()
+        };
+        let keys: Vec<_> =
+            self.generations.iter().filter(|(_, g)| superseded(g)).map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| self.drop_generation(key)).collect()
+    }
+
+    fn drop_generation(&mut self, key: (TableId, u32)) -> Option<Record> {
+        let generation = self.generations.remove(&key)?;
+        let record = Record { stage: Stage::Dropped, ..generation.record() };
+        self.dropped.push((Instant::now(), record.clone()));
+        Some(record)
+    }
+
+    fn store_records(&self, records: &[Record], batch: WriteBatch) -> Result<(), ShardError> {
+        let mut batch = batch.durability(Some(PersistMode::Buffer));
+        for record in records {
+            let bytes = serde_json::to_vec(record).unwrap_or_default();
+            batch.insert(&self.store.meta, record_key(record.spec.view, record.number), bytes);
+        }
+        batch.commit().map_err(|error| ShardError::failed_write(&error))
+    }
+
+    fn publish(&self) {
+        let mut by_source: BTreeMap<TableId, Vec<Arc<Generation>>> = BTreeMap::new();
+        for generation in self.streams.current().all().filter(|g| (self.owns)(g.plan.spec.source)) {
+            by_source.entry(generation.plan.spec.source).or_default();
+        }
+        for generation in self.generations.values() {
+            by_source.entry(generation.plan.spec.source).or_default().push(Arc::clone(generation));
+        }
+        for (source, generations) in by_source {
+            self.streams.publish(source, generations);
+        }
+    }
+
+    /// Stores a portion of a backfill; one for a generation that is gone changes nothing.
+    pub fn backfill(
+        &mut self,
+        step: BackfillStep,
+        cache: &RowCache,
+        clock: &Clock,
+    ) -> Result<(), ShardError> {
+        let key = (step.view, step.generation);
+        let Some(generation) = self.generations.get(&key).cloned() else { return Ok(()) };
+        let mut states = StreamStates::default();
+        let now = clock.now().micros();
+        states.merge(&self.store, cache, &generation, &step.entities, now)?;
+        let mut batch = self.store.db.batch();
+        states.finish(&self.store, &mut batch, now)?;
+        let done = step.then == Stage::Ready;
+        let advanced = Generation {
+            number: generation.number,
+            plan: Arc::clone(&generation.plan),
+            live_from: generation.live_from,
+            stage: step.then,
+        };
+        self.store_records(&[advanced.record()], batch)?;
+        states.fill(cache);
+        self.generations.insert(key, Arc::new(advanced));
+        if done {
+            tracing::info!(view = %generation.plan.spec.name, generation = generation.number, "backfilled");
+            let wanted = self.wanted(&self.catalog.current());
+            let dropped = self.drop_superseded(&wanted);
+            self.store_records(&dropped, self.store.db.batch())?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Begins the view's state anew beside the one that serves. `None` where the view has none here.
+    pub fn rebuild(
+        &mut self,
+        view: TableId,
+        next_seq: impl Fn(TableId) -> Result<u64, ShardError>,
+    ) -> Result<Option<u32>, ShardError> {
+        let catalog = self.catalog.current();
+        let Some(spec) = self.wanted(&catalog).remove(&view) else { return Ok(None) };
+        if let Some(running) = self.of_view(view).find(|g| g.plan.spec == spec && !g.is_ready()) {
+            return Ok(Some(running.number));
+        }
+        let next = next_seq(spec.source)?;
+        let record = self.begin(&catalog, spec, next)?;
+        let number = record.number;
+        self.store_records(&[record], self.store.db.batch())?;
+        self.publish();
+        Ok(Some(number))
+    }
+
+    /// Removes up to `limit` keys of dropped generations.
+    pub fn remove_dropped(&mut self, limit: usize) -> Result<(), ShardError> {
+        let due = self.dropped.iter().position(|(since, _)| since.elapsed() >= REMOVE_AFTER);
+        let Some((at, (_, record))) = due.map(|at| (at, &self.dropped[at])) else { return Ok(()) };
+        let mut batch = self.store.db.batch().durability(Some(PersistMode::Buffer));
+        for guard in self.store.tiles.prefix(prefix(record.spec.view, record.number)).take(limit) {
+            batch.remove(&self.store.tiles, guard.key()?);
+        }
+        let all = batch.len() < limit;
+        if all {
+            let removed = Record { stage: Stage::Removed, ..record.clone() };
+            let bytes = serde_json::to_vec(&removed).unwrap_or_default();
+            batch.insert(&self.store.meta, record_key(removed.spec.view, removed.number), bytes);
+        }
+        batch.commit().map_err(|error| ShardError::failed_write(&error))?;
+        if all {
+            self.dropped.remove(at);
+        }
+        Ok(())
+    }
+}
+
+fn build(catalog: &Catalog, record: Record) -> Result<Generation, ShardError> {
+    let source = catalog.newest_schema(record.spec.source).ok_or_else(|| {
+        ShardError::Damaged(format!("the source of stream feature view `{}` is not known", record.spec.name))
+    })?;
+    Ok(Generation {
+        number: record.number,
+        live_from: record.live_from,
+        stage: record.stage,
+        plan: Arc::new(StreamPlan::compile(record.spec, source)?),
+    })
+}
