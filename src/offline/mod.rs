@@ -52,6 +52,4 @@ pub use segment::Segment;
 pub use store::OfflineStore;
 pub use table::{Sealed, Table, TableSnapshot};
 pub use tail::{NoTail, Tail, TailError, Unsealed};
-pub use windows::{
-    Aggregation, EntityEvents, EventFilter, EventSeries, Grouping, WindowJoin, for_each_entity, window_join,
-};
+pub use windows::{Aggregation, EventFilter, EventSeries, Grouping, WindowJoin, window_join};
