@@ -61,7 +61,7 @@ fn kill_9_leaves_windows_as_history_has_them() {
         let after = Duration::from_millis(100 + dice.roll(600));
         let stop = AtomicBool::new(false);
         let base = server.base.clone();
-        std::thread::scope(|scope| {
+        server = std::thread::scope(|scope| {
             for writer in 0..3u64 {
                 let seed = dice.roll(u64::MAX) ^ writer;
                 let (base, stop, acked, sent) = (&base, &stop, &acked, &sent);
@@ -75,7 +75,7 @@ fn kill_9_leaves_windows_as_history_has_them() {
             }
             server.kill();
             stop.store(true, Ordering::Relaxed);
-            server = Launch::new(dir.path()).start();
+            Launch::new(dir.path()).start()
         });
         wait_until_ready(&server);
         let (same, other) = compare(&server);
