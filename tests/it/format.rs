@@ -4,9 +4,14 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::damage::{Known, Opened, Written};
+use crate::{
+    damage::{Known, Opened, Written, copy},
+    support::TestNode,
+};
 
+/// Of the format before window states.
 const FORMAT_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/format-1/directory.zst");
+const FORMAT_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/format-2/directory.zst");
 
 /// A directory as one compressed file: for each file u32 path length, path, u64 length, bytes; little-endian.
 fn pack(root: &Path, dir: &Path, out: &mut Vec<u8>) {
@@ -56,6 +61,99 @@ fn rows_of_format_1() -> Vec<Written> {
     rows
 }
 
+const WINDOWS: &str = r#"
+[[entity]]
+name = "user"
+join_keys = [{ name = "user", type = "int64" }]
+
+[[source]]
+name = "clicks"
+kind = "push"
+schema = { user = "int64", amount = "float64", page = "string" }
+
+[[stream_feature_view]]
+name = "activity"
+entities = ["user"]
+source = "clicks"
+aggregation = [
+  { name = "n", function = "count", window = "lifetime" },
+  { name = "total", function = "sum", column = "amount", window = "30d", filter = "amount > 0" },
+  { name = "mean", function = "mean", column = "amount", window = "7d" },
+  { name = "spread", function = "variance", column = "amount", window = "1h", mode = "exact" },
+  { name = "least", function = "min", column = "amount", window = "1d" },
+  { name = "most", function = "max", column = "page", window = "1d", mode = "tumbling" },
+  { name = "last", function = "last_n", n = 3, column = "page", window = "1d" },
+  { name = "first", function = "first", column = "page", window = "lifetime" },
+  { name = "pages", function = "approx_count_distinct", column = "page", window = "30d" },
+  { name = "p75", function = "approx_percentile", p = 0.75, column = "amount", window = "30d" },
+  { name = "silence", function = "time_since_last", window = "lifetime" },
+]
+"#;
+const WINDOWS_AT: &str = "2024-05-01T12:00:00Z";
+
+/// 600 clicks of five users, one every ten minutes; what they come to at [`WINDOWS_AT`] is the state's to say.
+fn clicks() -> Vec<serde_json::Value> {
+    let end = larder::model::Timestamp::parse(WINDOWS_AT).unwrap().micros();
+    (0..600i64)
+        .map(|i| {
+            let time = larder::model::Timestamp::from_micros(end - (600 - i) * 600_000_000).to_string();
+            json!({ "user": i % 5, "event_time": time, "amount": i as f64 / 8.0 - 5.0, "page": format!("p{}", i % 13) })
+        })
+        .collect()
+}
+
+fn ask_windows(node: &Opened, as_of: Option<&str>) -> serde_json::Value {
+    let users: Vec<_> = (0..5).map(|user| json!({ "user": user })).collect();
+    let mut body = json!({ "features": ["activity"], "entities": users });
+    if let Some(as_of) = as_of {
+        body["as_of"] = json!(as_of);
+    }
+    node.post("/v1/online-features", &body).1["values"].clone()
+}
+
+/// How the fixture of format 2 was made.
+#[test]
+fn a_directory_with_window_states_can_be_packed_and_unpacked() {
+    let node = TestNode::at(WINDOWS_AT);
+    node.apply(WINDOWS);
+    for part in clicks().chunks(100) {
+        let (status, body) = node.post_json("/v1/sources/clicks/events", &json!({ "rows": part }));
+        assert_eq!(status, 200, "{body}");
+    }
+    let data = tempfile::TempDir::new().unwrap();
+    copy(node.dir(), data.path());
+    drop(node);
+    let mut packed = Vec::new();
+    pack(data.path(), data.path(), &mut packed);
+    let archive = tempfile::NamedTempFile::new().unwrap();
+    let path =
+        std::env::var("LARDER_WRITE_FIXTURE_2").unwrap_or_else(|_| archive.path().display().to_string());
+    std::fs::write(&path, zstd::encode_all(packed.as_slice(), 19).unwrap()).unwrap();
+    assert!(std::fs::metadata(&path).unwrap().len() < 300_000);
+    check_windows(&path);
+}
+
+#[test]
+fn format_2_is_read_and_written_to() {
+    check_windows(FORMAT_2);
+}
+
+/// The stored states answer as the events of history do, by which they are computed anew.
+fn check_windows(archive: &str) {
+    let data = tempfile::TempDir::new().unwrap();
+    unpack(archive, data.path());
+    for round in 0..2 {
+        let node = Opened::start(data.path()).unwrap();
+        assert_eq!(node.get("/readyz").0, 200);
+        let values = ask_windows(&node, None);
+        assert_eq!(values, ask_windows(&node, Some(WINDOWS_AT)), "round {round}");
+        let counts: Vec<_> = values.as_array().unwrap().iter().map(|row| row[0].clone()).collect();
+        assert_eq!(counts, [120 + round, 120, 120, 120, 120].map(|n| json!(n)));
+        let click = json!({ "rows": [{ "user": 0, "event_time": "2024-05-01T11:59:00Z", "amount": 1.0, "page": "p" }] });
+        assert_eq!(node.post("/v1/sources/clicks/events", &click).0, 200);
+    }
+}
+
 /// How the fixture was made; it is made once for each format and never again.
 #[test]
 fn a_directory_can_be_packed_and_unpacked() {
@@ -95,7 +193,7 @@ fn a_newer_format_is_refused_before_anything_is_touched() {
     let mut before = Vec::new();
     pack(&data.path().join("online"), &data.path().join("online"), &mut before);
     for (text, says) in [
-        ("format = 2\n", "has format 2, this version of larder reads 1 to 1; use a newer larder"),
+        ("format = 3\n", "has format 3, this version of larder reads 1 to 2; use a newer larder"),
         ("format = \"x\"\n", "does not say which format the directory has"),
         ("\u{0}\u{0}", "does not say which format the directory has"),
     ] {
@@ -110,5 +208,5 @@ fn a_newer_format_is_refused_before_anything_is_touched() {
     // A directory of before there was such a file.
     std::fs::remove_file(data.path().join("larder-format")).unwrap();
     drop(Opened::start(data.path()).unwrap());
-    assert!(std::fs::read_to_string(data.path().join("larder-format")).unwrap().contains("format = 1"));
+    assert!(std::fs::read_to_string(data.path().join("larder-format")).unwrap().contains("format = 2"));
 }

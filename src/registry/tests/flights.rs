@@ -46,12 +46,12 @@ fn they_apply_and_resolve() {
     assert_eq!((all.len(), modes.len()), (14, 4), "all functions and modes are shown");
 
     let resolved = catalog.resolve_service("flight_delay", None).unwrap();
-    assert_eq!(resolved.features.len(), 13);
-    assert_eq!(resolved.groups.len(), 3);
-    assert_eq!(resolved.groups[2].alias, "dest_weather");
-    assert_eq!(resolved.groups[2].key_columns, ["dest"]);
-    assert_eq!(resolved.features[12].name, "dest_weather:temp");
+    assert_eq!(resolved.features.len(), 20);
+    assert_eq!(resolved.groups.len(), 6);
+    assert_eq!(resolved.groups[5].alias, "dest_weather");
+    assert_eq!(resolved.groups[5].key_columns, ["dest"]);
+    assert_eq!(resolved.features[19].name, "dest_weather:temp");
     let keys: Vec<String> = resolved.join_keys().into_iter().map(|k| k.name).collect();
     assert_eq!(keys, ["origin", "tailnum", "dest"]);
-    assert_eq!(lineage(&catalog, ObjectKind::FeatureService, "flight_delay").unwrap().upstream.len(), 4);
+    assert_eq!(lineage(&catalog, ObjectKind::FeatureService, "flight_delay").unwrap().upstream.len(), 10);
 }

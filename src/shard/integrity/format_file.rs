@@ -6,8 +6,11 @@ use fs_err as fs;
 
 use crate::shard::ShardError;
 
-/// The format that this version writes; a directory with a newer one is refused.
-pub const FORMAT: u32 = 1;
+/// The format that this version writes; a directory with a newer one is refused, one with an older is taken over.
+///
+/// 1: rows, outbox, segments. 2: window states (keyspace `tiles`), which a version that does not know them would leave
+/// behind what it stores.
+pub const FORMAT: u32 = 2;
 const NAME: &str = "larder-format";
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -49,10 +52,10 @@ pub(in crate::shard) fn unknown(data: &Path, format: u32) -> ShardError {
     ))
 }
 
-/// Writes the file where there is none.
+/// Writes the file where there is none, or one of an older format.
 pub(in crate::shard) fn note_format(data: &Path) -> Result<(), ShardError> {
     let path = data.join(NAME);
-    if path.exists() {
+    if read_format(data)? == Some(FORMAT) {
         return Ok(());
     }
     let text = format!(

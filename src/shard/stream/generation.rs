@@ -110,10 +110,31 @@ pub(super) fn stored(store: &Store) -> Result<Vec<Record>, ShardError> {
     Ok(records)
 }
 
+/// Forgets all window states, of a store that lost events or found that they were counted which it does not have: the next
+/// start begins them anew and counts what history holds.
+pub fn forget_all(store: &Store) -> Result<(), ShardError> {
+    let mut batch = store.db.batch();
+    for record in stored(store)? {
+        let key = record_key(record.spec.view, record.number);
+        let removed = Record { stage: Stage::Removed, ..record };
+        batch.insert(&store.meta, key, serde_json::to_vec(&removed).unwrap_or_default());
+    }
+    for guard in store.tiles.iter() {
+        batch.remove(&store.tiles, guard.key()?);
+        if batch.len() >= FORGET_STEP {
+            std::mem::replace(&mut batch, store.db.batch()).commit()?;
+        }
+    }
+    Ok(batch.commit()?)
+}
+
+/// Keys that are removed in one batch.
+const FORGET_STEP: usize = 10_000;
+
 /// The generations that count or serve, at one moment.
 #[derive(Default, Clone)]
 pub struct StreamSet {
-    /// Grows with each change.
+    /// Grows with each change of what is prepared for or served; not with the steps of a backfill.
     pub version: u64,
     /// By source: what its events have to be prepared for.
     sources: BTreeMap<TableId, Arc<[Arc<Generation>]>>,
@@ -153,7 +174,12 @@ impl Streams {
     pub(super) fn publish(&self, source: TableId, generations: Vec<Arc<Generation>>) {
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut set = StreamSet::clone(&self.set.load());
-        set.version += 1;
+        let seen = |generations: &[Arc<Generation>]| -> Vec<_> {
+            let of = |g: &Arc<Generation>| (g.plan.spec.view, g.number, g.plan.source_version, g.is_ready());
+            generations.iter().map(of).collect()
+        };
+        let known = set.sources.get(&source).map(|known| seen(known)).unwrap_or_default();
+        set.version += u64::from(known != seen(&generations));
         if generations.is_empty() {
             set.sources.remove(&source);
         } else {
