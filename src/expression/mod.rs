@@ -1,8 +1,9 @@
 //! SQL scalar expressions over named, typed columns: the `filter` of an aggregate, the features of an on-demand view.
 //!
 //! The text is checked, parsed by sqlparser and typed into a tree of `node`s by `compile`, and evaluated over columns by
-//! `evaluate` with `kernels`. Functions come from DataFusion's library; the evaluation is ours, because DataFusion's gives up a whole batch for one bad row, wraps
-//! integers, divides floats to infinity, and decides by the rest of the batch which side of an `AND` it evaluates.
+//! `evaluate` with `kernels`. Functions come from DataFusion's library; the evaluation is ours, because DataFusion's gives
+//! up a whole batch for one bad row, wraps integers, divides floats to infinity, and decides by the rest of the batch which
+//! side of an `AND` it evaluates.
 //!
 //! # What an expression means
 //!
