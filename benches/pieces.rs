@@ -18,9 +18,10 @@ use larder::{
     format::Format,
     ingest::{DecodeLimits, decode},
     model::{BatchId, Column, DataType, TableId, TableSchema, Timestamp, encode_keys},
+    registry::{CatalogHandle, DefinitionFile, MemoryLog, Registry, parse_toml},
     shard::{
         CommittedTables, Durability, PreparedBatch, Row, RowCache, RowLayout, Shard, ShardOptions,
-        ShardReader, Store, StoreOptions, StreamDuty, Write,
+        ShardReader, Store, StoreOptions, StreamDuty, StreamReader, StreamSet, Streams, Write, aggregates,
     },
 };
 
@@ -149,6 +150,107 @@ fn read_path(c: &mut Criterion) {
     }
 }
 
+const VIEWS: usize = 10;
+
+/// Ten stream views of three aggregates over 30 days each.
+fn windows_definitions() -> String {
+    let mut text = "[[entity]]\nname = \"user\"\njoin_keys = [{ name = \"user\", type = \"int64\" }]\n\
+        [[source]]\nname = \"clicks\"\nkind = \"push\"\n\
+        schema = { user = \"int64\", amount = \"float64\", page = \"string\" }\n"
+        .to_owned();
+    for view in 0..VIEWS {
+        text += &format!(
+            "[[stream_feature_view]]\nname = \"v{view}\"\nentities = [\"user\"]\nsource = \"clicks\"\naggregation = [\
+             {{ name = \"sum\", function = \"sum\", column = \"amount\", window = \"30d\", filter = \"amount > {view}\" }}, \
+             {{ name = \"count\", function = \"count\", window = \"30d\" }}, \
+             {{ name = \"max\", function = \"max\", column = \"amount\", window = \"30d\" }}]\n"
+        );
+    }
+    text
+}
+
+/// Events of a source into windows, and 30 aggregates of one entity, beside rows and 30 plain features.
+fn windows(c: &mut Criterion) {
+    let dir = tempfile::TempDir::new().unwrap();
+    let options = StoreOptions { memtable: 16 << 20, block_cache: 64 << 20, max_journal: 64 << 20 };
+    let (store, _) = Store::open(dir.path(), options, 1).unwrap();
+    let (cache, clock) =
+        (RowCache::new(256 << 20), Clock::manual(Timestamp::from_micros(1_714_561_200_000_000)));
+    let (handle, streams) = (CatalogHandle::default(), Streams::default());
+    let duty = StreamDuty { catalog: handle.clone(), streams: streams.clone(), owns: Box::new(|_| true) };
+    let options = ShardOptions { durability: Durability::Buffer, quarantine_rows: 1 };
+    let mut shard = Shard::new(
+        "0".to_owned(),
+        store.clone(),
+        cache.clone(),
+        CommittedTables::default(),
+        clock.clone(),
+        options,
+        duty,
+    );
+    let log = Box::new(MemoryLog::default());
+    let mut registry = Registry::open(log, clock.clone(), handle.clone()).unwrap();
+    let file = DefinitionFile { name: "bench".to_owned(), text: windows_definitions() };
+    registry.apply(&parse_toml(&[file]).unwrap(), None, false).unwrap();
+    shard.reconcile().unwrap();
+    let source = Arc::clone(&handle.current().sources["clicks"].schema);
+    let batch = |round: i64| {
+        let now = clock.now().micros();
+        let of = |i: usize| (i as i64 * 7919 + round * 104_729) % 10_000;
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(
+                TimestampMicrosecondArray::from_iter_values((0..ROWS).map(|i| now - of(i) * 250_000_000))
+                    .with_timezone("UTC"),
+            ),
+            Arc::new((0..ROWS).map(|i| Some(of(i) % 1000)).collect::<Int64Array>()),
+            Arc::new((0..ROWS).map(|i| Some(of(i) as f64 / 8.0)).collect::<Float64Array>()),
+            Arc::new((0..ROWS).map(|i| Some(format!("p{}", of(i) % 50))).collect::<StringArray>()),
+        ];
+        RecordBatch::try_new(Arc::clone(source.arrow()), columns).unwrap()
+    };
+    let write = |set: &StreamSet, round: i64| Write {
+        batch: PreparedBatch::events(Arc::clone(&source), &batch(round), set),
+        batch_id: BatchId::fresh(),
+        idempotency: None,
+        offline: true,
+        quarantine: Vec::new(),
+        release: Vec::new(),
+    };
+    let mut round = 0;
+    let mut group = c.benchmark_group("windows, 1,000 events");
+    group.throughput(Throughput::Elements(ROWS as u64));
+    let set = streams.current();
+    group.bench_function("prepare for 10 views of 3 aggregates", |b| {
+        b.iter(|| PreparedBatch::events(Arc::clone(&source), black_box(&batch(1)), &set))
+    });
+    group.bench_function("commit into 10 views of 3 aggregates, Buffer", |b| {
+        b.iter_batched(
+            || {
+                round += 1;
+                write(&set, round)
+            },
+            |write| shard.commit(&mut [write])[0].as_ref().unwrap().accepted,
+            BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+
+    let reader = StreamReader::new(store, cache, Arc::new(|_, _| {}));
+    let generations: Vec<_> = set.all().cloned().collect();
+    assert_eq!(generations.len(), VIEWS);
+    let mut user = 0i64;
+    c.bench_function("30 aggregates over 30 days of one entity, cache", |b| {
+        b.iter(|| {
+            user = (user + 7) % 1000;
+            let key = (user.cast_unsigned() ^ (1 << 63)).to_be_bytes();
+            for generation in &generations {
+                let (state, _) = reader.get(generation, &key).unwrap();
+                black_box(aggregates(generation, &state, clock.now().micros(), &[0, 1, 2]).unwrap().unwrap());
+            }
+        });
+    });
+}
+
 /// The as-of kernel alone: 100 versions each of 1,000 keys, 100,000 questions.
 fn as_of(c: &mut Criterion) {
     const VERSIONS: usize = 100;
@@ -231,5 +333,5 @@ fn expressions(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(pieces, write_path, read_path, as_of, expressions);
+criterion_group!(pieces, write_path, read_path, windows, as_of, expressions);
 criterion_main!(pieces);

@@ -249,8 +249,12 @@ impl Dice {
 }
 
 fn parquet(name: &str) -> RecordBatch {
-    let bytes = bytes::Bytes::from(flights_data(name));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+    read_parquet(flights_data(name))
+}
+
+fn read_parquet(bytes: Vec<u8>) -> RecordBatch {
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes)).unwrap().build().unwrap();
     let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     concat_batches(&batches[0].schema(), &batches).unwrap()
 }
@@ -341,6 +345,81 @@ fn online_is_what_training_sees() {
     println!("compared={compared} mismatches={mismatches}");
     assert!(compared >= 60 * 25 * 20);
     assert_eq!(mismatches, 0);
+}
+
+/// Events in order; at many random moments one entity is asked for online, with a backfill and restarts on the way; then all
+/// of it in one training set. `LARDER_WINDOW_DATA` names a directory with the whole year's landings.parquet and
+/// departures.parquet, `LARDER_WINDOW_MOMENTS` how many moments: the full form is the year and 10,000.
+#[test]
+fn many_moments_of_a_replay_are_what_training_sees() {
+    let moments = std::env::var("LARDER_WINDOW_MOMENTS").map_or(400, |text| text.parse().unwrap());
+    let mut node = TestNode::at("2013-01-01T00:00:00Z");
+    node.apply_flights();
+    let sources = ["landings", "departures"].map(|name| (name, events(name)));
+    let all = sources.clone().map(|(_, batch)| times(&batch));
+    let (first, last) = (all[0][0].min(all[1][0]), all[0].last().unwrap().max(all[1].last().unwrap()));
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut asked: Vec<i64> =
+        (0..moments).map(|_| first + dice.below((last - first) as u64) as i64).collect();
+    asked.sort_unstable();
+    let (mut sent, mut rows, mut online) = ([0, 0], Vec::new(), Vec::new());
+    for (i, &now) in asked.iter().enumerate() {
+        node.clock.set(Timestamp::from_micros(now));
+        for (s, (name, batch)) in sources.iter().enumerate() {
+            let due = all[s].partition_point(|time| *time < now);
+            for from in (sent[s]..due).step_by(50_000) {
+                post(&node, name, &batch.slice(from, 50_000.min(due - from)));
+            }
+            sent[s] = due;
+        }
+        if i % (moments / 3).max(1) == 1 {
+            for view in STREAM_FEATURES {
+                let (status, body) =
+                    node.post_json(&format!("/v1/feature-views/{view}/backfill"), &json!({}));
+                assert_eq!(status, 202, "{body}");
+            }
+        }
+        if i % (moments / 5).max(1) == 2 {
+            node.restart();
+        }
+        // Mostly of somebody who has been seen lately.
+        let landings = &sources[0].1;
+        let row = sent[0].saturating_sub(1 + dice.below(2000) as usize);
+        let of = |name: &str| text(&landings.slice(row, 1), name, 0);
+        let entity = json!({ "tailnum": of("tailnum"), "origin": of("origin"), "dest": of("dest"), "carrier": of("carrier") });
+        online.push(node.read(&STREAM_FEATURES, json!([entity]))["values"][0].clone());
+        let mut row = entity;
+        row["event_time"] = json!(Timestamp::from_micros(now).to_string());
+        rows.push(row);
+    }
+    let names = node.read(&STREAM_FEATURES, json!([rows[0]]))["feature_names"].clone();
+    let mut mismatches = 0;
+    for (rows, online) in rows.chunks(5000).zip(online.chunks(5000)) {
+        let request = node.post(&format!("/v1/training-sets?features={}", STREAM_FEATURES.join(",")));
+        let (status, body) =
+            answer(request.header(ACCEPT, JSON).json(&json!({ "rows": rows })).send().unwrap());
+        assert_eq!(status, 200, "{body:#}");
+        for ((row, values), trained) in rows.iter().zip(online).zip(body["rows"].as_array().unwrap()) {
+            for (name, value) in names.as_array().unwrap().iter().zip(values.as_array().unwrap()) {
+                let trained = &trained[name.as_str().unwrap().replace(':', "__")];
+                if value != trained {
+                    mismatches += 1;
+                    println!("{row} {name}: online {value}, training {trained}");
+                }
+            }
+        }
+    }
+    let compared = online.len() * names.as_array().unwrap().len();
+    println!("moments={} compared={compared} mismatches={mismatches}", online.len());
+    assert_eq!(mismatches, 0);
+}
+
+/// All of a source's events that are at hand, by time.
+fn events(source: &str) -> RecordBatch {
+    match std::env::var("LARDER_WINDOW_DATA") {
+        Ok(dir) => read_parquet(std::fs::read(format!("{dir}/{source}.parquet")).unwrap()),
+        Err(_) => parquet(&format!("{source}-2013-01.parquet")),
+    }
 }
 
 fn text_column(batch: &RecordBatch, name: &str, row: u32) -> String {
