@@ -14,64 +14,127 @@ impl Node {
     /// `columns`: one for each of the expression's, of `rows` values each. An error is a defect, not a matter of data: what
     /// data can do wrong is in [`Values::failed`].
     pub fn evaluate(&self, columns: &[ArrayRef], rows: usize) -> Result<Values, ArrowError> {
-        let of = |node: &Node| node.evaluate(columns, rows);
-        match &self.kind {
-            Kind::Null => Err(ArrowError::InvalidArgumentError("a null without a type".to_owned())),
-            Kind::Constant(array) => Ok(Values::constant(array.clone())),
-            Kind::Column(index) => Ok(Values::of(columns[*index].clone())),
-            Kind::Cast { input, lenient } => cast(&of(input)?, &self.data_type, *lenient),
-            Kind::Shift { timestamp, interval, forward } => {
-                shift(&of(timestamp)?, &Values::constant(interval.clone()), *forward, rows)
-            }
-            Kind::Arithmetic { operator, left, right } => {
-                arithmetic(*operator, &of(left)?, &of(right)?, rows)
-            }
-            Kind::Compare { comparison, left, right } => compare(*comparison, &of(left)?, &of(right)?, rows),
-            Kind::Connect { connective, left, right } => connect(*connective, &of(left)?, &of(right)?, rows),
-            Kind::Not(input) => negate(&of(input)?),
-            Kind::IsNull(input) => missing(&of(input)?),
-            Kind::Like { input, pattern } => like(&of(input)?, pattern),
-            Kind::NullIf { value, other } => {
-                let value = of(value)?;
-                null_if(&value, &compare(Comparison::Equal, &value, &of(other)?, rows)?, rows)
-            }
-            Kind::Replace(arguments) => {
-                let [input, from, to] = arguments.as_ref();
-                replace(&of(input)?, &of(from)?, &of(to)?, rows)
-            }
-            Kind::Measure { measure: kind, left, right } => measure(*kind, &of(left)?, &of(right)?, rows),
-            Kind::Concat { parts, skip_nulls } => concat(&all(parts, columns, rows)?, *skip_nulls, rows),
-            Kind::Call(call) => call.evaluate(&all(&call.arguments, columns, rows)?, &self.data_type, rows),
-            Kind::In { needle, members, others } => {
-                contains(&of(needle)?, members.as_ref(), &all(others, columns, rows)?, rows)
-            }
-            Kind::Between { input, low, high } => {
-                let input = of(input)?;
-                let above = compare(Comparison::GreaterOrEqual, &input, &of(low)?, rows)?;
-                let below = compare(Comparison::LessOrEqual, &input, &of(high)?, rows)?;
-                connect(Connective::And, &above, &below, rows)
-            }
-            Kind::Coalesce(choices) => {
-                let Some((last, before)) = choices.split_last() else {
-                    return Err(ArrowError::InvalidArgumentError("COALESCE of nothing".to_owned()));
-                };
-                before.iter().rev().try_fold(of(last)?, |rest, choice| coalesce(&of(choice)?, &rest, rows))
-            }
-            Kind::Case { operand, branches, otherwise } => {
-                let operand = operand.as_deref().map(of).transpose()?;
-                branches.iter().rev().try_fold(of(otherwise)?, |rest, (when, then)| {
-                    let when = of(when)?;
-                    let condition = match &operand {
-                        Some(operand) => compare(Comparison::Equal, operand, &when, rows)?,
-                        None => when,
-                    };
-                    choose(&condition, &of(then)?, &rest, rows)
-                })
-            }
-        }
+        Batch { columns, rows }.of(self)
     }
 }
 
-fn all(nodes: &[Node], columns: &[ArrayRef], rows: usize) -> Result<Vec<Values>, ArrowError> {
-    nodes.iter().map(|node| node.evaluate(columns, rows)).collect()
+struct Batch<'a> {
+    columns: &'a [ArrayRef],
+    rows: usize,
+}
+
+/// The operands are evaluated in functions of their own, so that the frame of [`Batch::of`], of which there is one for each
+/// level of the tree, stays small.
+impl Batch<'_> {
+    fn of(&self, node: &Node) -> Result<Values, ArrowError> {
+        let rows = self.rows;
+        match &node.kind {
+            Kind::Null => Err(ArrowError::InvalidArgumentError("a null without a type".to_owned())),
+            Kind::Constant(array) => Ok(Values::constant(array.clone())),
+            Kind::Column(index) => Ok(Values::of(self.columns[*index].clone())),
+            Kind::Cast { input, lenient } => self.one(input, |input| cast(input, &node.data_type, *lenient)),
+            Kind::Not(input) => self.one(input, negate),
+            Kind::IsNull(input) => self.one(input, missing),
+            Kind::Like { input, pattern } => self.one(input, |input| like(input, pattern)),
+            Kind::Shift { timestamp, interval, forward } => self.one(timestamp, |timestamp| {
+                shift(timestamp, &Values::constant(interval.clone()), *forward, rows)
+            }),
+            Kind::Arithmetic { operator, left, right } => {
+                self.two(left, right, |left, right| arithmetic(*operator, left, right, rows))
+            }
+            Kind::Compare { comparison, left, right } => {
+                self.two(left, right, |left, right| compare(*comparison, left, right, rows))
+            }
+            Kind::Connect { connective, left, right } => {
+                self.two(left, right, |left, right| connect(*connective, left, right, rows))
+            }
+            Kind::Measure { measure: kind, left, right } => {
+                self.two(left, right, |left, right| measure(*kind, left, right, rows))
+            }
+            Kind::NullIf { value, other } => self.two(value, other, |value, other| {
+                null_if(value, &compare(Comparison::Equal, value, other, rows)?, rows)
+            }),
+            Kind::Between(parts) => self.three(parts, |input, low, high| {
+                let above = compare(Comparison::GreaterOrEqual, input, low, rows)?;
+                let below = compare(Comparison::LessOrEqual, input, high, rows)?;
+                connect(Connective::And, &above, &below, rows)
+            }),
+            Kind::Replace(parts) => self.three(parts, |input, from, to| replace(input, from, to, rows)),
+            Kind::Concat { parts, skip_nulls } => self.all(parts, |parts| concat(parts, *skip_nulls, rows)),
+            Kind::Call(call) => {
+                self.all(&call.arguments, |arguments| call.evaluate(arguments, &node.data_type, rows))
+            }
+            Kind::In { needle, members, others } => self.one(needle, |needle| {
+                self.all(others, |others| contains(needle, members.as_ref(), others, rows))
+            }),
+            Kind::Coalesce(choices) => self.coalesce(choices),
+            Kind::Case { operand, branches, otherwise } => self.case(operand.as_deref(), branches, otherwise),
+        }
+    }
+
+    fn one(
+        &self,
+        input: &Node,
+        operation: impl FnOnce(&Values) -> Result<Values, ArrowError>,
+    ) -> Result<Values, ArrowError> {
+        operation(&self.of(input)?)
+    }
+
+    fn two(
+        &self,
+        left: &Node,
+        right: &Node,
+        operation: impl FnOnce(&Values, &Values) -> Result<Values, ArrowError>,
+    ) -> Result<Values, ArrowError> {
+        operation(&self.of(left)?, &self.of(right)?)
+    }
+
+    fn three(
+        &self,
+        [first, second, third]: &[Node; 3],
+        operation: impl FnOnce(&Values, &Values, &Values) -> Result<Values, ArrowError>,
+    ) -> Result<Values, ArrowError> {
+        operation(&self.of(first)?, &self.of(second)?, &self.of(third)?)
+    }
+
+    fn all(
+        &self,
+        nodes: &[Node],
+        operation: impl FnOnce(&[Values]) -> Result<Values, ArrowError>,
+    ) -> Result<Values, ArrowError> {
+        let mut values = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            values.push(self.of(node)?);
+        }
+        operation(&values)
+    }
+
+    fn coalesce(&self, choices: &[Node]) -> Result<Values, ArrowError> {
+        let Some((last, before)) = choices.split_last() else {
+            return Err(ArrowError::InvalidArgumentError("COALESCE of nothing".to_owned()));
+        };
+        let mut rest = self.of(last)?;
+        for choice in before.iter().rev() {
+            rest = coalesce(&self.of(choice)?, &rest, self.rows)?;
+        }
+        Ok(rest)
+    }
+
+    fn case(
+        &self,
+        operand: Option<&Node>,
+        branches: &[(Node, Node)],
+        otherwise: &Node,
+    ) -> Result<Values, ArrowError> {
+        let operand = operand.map(|operand| self.of(operand)).transpose()?;
+        let mut rest = self.of(otherwise)?;
+        for (when, then) in branches.iter().rev() {
+            let mut condition = self.of(when)?;
+            if let Some(operand) = &operand {
+                condition = compare(Comparison::Equal, operand, &condition, self.rows)?;
+            }
+            rest = choose(&condition, &self.of(then)?, &rest, self.rows)?;
+        }
+        Ok(rest)
+    }
 }

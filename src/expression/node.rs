@@ -43,11 +43,8 @@ pub(super) enum Kind {
         left: Box<Node>,
         right: Box<Node>,
     },
-    Between {
-        input: Box<Node>,
-        low: Box<Node>,
-        high: Box<Node>,
-    },
+    /// The input, the low end, the high end.
+    Between(Box<[Node; 3]>),
     Connect {
         connective: Connective,
         left: Box<Node>,
@@ -78,6 +75,7 @@ pub(super) enum Kind {
         parts: Vec<Node>,
         skip_nulls: bool,
     },
+    /// The input, what to look for, what to put there.
     Replace(Box<[Node; 3]>),
     Measure {
         measure: Measure,

@@ -33,8 +33,8 @@ impl Lowering<'_> {
         at: Place,
     ) -> Result<Node, Refused> {
         let nodes = vec![self.lower(input)?, self.lower(low)?, self.lower(high)?];
-        let [input, low, high] = comparable(nodes, at)?;
-        Ok(Node::new(Kind::Between { input, low, high }, DataType::Bool))
+        let parts = Box::new(comparable(nodes, at)?);
+        Ok(Node::new(Kind::Between(parts), DataType::Bool))
     }
 
     pub(super) fn in_list(&mut self, needle: &Expr, list: &[Expr], at: Place) -> Result<Node, Refused> {

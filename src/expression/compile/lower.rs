@@ -198,7 +198,7 @@ impl<'a> Lowering<'a> {
         at: Place,
     ) -> Result<Node, Refused> {
         let nodes = vec![self.lower(left)?, self.lower(right)?];
-        let [left, right] = comparable(nodes, at)?;
+        let [left, right] = comparable(nodes, at)?.map(Box::new);
         Ok(Node::new(Kind::Compare { comparison, left, right }, DataType::Bool))
     }
 

@@ -55,13 +55,12 @@ pub(super) fn arithmetic(
     Ok(Node::new(Kind::Arithmetic { operator, left: Box::new(left), right: Box::new(right) }, data_type))
 }
 
-pub(super) fn comparable<const N: usize>(nodes: Vec<Node>, at: Place) -> Result<[Box<Node>; N], Refused> {
+pub(super) fn comparable<const N: usize>(nodes: Vec<Node>, at: Place) -> Result<[Node; N], Refused> {
     let nodes = met(nodes, at)?;
     if nodes.iter().any(|node| is_array(&node.data_type)) {
         return Err((Reason::Types("arrays cannot be compared".to_owned()), at));
     }
-    let boxed: Vec<Box<Node>> = nodes.into_iter().map(Box::new).collect();
-    boxed.try_into().map_err(|_| (Reason::Empty, at))
+    nodes.try_into().map_err(|_| (Reason::Empty, at))
 }
 
 pub(super) fn shown(node: &Node) -> String {
