@@ -37,9 +37,42 @@ pub trait Coded: std::error::Error {
     }
 }
 
+/// Whether the disk, or the user's share of it, has no room left.
+pub fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
 /// Whether the process (EMFILE) or the whole system (ENFILE) has no file descriptor left: it passes, the request can be
 /// sent again.
 pub fn out_of_descriptors(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+    // The one that the system gave may be inside of one that says which file it was.
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let code = error.downcast_ref::<std::io::Error>().and_then(Errno::from_io_error);
+        if matches!(code, Some(Errno::MFILE | Errno::NFILE)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lack_of_descriptors_shows_through_what_is_put_around_it() {
+        let none_left = || std::io::Error::from(rustix::io::Errno::MFILE);
+        assert!(out_of_descriptors(&none_left()));
+        let wrapped = |error: std::io::Error| std::io::Error::other(Around(error));
+        assert!(out_of_descriptors(&wrapped(none_left())));
+        assert!(!out_of_descriptors(&wrapped(rustix::io::Errno::IO.into())));
+    }
+
+    /// As fs_err does it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to open file `x`")]
+    struct Around(#[source] std::io::Error);
 }

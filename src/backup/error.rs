@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    error::{Code, Coded},
+    error::{Code, Coded, is_full},
     offline::OfflineError,
     registry::RegistryError,
     shard::ShardError,
@@ -71,9 +71,7 @@ impl Coded for BackupError {
             | BackupError::Unfinished(_) => Code::Conflict,
             BackupError::Stopped | BackupError::Corrupt(_) => Code::Unavailable,
             // The caller named the path, so the caller is told what is wrong with it.
-            BackupError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Code::StorageFull
-            }
+            BackupError::Io { source, .. } if is_full(source) => Code::StorageFull,
             BackupError::Io { .. } => Code::Invalid,
             BackupError::NoBackup { .. } | BackupError::Damaged { .. } => Code::Conflict,
             BackupError::Invariant(_) => Code::Internal,

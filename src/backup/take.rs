@@ -21,7 +21,7 @@ use crate::{
     },
     clock::Clock,
     model::{BatchId, TableId, Timestamp},
-    offline::{OfflineStore, Table, TableSnapshot},
+    offline::{LogHold, OfflineStore, Table, TableSnapshot},
     registry::CatalogHandle,
     shard::{
         Image, ImageCheck, Shards, Store,
@@ -52,6 +52,7 @@ struct Moment {
     held: Duration,
     image: Image,
     tables: BTreeMap<TableId, (Arc<Table>, Arc<TableSnapshot>)>,
+    _logs: Vec<LogHold>,
 }
 
 /// Makes sure that `dir` may hold this node's backup, and marks it as such.
@@ -106,7 +107,7 @@ pub(super) fn take(
         job.held_ms = Some(moment.held.as_secs_f64() * 1e3);
     });
     let mut manifest = Manifest::new(node, id, moment.at, origin.shards.count());
-    let Moment { image, tables, .. } = moment;
+    let Moment { image, tables, _logs, .. } = moment;
 
     let sealed: BTreeMap<TableId, u64> =
         tables.iter().map(|(id, (_, snapshot))| (*id, snapshot.sealed_seq)).collect();
@@ -146,7 +147,7 @@ fn barrier(origin: &Origin) -> Result<Moment, BackupError> {
         schemas.map(|(id, schema)| Ok((id, origin.offline.table(schema)?))).collect()
     };
     // Before the shards stop, so that they need not wait for a table to be opened.
-    open()?;
+    let logs = open()?.values().map(|table| table.hold_log()).collect();
     let asked = Instant::now();
     let held = origin.shards.hold(BARRIER)?;
     // Tables first: each of them is then in the registry of the image.
@@ -160,7 +161,7 @@ fn barrier(origin: &Origin) -> Result<Moment, BackupError> {
     let image = Image::take(&origin.store, &held);
     let at = origin.clock.now();
     drop(held);
-    Ok(Moment { at, held: asked.elapsed(), image, tables })
+    Ok(Moment { at, held: asked.elapsed(), image, tables, _logs: logs })
 }
 
 fn export(

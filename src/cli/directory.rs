@@ -7,7 +7,8 @@ use clap::Args;
 use crate::{
     cli::CliError,
     clock::Clock,
-    shard::integrity::{DoctorReport, Lost, RepairReport, doctor, repair},
+    model::BatchId,
+    shard::integrity::{DoctorReport, Lost, LostCommits, RepairReport, doctor, repair},
 };
 
 #[derive(Args)]
@@ -120,10 +121,14 @@ fn show_repair(report: &RepairReport) {
     for lost in &report.lost {
         eprintln!("{}", in_words(lost));
     }
+    for LostCommits { table, from, until, batches } in &report.lost_commits {
+        let batches = named(batches);
+        eprintln!("lost: table `{table}`, what commits {from} to {} changed online; {batches}", until - 1);
+    }
     if let Some((from, until)) = report.registry_lost {
         eprintln!("lost: registry versions {from} to {}; apply the definitions again", until - 1);
     }
-    if report.lost.is_empty() && report.registry_lost.is_none() {
+    if report.lost.is_empty() && report.lost_commits.is_empty() && report.registry_lost.is_none() {
         eprintln!("nothing that was acknowledged is lost");
     }
 }
@@ -134,10 +139,14 @@ fn in_words(lost: &Lost) -> String {
         true => "the online values (the history has the rows)",
         false => "the history",
     };
-    let batches: Vec<_> = lost.batches.iter().map(ToString::to_string).collect();
-    let batches = match batches.is_empty() {
+    let batches = named(&lost.batches);
+    format!("lost: table `{table}`, {what} of rows {from} to {}; {batches}", until - 1)
+}
+
+fn named(batches: &[BatchId]) -> String {
+    let batches: Vec<_> = batches.iter().map(ToString::to_string).collect();
+    match batches.is_empty() {
         true => "their batches cannot be read".to_owned(),
         false => format!("batches {}", batches.join(", ")),
-    };
-    format!("lost: table `{table}`, {what} of rows {from} to {}; {batches}", until - 1)
+    }
 }

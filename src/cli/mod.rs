@@ -92,6 +92,9 @@ pub enum CliError {
     Refused(String),
     #[error("{0}")]
     Failed(String),
+    /// The node ended after a failed write; started again it may well go on.
+    #[error("{0}")]
+    Restart(String),
     /// The command line asks for something that cannot be.
     #[error("{0}")]
     Usage(String),
@@ -109,7 +112,10 @@ impl CliError {
     }
 }
 
-/// Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
+/// Sysexits: temporary failure.
+const RESTART: u8 = 75;
+
+/// Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 75 to be started again.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
@@ -137,6 +143,7 @@ pub fn run() -> ExitCode {
             eprintln!("error: {error}");
             match error {
                 CliError::Usage(_) => ExitCode::from(2),
+                CliError::Restart(_) => ExitCode::from(RESTART),
                 _ => ExitCode::FAILURE,
             }
         }

@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{cli::CliError, clock::Clock, config::Config, node, telemetry};
+use crate::{
+    cli::CliError,
+    clock::Clock,
+    config::Config,
+    node::{self, NodeError},
+    telemetry,
+};
 
 /// The environment; variables that are not text cannot be ours.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
@@ -59,7 +65,10 @@ impl Serve {
         }
         let config = self.file.load(&flags)?;
         let telemetry = telemetry::init(&config.log, &config.tracing).map_err(CliError::failed)?;
-        let result = node::run(config, Clock::system()).map_err(CliError::failed);
+        let result = node::run(config, Clock::system()).map_err(|error| match error {
+            NodeError::Failed(_) => CliError::Restart(error.to_string()),
+            other => CliError::failed(other),
+        });
         telemetry.shutdown();
         result
     }

@@ -44,6 +44,8 @@ pub struct ServerConfig {
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     pub dir: PathBuf,
+    /// 0 = none.
+    pub reserve_bytes: Size,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,8 @@ pub struct DataConfig {
 pub struct DurabilityConfig {
     pub mode: DurabilityMode,
     pub interval: Duration,
+    /// 0 = never.
+    pub restart_after: Duration,
 }
 
 /// What an acknowledgement means.
@@ -103,6 +107,7 @@ pub struct OfflineConfig {
     pub compact_segments: usize,
     pub segment_rows: usize,
     pub vacuum_after: Duration,
+    pub log_retention: Duration,
     /// 0 = not at all.
     pub scrub_bytes_per_second: Size,
 }

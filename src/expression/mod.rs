@@ -33,6 +33,7 @@
 mod compile;
 mod error;
 mod evaluate;
+#[allow(clippy::module_inception)]
 mod expression;
 mod kernels;
 mod node;

@@ -22,6 +22,9 @@ pub enum NodeError {
     Backup(#[from] BackupError),
     #[error("the registry: {0}")]
     Registry(#[from] RegistryError),
+    /// It served reads after a write had failed; see `durability.restart_after`.
+    #[error("the online store takes no more writes ({0}); the node is to be started again")]
+    Failed(String),
     #[error("{0}")]
     Start(String),
 }

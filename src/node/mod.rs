@@ -6,6 +6,7 @@
 
 mod error;
 mod process;
+mod reserve;
 mod start;
 mod stop;
 mod supervisor;

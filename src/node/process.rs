@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{Arc, mpsc},
     thread::JoinHandle,
 };
@@ -22,6 +23,10 @@ use crate::{
         start::{Node, start},
     },
     offline::actor::SegmentWriterActor,
+    shard::{
+        Flushed,
+        integrity::{ONLINE, settle},
+    },
 };
 
 /// The exit code after a second SIGTERM or SIGINT: the drain was cut short (128 + SIGTERM).
@@ -29,18 +34,38 @@ const CUT_SHORT: i32 = 143;
 
 /// Runs a node until SIGTERM or SIGINT, then drains it. A second signal ends the process at once.
 pub fn run(config: Config, clock: Clock) -> Result<(), NodeError> {
-    in_system(config.server.workers, async move {
+    let online = config.data.dir.join(ONLINE);
+    let flushed = in_system(config.server.workers, async move {
         let deadline = config.server.drain_deadline.std();
+        let restart_after = config.durability.restart_after.std();
+        let room = config.data.reserve_bytes.bytes() / 2;
         let node = start(config, clock).await?;
-        wait_for_signal().await;
+        let failure = tokio::select! {
+            () = wait_for_signal() => None,
+            failure = node.failed(restart_after, room) => Some(failure),
+        };
+        if let Some(why) = &failure {
+            tracing::error!(why, "the online store takes no more writes: the node ends, to be started again");
+        }
         tracing::info!("draining; a second signal ends the process at once");
         tokio::spawn(async {
             wait_for_signal().await;
             std::process::exit(CUT_SHORT);
         });
-        node.drain(deadline).await;
-        Ok(())
-    })
+        let flushed = node.drain(deadline).await;
+        failure.map_or(Ok(flushed), |why| Err(NodeError::Failed(why)))
+    })?;
+    forget_journal(&online, flushed);
+    Ok(())
+}
+
+/// When nothing of the node is left.
+fn forget_journal(online: &Path, flushed: Option<Flushed>) {
+    match flushed.map(|flushed| settle(online, flushed)) {
+        Some(Ok(true)) => tracing::info!("stopped; the next start has nothing to replay"),
+        Some(Err(error)) => tracing::warn!(%error, "stopped; the next start replays the journal"),
+        Some(Ok(false)) | None => tracing::info!("stopped; the next start replays the journal"),
+    }
 }
 
 /// A node on a thread of its own: for the demo and for tests.
@@ -57,21 +82,23 @@ pub fn spawn(config: Config, clock: Clock) -> Result<Running, NodeError> {
     let (ready, started) = mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new().name("larder-node".to_owned()).spawn(move || {
-        in_system(config.server.workers, async move {
+        let online = config.data.dir.join(ONLINE);
+        let flushed = in_system(config.server.workers, async move {
             let deadline = config.server.drain_deadline.std();
             let node: Node = match start(config, clock).await {
                 Ok(node) => node,
                 Err(error) => {
                     let _ = ready.send(Err(error));
-                    return Ok(());
+                    return Ok(None);
                 }
             };
             let _ = ready.send(Ok((node.address, Arc::clone(&node.app), node.writer.clone())));
             // Also when the handle is dropped.
             let _ = stopped.await;
-            node.drain(deadline).await;
-            Ok(())
-        })
+            Ok(node.drain(deadline).await)
+        })?;
+        forget_journal(&online, flushed);
+        Ok(())
     });
     let thread = thread.map_err(NodeError::Runtime)?;
     let (address, app, writer) = started

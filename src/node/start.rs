@@ -20,6 +20,7 @@ use crate::{
     metrics,
     node::{
         NodeError,
+        reserve::Reserve,
         supervisor::{NodeSupervisor, Start, Watch},
         ticks,
     },
@@ -31,6 +32,7 @@ use crate::{
         ShardOptions, ShardReader, Shards, Store, StoreOptions, StreamDuty, StreamReader, Streams, Warming,
         WriteLimits,
         actor::{ActorState, SealPolicy, ShardActor},
+        free_bytes,
         integrity::{OFFLINE, ONLINE},
         recover,
     },
@@ -41,6 +43,8 @@ pub struct Node {
     pub address: SocketAddr,
     pub app: Arc<App>,
     pub writer: Link<SegmentWriterActor>,
+    pub(super) store: Store,
+    pub(super) reserve: Reserve,
     pub(super) arbiters: Vec<(&'static str, Arbiter)>,
     pub(super) http: JoinHandle<()>,
     pub(super) stop_http: watch::Sender<bool>,
@@ -65,6 +69,9 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     check_restored(&data)?;
     create_dir(&data.join(ONLINE))?;
     create_dir(&data.join(OFFLINE))?;
+    let reserve = Reserve::new(&data, config.data.reserve_bytes.bytes());
+    // What was not written out before the node ended is written out by what follows.
+    reserve.adjust(free_bytes(&data), config.ingest.min_free_bytes.bytes(), false);
     let options = StoreOptions::from(&config.online);
     let (store, shard_count) = Store::open(&data.join(ONLINE), options, usize::from(config.online.shards))?;
     let catalog = CatalogHandle::default();
@@ -190,7 +197,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             },
             plans: Plans::default(),
         }),
-        quarantine: Quarantine::new(store),
+        quarantine: Quarantine::new(store.clone()),
         backups: Arc::new(backups),
         backfills: Arc::clone(&backfills),
         scrub,
@@ -207,10 +214,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     });
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
-    let ticks = ticks::start(&shards, &writer, &backfills, config.offline.scrub_bytes_per_second.bytes());
+    let mut ticks = ticks::start(&shards, &writer, &backfills, config.offline.scrub_bytes_per_second.bytes());
+    ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");
-    Ok(Node { address, app, writer, arbiters, http, stop_http, ticks })
+    Ok(Node { address, app, writer, store, reserve, arbiters, http, stop_http, ticks })
 }
 
 /// Each violation is a reason not to be ready, and one is enough to take no more writes: a number that was given out
@@ -310,6 +318,7 @@ fn start_writer(
             clock: clock.clone(),
             chunk_rows: config.offline.seal_rows,
             vacuum_after: config.offline.vacuum_after.std(),
+            log_retention: config.offline.log_retention.std(),
             scrubber: Scrubber::new(Arc::clone(&store)),
             watch: death_watch(NAME, &boss),
         };

@@ -1,17 +1,41 @@
-//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, backup → shards → segment writer → registry.
+//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, backup → shards → segment writer →
+//! registry → memtables.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    node::start::Node, offline::actor::Drain as DrainWriter, registry::actor::Drain as DrainRegistry,
-    shard::actor::Drain as DrainShard,
+    node::start::Node,
+    offline::actor::Drain as DrainWriter,
+    registry::actor::Drain as DrainRegistry,
+    shard::{Flushed, actor::Drain as DrainShard},
 };
 
+/// How often it is looked whether the store has failed.
+const LOOK: Duration = Duration::from_millis(200);
+/// The least that the memtables have to be written out, when all else has used up the deadline.
+const FLUSH: Duration = Duration::from_secs(5);
+
 impl Node {
-    /// Everything acknowledged is stored when this returns; names what did not finish in time.
-    pub async fn drain(self, deadline: Duration) {
+    /// Waits until the store takes no more writes after a failed one, the node has run for `after`, and the disk has
+    /// `room` to open the store again; then says what failed. Never where `after` is 0.
+    pub async fn failed(&self, after: Duration, room: u64) -> String {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Some(why) = self.app.shards.failure()
+                && !after.is_zero()
+                && self.app.started.elapsed() >= after
+                && self.app.shards.free_bytes() >= room
+            {
+                return why.to_owned();
+            }
+        }
+    }
+
+    /// Everything acknowledged is stored when this returns; names what did not finish in time. What it returns is for
+    /// [`settle`](crate::shard::integrity::settle), once nothing of the node is left.
+    pub async fn drain(self, deadline: Duration) -> Option<Flushed> {
         let deadline = Instant::now() + deadline;
         self.app.readiness.add("draining".to_owned());
         for tick in &self.ticks {
@@ -58,6 +82,20 @@ impl Node {
                 Ok(_) => tracing::warn!(name, "its thread ended with a panic"),
                 Err(_) => tracing::warn!(name, "its thread was still busy at the drain deadline"),
             }
+        }
+        self.reserve.give_back();
+        if self.app.shards.failure().is_some() {
+            // Its workers may be gone; what is acknowledged is in the journal.
+            return None;
+        }
+        let until = (deadline.into_std()).max(std::time::Instant::now() + FLUSH);
+        match tokio::task::spawn_blocking(move || self.store.flush(until)).await {
+            Ok(Ok(flushed)) => flushed,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the memtables could not be written out; the next start replays the journal");
+                None
+            }
+            Err(_) => None,
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct SegmentWriterActor {
     pub chunk_rows: usize,
     /// Files that no snapshot names are kept this long for other readers of the table.
     pub vacuum_after: Duration,
+    /// How long commits stay that a checkpoint stands for.
+    pub log_retention: Duration,
     pub scrubber: Scrubber,
     pub watch: DeathWatch,
 }
@@ -162,7 +164,8 @@ impl Handler<Maintain> for SegmentWriterActor {
                 if let Some(retention) = retention {
                     table.expire(Timestamp::from_micros(now.micros().saturating_sub(retention.micros())))?;
                 }
-                table.vacuum(self.vacuum_after)
+                table.vacuum(self.vacuum_after)?;
+                table.forget_commits(self.log_retention)
             });
             if let Err(error) = result {
                 tracing::error!(table = %schema.name, %error, "cannot maintain");

@@ -9,7 +9,7 @@ use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
 
 use crate::{
-    error::{Code, Coded, out_of_descriptors},
+    error::{Code, Coded, is_full, out_of_descriptors},
     offline::tail::TailError,
 };
 
@@ -95,10 +95,6 @@ impl OfflineError {
         let table = table.to_owned();
         move |source| OfflineError::Columns { table, source }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

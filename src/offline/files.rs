@@ -21,7 +21,7 @@ pub struct TableFile {
 
 impl Table {
     /// The segments of `snapshot` and its Delta log, up to that version. The caller's hold on `snapshot` keeps the
-    /// segments from being removed; the log's files stay anyway.
+    /// segments from being removed, and a [`Table::hold_log`] from before it was taken the log's files.
     pub fn files(&self, snapshot: &TableSnapshot) -> Result<Vec<TableFile>, OfflineError> {
         let mut files: Vec<TableFile> = snapshot
             .segments

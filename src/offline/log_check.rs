@@ -80,16 +80,26 @@ pub(super) fn check(dir: &Path) -> Result<(), OfflineError> {
     Ok(())
 }
 
-/// Checks one file of the log.
+/// Checks one file of the log; one that is gone and of which a checkpoint says all is no loss.
 pub(super) fn check_file(dir: &Path, name: &str) -> Result<(), OfflineError> {
-    match log_version(name) {
+    let version = log_version(name);
+    if let Some(version) = &version
+        && !log_dir(dir).join(name).exists()
+        && names(&log_dir(dir))?
+            .iter()
+            .filter_map(|name| log_version(name))
+            .any(|other| other.is_checkpoint && other.number >= version.number)
+    {
+        return Ok(());
+    }
+    match version {
         Some(LogVersion { number, is_checkpoint: true }) => check_checkpoint(dir, number),
         Some(_) => check_commit(&log_dir(dir).join(name)),
         None => Ok(()),
     }
 }
 
-fn check_checkpoint(dir: &Path, version: u64) -> Result<(), OfflineError> {
+pub(super) fn check_checkpoint(dir: &Path, version: u64) -> Result<(), OfflineError> {
     let (path, crc) = (checkpoint_path(dir, version), crc_path(dir, version));
     let expected = match fs::read(&crc) {
         Ok(expected) => expected,
@@ -98,8 +108,7 @@ fn check_checkpoint(dir: &Path, version: u64) -> Result<(), OfflineError> {
     };
     let bytes = fs::read(&path).map_err(OfflineError::io("reading", &path))?;
     if expected != hex(crc32c::crc32c(&bytes)).as_bytes() {
-        let reason =
-            "the checkpoint has changed since it was written; delete it: the commits before it say the same";
+        let reason = "the checkpoint has changed since it was written; delete it and _last_checkpoint, what is before it says the same";
         return Err(OfflineError::log(&path, reason));
     }
     Ok(())

@@ -20,6 +20,7 @@ mod inspect;
 mod join;
 mod layout;
 mod log_check;
+mod log_cleanup;
 mod merge;
 mod options;
 mod orphans;
@@ -44,12 +45,11 @@ pub use files::TableFile;
 pub use history::{History, Scan};
 pub use inspect::{Inspector, TableInspection};
 pub use join::{AsOf, AsOfResult, SpineKeys, as_of_join};
+pub use log_cleanup::LogHold;
 pub use options::OfflineOptions;
 pub use scrub::{CorruptFile, ScrubLog, ScrubReport, Scrubber};
 pub use segment::Segment;
 pub use store::OfflineStore;
 pub use table::{Sealed, Table, TableSnapshot};
 pub use tail::{NoTail, Tail, TailError, Unsealed};
-pub use windows::{
-    Aggregation, EntityEvents, EventFilter, EventSeries, Grouping, WindowJoin, for_each_entity, window_join,
-};
+pub use windows::{Aggregation, EventFilter, EventSeries, Grouping, WindowJoin, window_join};

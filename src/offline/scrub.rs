@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    error::out_of_descriptors,
     metrics,
     model::Timestamp,
     offline::{
@@ -150,6 +151,12 @@ impl Scrubber {
 
     /// Publishes what came of one file.
     fn note(&self, table: &Table, path: &Path, result: Result<(), OfflineError>, now: Timestamp) {
+        if let Err(OfflineError::Io { source, .. }) = &result
+            && out_of_descriptors(source)
+        {
+            // It was not looked at. The next pass will.
+            return;
+        }
         let mut report = self.log.lock();
         report.files_checked += 1;
         let known = report.corrupt.iter().position(|corrupt| corrupt.file == path);

@@ -7,7 +7,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::offline::{OfflineError, stats::Bounds};
+use crate::{
+    error::out_of_descriptors,
+    offline::{OfflineError, stats::Bounds},
+};
 
 /// One Parquet file of a table, sorted by (key, event time, seq).
 #[derive(Debug)]
@@ -47,7 +50,7 @@ impl Segment {
         if !self.verified.load(Ordering::Acquire) {
             self.verify()?;
         }
-        File::open(&self.path).map_err(|error| self.unreadable(&error))
+        File::open(&self.path).map_err(|error| self.unreadable(error))
     }
 
     /// Reads the whole file again and compares it with what the log says of it. A file that is wrong is read by nobody
@@ -60,8 +63,8 @@ impl Segment {
 
     /// The same in portions.
     pub(super) fn begin_check(&self) -> Result<SegmentCheck, OfflineError> {
-        let file = File::open(&self.path).map_err(|error| self.distrust(self.unreadable(&error)))?;
-        let length = file.metadata().map_err(|error| self.distrust(self.unreadable(&error)))?.len();
+        let file = File::open(&self.path).map_err(|error| self.unreadable(error))?;
+        let length = file.metadata().map_err(|error| self.unreadable(error))?.len();
         if length != self.bytes {
             let reason = format!("it is {length} bytes long, the Delta log says {}", self.bytes);
             return Err(self.distrust(OfflineError::corrupt(&self.path, reason)));
@@ -74,10 +77,14 @@ impl Segment {
         error
     }
 
-    fn unreadable(&self, error: &io::Error) -> OfflineError {
+    fn unreadable(&self, error: io::Error) -> OfflineError {
         match error.kind() {
-            io::ErrorKind::NotFound => OfflineError::corrupt(&self.path, "the file is missing"),
-            _ => OfflineError::corrupt(&self.path, error),
+            // Says nothing of the file.
+            _ if out_of_descriptors(&error) => OfflineError::io("opening", &self.path)(error),
+            io::ErrorKind::NotFound => {
+                self.distrust(OfflineError::corrupt(&self.path, "the file is missing"))
+            }
+            _ => self.distrust(OfflineError::corrupt(&self.path, error)),
         }
     }
 }
@@ -111,7 +118,7 @@ impl SegmentCheck {
                 Ok(Some(n))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
-            Err(error) => Err(segment.distrust(segment.unreadable(&error))),
+            Err(error) => Err(segment.unreadable(error)),
         }
     }
 }

@@ -65,6 +65,8 @@ pub struct Table {
     writer: Mutex<Writer>,
     /// Taken by whatever replaces or removes segments.
     pub(super) maintenance: Mutex<Maintenance>,
+    /// Others have it while no file of the log may be removed.
+    pub(super) log_hold: Mutex<Arc<()>>,
 }
 
 pub(super) struct Writer {
@@ -93,6 +95,7 @@ impl Table {
             writer: Mutex::new(Writer { identity: loaded.identity.clone(), stale: false }),
             current: ArcSwap::from_pointee(published(loaded, &[])),
             maintenance: Mutex::new(maintenance),
+            log_hold: Mutex::default(),
         })
     }
 

@@ -334,6 +334,7 @@ impl ShardActor {
             let cutoff = Timestamp::from_micros(self.clock.now().micros().saturating_sub(kept));
             if let Err(error) = self.shard.forget_answers(cutoff, FORGET_STEP) {
                 tracing::warn!(%error, "cannot forget old idempotency keys");
+                self.status.note(&error);
             }
         }
     }

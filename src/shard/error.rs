@@ -1,6 +1,6 @@
 //! What can go wrong in the online store.
 
-use crate::error::{Code, Coded, Detail, out_of_descriptors};
+use crate::error::{Code, Coded, Detail, is_full, out_of_descriptors};
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ShardError {
@@ -18,7 +18,7 @@ pub enum ShardError {
     #[error("the node is shutting down and takes no more writes")]
     Draining,
     #[error(
-        "the online store refuses writes after a failed write or sync ({0}); reads go on, restart the node"
+        "the online store refuses writes after a failed write or sync ({0}); reads go on, the node restarts"
     )]
     Poisoned(String),
     #[error("the process has no file descriptor left ({0}); try again in a moment, or raise its limit")]
@@ -26,7 +26,7 @@ pub enum ShardError {
     #[error("writes are refused, reads go on: {0}")]
     ReadOnly(String),
     #[error(
-        "the disk is full: {0}; the online store refuses writes until the node is restarted, reads go on"
+        "the disk is full: {0}; the online store refuses writes until there is room and the node has restarted, reads go on"
     )]
     DiskFull(String),
     #[error("only {free} bytes are free on the data directory's disk, writes need {needed}; reads go on")]
@@ -75,9 +75,7 @@ impl ShardError {
     /// A commit or a sync that failed: fjall takes no more writes after it.
     pub fn failed_write(error: &fjall::Error) -> ShardError {
         match error {
-            fjall::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => {
-                ShardError::DiskFull(io.to_string())
-            }
+            fjall::Error::Io(io) if is_full(io) => ShardError::DiskFull(io.to_string()),
             other => ShardError::Poisoned(other.to_string()),
         }
     }

@@ -46,6 +46,30 @@ impl Outbox {
         max_rows: usize,
         max_bytes: usize,
     ) -> Result<Vec<(Arc<TableSchema>, RecordBatch)>, ShardError> {
+        let mut gap = None;
+        loop {
+            match self.scan(table, from_seq, max_rows, max_bytes)? {
+                Scanned::Rows(rows) => return Ok(rows),
+                // A scan is no snapshot: truncation takes blobs away that it has not come to, behind one that it has
+                // seen. What is really missing is missing in the next one too.
+                Scanned::GapBefore(row) if gap != Some(row) => gap = Some(row),
+                Scanned::GapBefore(row) => {
+                    return Err(ShardError::Damaged(format!(
+                        "the outbox of table {} has a gap before row {row}",
+                        table.0
+                    )));
+                }
+            }
+        }
+    }
+
+    fn scan(
+        &self,
+        table: TableId,
+        from_seq: u64,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Scanned, ShardError> {
         // Rows beyond this are of a commit that is still going on. Taken before the catalog, which then knows the
         // versions of all rows below it.
         let end = self.committed.of(table).next_seq();
@@ -59,10 +83,7 @@ impl Outbox {
             })?;
             // Rows of a view that was online-only for a while leave a gap in the numbers, but none in the chain.
             if chain.is_some_and(|crc| blob.header.prev_crc != crc) {
-                return Err(ShardError::Damaged(format!(
-                    "the outbox of table {} has a gap before row {}",
-                    table.0, blob.header.first_seq
-                )));
+                return Ok(Scanned::GapBefore(blob.header.first_seq));
             }
             chain = Some(blob.crc);
             if blob.end_seq() <= from_seq {
@@ -91,8 +112,15 @@ impl Outbox {
                 break;
             }
         }
-        runs.into_iter().map(|run| Ok((Arc::clone(&run.schema), run.finish()?))).collect()
+        let rows = runs.into_iter().map(|run| Ok((Arc::clone(&run.schema), run.finish()?)));
+        rows.collect::<Result<_, ShardError>>().map(Scanned::Rows)
     }
+}
+
+enum Scanned {
+    Rows(Vec<(Arc<TableSchema>, RecordBatch)>),
+    /// The blob of this row does not follow the one before it.
+    GapBefore(u64),
 }
 
 impl Tail for Outbox {

@@ -1,7 +1,7 @@
 //! All shards of the node, as the write path sees them: route, bound, send, wait.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -39,6 +39,11 @@ impl ShardStatus {
     /// From now on no write is taken: what was acknowledged before is not all there, or not what it was.
     pub fn refuse_writes(&self, why: String) {
         let _ = self.damaged.set(why);
+    }
+
+    /// Why the store takes no more writes until the node is started again, after a failed write or sync.
+    pub fn failure(&self) -> Option<&str> {
+        self.poisoned.get().map(String::as_str)
     }
 
     pub fn start_draining(&self) {
@@ -148,6 +153,11 @@ impl Shards {
         self.statuses.iter().for_each(|status| status.refuse_writes(why.to_owned()));
     }
 
+    /// See [`ShardStatus::failure`]; of whichever shard met it first.
+    pub fn failure(&self) -> Option<&str> {
+        self.statuses.iter().find_map(|status| status.failure())
+    }
+
     /// Bytes that writes hold between acceptance and acknowledgement.
     pub fn in_flight(&self) -> usize {
         let total = (self.limits.in_flight / PERMIT_BYTES).max(1);
@@ -220,8 +230,7 @@ impl Shards {
 
     /// Free bytes on the disk of the data directory.
     pub fn free_bytes(&self) -> u64 {
-        // Where the file system cannot be asked, writes are let through: the store itself reports a full disk.
-        rustix::fs::statvfs(&self.limits.data_dir).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize))
+        free_bytes(&self.limits.data_dir)
     }
 
     fn check_space(&self) -> Result<(), ShardError> {
@@ -236,4 +245,10 @@ impl Shards {
     pub fn shard_of(&self, table: TableId) -> usize {
         table.0 as usize % self.links.len()
     }
+}
+
+/// Free bytes on the disk of `dir`.
+pub fn free_bytes(dir: &Path) -> u64 {
+    // Where the file system cannot be asked, writes are let through: the store itself reports a full disk.
+    rustix::fs::statvfs(dir).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize))
 }

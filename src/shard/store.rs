@@ -12,9 +12,13 @@
 //! | tiles | view, generation, entity key, part | an entity's window state: base or head |
 //! | meta | name | the directory's own facts; the record of each generation of window state |
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 
 use crate::{
     config::OnlineConfig,
@@ -22,7 +26,8 @@ use crate::{
     shard::{
         ShardError,
         integrity::{
-            FORMAT, Watermark, check_before_open, check_format, check_not_in_use, note_format, unknown,
+            FORMAT, Watermark, check_before_open, check_format, check_no_swap, check_not_in_use, note_format,
+            unknown,
         },
     },
 };
@@ -44,6 +49,15 @@ impl From<&OnlineConfig> for StoreOptions {
         }
     }
 }
+
+/// Everything that was committed under a lower seqno is in fjall's tables.
+#[derive(Debug, Clone, Copy)]
+pub struct Flushed {
+    pub(super) seqno: u64,
+}
+
+/// How often it is looked whether the memtables are written out.
+const FLUSH_PAUSE: Duration = Duration::from_millis(5);
 
 const FORMAT_FACT: &str = "format";
 
@@ -70,9 +84,14 @@ impl Store {
         let data = dir.parent().unwrap_or(dir);
         check_format(data)?;
         check_not_in_use(dir)?;
+        check_no_swap(data)?;
         let watermark = Watermark::read(dir)?;
+        let started = Instant::now();
         check_before_open(dir, &watermark)?;
+        let checked = started.elapsed();
         let opened = Self::open_unchecked(dir, options, shards, watermark)?;
+        let replayed = started.elapsed() - checked;
+        tracing::info!(?checked, ?replayed, "the journals were checked and replayed");
         opened.0.watermark.writable()?;
         note_format(data)?;
         opened.0.take_over()?;
@@ -124,6 +143,29 @@ impl Store {
         }
         let shards = store.fact("shards", u32::try_from(shards).unwrap_or(1))?;
         Ok((store, shards as usize))
+    }
+
+    /// Writes out what is in memory, so that the next start has nothing to replay. To be called when nobody commits any
+    /// more. `None` where it was not done by then, or could not be.
+    pub fn flush(&self, deadline: Instant) -> Result<Option<Flushed>, ShardError> {
+        let seqno = self.db.seqno();
+        let keyspaces = self.keyspaces();
+        for (_, keyspace) in &keyspaces {
+            keyspace.rotate_memtable()?;
+        }
+        let in_memory = || {
+            keyspaces
+                .iter()
+                .any(|(_, k)| k.sealed_memtable_count() > 0 || !k.tree.active_memtable().is_empty())
+        };
+        while in_memory() {
+            // A worker of fjall that failed leaves its memtable for ever.
+            if Instant::now() > deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(FLUSH_PAUSE);
+        }
+        Ok(Some(Flushed { seqno }))
     }
 
     /// All keyspaces by name; tables come before what refers to them.

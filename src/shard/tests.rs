@@ -1,6 +1,12 @@
 //! The shard without a runtime: the row codec against Arrow, commits against a plain map.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch},
@@ -10,7 +16,7 @@ use proptest::prelude::*;
 
 use crate::{
     clock::Clock,
-    model::{BatchId, Column, DataType, TableId, TableSchema, Timestamp, Value},
+    model::{BatchId, Column, DataType, SEQ, TableId, TableSchema, Timestamp, Value},
     registry::{Catalog, CatalogHandle},
     shard::{
         ColumnBuilder, CommittedTables, Durability, Outbox, PreparedBatch, Row, RowCache, RowLayout, Shard,
@@ -279,6 +285,43 @@ fn quarantine_keeps_the_newest() {
     bench.shard.commit(&mut [quarantined])[0].as_ref().unwrap();
     let kept = crate::shard::Quarantine::new(bench.store.clone()).list(TABLE, 0, 10).unwrap();
     assert_eq!(kept.iter().map(|(_, row)| row.row).collect::<Vec<_>>(), [2, 3, 4]);
+}
+
+/// Sets the flag when it goes, also when a check has failed.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_scan_beside_a_truncation_finds_no_gap() {
+    let mut bench = Bench::new();
+    let (outbox, done) = (bench.outbox.clone(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while !done.load(Ordering::SeqCst) {
+                for (_, rows) in outbox.read(TABLE, 0, usize::MAX, usize::MAX).unwrap() {
+                    let seqs = rows.column_by_name(SEQ).unwrap().as_primitive::<Int64Type>();
+                    assert!(seqs.values().windows(2).all(|pair| pair[0] + 1 == pair[1]), "{seqs:?}");
+                }
+                reads += 1;
+            }
+            reads
+        });
+        let stop = Done(&done);
+        for round in 0..400 {
+            for i in 0..8 {
+                bench.shard.commit(&mut [write(one(i))])[0].as_ref().unwrap();
+            }
+            bench.shard.truncate(TABLE, round * 8 + 7).unwrap();
+        }
+        drop(stop);
+        assert!(reader.join().unwrap() > 0);
+    });
 }
 
 #[test]

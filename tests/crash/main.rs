@@ -4,6 +4,7 @@
 //! `LARDER_CRASH_SEED` repeats a run's choices. One test at a time: they need the machine to themselves.
 #![allow(clippy::unwrap_used)]
 
+mod backups;
 mod clock;
 mod descriptors;
 mod disk;
@@ -13,11 +14,14 @@ mod io_errors;
 mod kills;
 mod linear;
 mod load;
+mod memory;
 mod model;
 mod oracle;
+mod repairs;
 mod replay;
 mod sealing;
 mod server;
+mod slow_disk;
 mod supervision;
 #[path = "../it/support.rs"]
 #[allow(dead_code)]

@@ -34,6 +34,7 @@ impl Launch {
             .env("LARDER__LOG__FORMAT", "json")
             .env("LARDER__LOG__LEVEL", "warn,larder=info")
             .env("LARDER__INGEST__MIN_FREE_BYTES", "1MiB")
+            .env("LARDER__DATA__RESERVE_BYTES", "0B")
             // Seal often, so that what happens falls into sealing and compaction too.
             .env("LARDER__OFFLINE__SEAL_AFTER", "100ms")
             .env("LARDER__OFFLINE__COMPACT_SEGMENTS", "4")
@@ -60,10 +61,10 @@ impl Launch {
         let mut command = match self.under.split_first() {
             Some((program, arguments)) => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(env!("CARGO_BIN_EXE_larder"));
+                command.args(arguments).arg(binary());
                 command
             }
-            None => Command::new(env!("CARGO_BIN_EXE_larder")),
+            None => Command::new(binary()),
         };
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&self.dir);
         command.envs(self.env).stderr(Stdio::piped());
@@ -178,6 +179,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `LARDER_BINARY`, a release build for what is to be measured, or the one that was built with the tests.
+pub fn binary() -> PathBuf {
+    std::env::var_os("LARDER_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_larder").into(), PathBuf::from)
 }
 
 /// Connections of its own, so that nothing is kept alive to a node that is gone.

@@ -30,7 +30,12 @@ const USERS: i64 = 40;
 /// A view that asks for one aggregate more each time, so that its state is begun anew.
 fn definitions(round: u64) -> String {
     let extra: String = (0..round)
-        .map(|i| format!("{{ name = \"x{i}\", function = \"sum\", column = \"amount\", window = \"{}h\" }}, ", i + 2))
+        .map(|i| {
+            format!(
+                "{{ name = \"x{i}\", function = \"sum\", column = \"amount\", window = \"{}h\" }}, ",
+                i + 2
+            )
+        })
         .collect();
     format!(
         "{SOURCE}\n[[stream_feature_view]]\nname = \"activity\"\nentities = [\"user\"]\nsource = \"clicks\"\naggregation = [\
@@ -56,7 +61,7 @@ fn kill_9_leaves_windows_as_history_has_them() {
         let after = Duration::from_millis(100 + dice.roll(600));
         let stop = AtomicBool::new(false);
         let base = server.base.clone();
-        std::thread::scope(|scope| {
+        server = std::thread::scope(|scope| {
             for writer in 0..3u64 {
                 let seed = dice.roll(u64::MAX) ^ writer;
                 let (base, stop, acked, sent) = (&base, &stop, &acked, &sent);
@@ -70,7 +75,7 @@ fn kill_9_leaves_windows_as_history_has_them() {
             }
             server.kill();
             stop.store(true, Ordering::Relaxed);
-            server = Launch::new(dir.path()).start();
+            Launch::new(dir.path()).start()
         });
         wait_until_ready(&server);
         let (same, other) = compare(&server);
@@ -79,7 +84,9 @@ fn kill_9_leaves_windows_as_history_has_them() {
     }
     let counted = total(&server);
     let (acked, sent) = (acked.into_inner(), sent.into_inner());
-    println!("window kills={kills} acked={acked} counted={counted} compared={compared} mismatches={mismatches}");
+    println!(
+        "window kills={kills} acked={acked} counted={counted} compared={compared} mismatches={mismatches}"
+    );
     assert!(acked > 100 * kills, "the load was no load");
     assert!((acked..=sent).contains(&counted), "{acked} acknowledged, {counted} counted, {sent} sent");
     assert_eq!(mismatches, 0);

@@ -176,6 +176,14 @@ impl Opened {
         self.post(&format!("/v1/feature-views/{}/rows", rows[0].0), &json!({ "rows": body }))
     }
 
+    /// Under an `Idempotency-Key`.
+    pub fn write_once(&self, key: &str, rows: &[Written]) -> (u16, Json) {
+        let body: Vec<Json> = rows.iter().map(|written| row(*written)).collect();
+        let url = format!("http://{}/v1/feature-views/{}/rows", self.running.address(), rows[0].0);
+        let request = self.http.post(url).header("Idempotency-Key", key);
+        answer(request.json(&json!({ "rows": body })).send().unwrap())
+    }
+
     /// Rows of `rows` that are not there: offline at their own time, online where they are the newest.
     pub fn missing(&self, rows: &[Written]) -> (Vec<Written>, Vec<Written>) {
         let mut newest: BTreeMap<(&str, i64), Written> = BTreeMap::new();

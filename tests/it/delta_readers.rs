@@ -1,8 +1,13 @@
 //! The offline tables are Delta tables: other software reads the same rows. Needs a Python with `deltalake` and
 //! `polars`, named by LARDER_TEST_PYTHON; skipped where there is none (CI has one).
 
-use std::process::Command;
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
+use arrow::array::{BooleanArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use larder::{
+    model::{Column, DataType, TableId, TableSchema},
+    offline::{OfflineOptions, OfflineStore},
+};
 use serde_json::{Value as Json, json};
 
 use crate::support::{PARQUET, TestNode, flights_data};
@@ -21,12 +26,11 @@ for row in b.iter_rows(named=True):
     print(json.dumps(row, default=lambda v: int(v.timestamp()) * 1_000_000 + v.microsecond))
 "#;
 
-fn read_with_python(node: &TestNode, table: &str) -> Option<Vec<Json>> {
+fn read_with_python(path: &Path) -> Option<Vec<Json>> {
     let Ok(python) = std::env::var("LARDER_TEST_PYTHON") else {
         eprintln!("skipped: LARDER_TEST_PYTHON is not set");
         return None;
     };
-    let path = node.dir().join("offline").join(table);
     let output = Command::new(python).args(["-c", SCRIPT]).arg(path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -69,7 +73,7 @@ fn a_table_with_a_history_reads_the_same_elsewhere() {
     );
     node.wait_until_sealed("profile");
     node.restart();
-    let Some(rows) = read_with_python(&node, "profile") else { return };
+    let Some(rows) = read_with_python(&node.dir().join("offline/profile")) else { return };
     assert_eq!(rows.len(), 8);
     let time = 1_714_561_200_000_000_i64;
     for (i, row) in rows.iter().enumerate() {
@@ -96,7 +100,7 @@ fn the_weather_reads_the_same_elsewhere() {
         node.post_bytes("/v1/feature-views/airport_weather/rows", PARQUET, flights_data("weather.parquet"));
     assert_eq!(status, 200);
     node.wait_until_sealed("airport_weather");
-    let Some(rows) = read_with_python(&node, "airport_weather") else { return };
+    let Some(rows) = read_with_python(&node.dir().join("offline/airport_weather")) else { return };
     let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(
         flights_data("weather.parquet"),
     ))
@@ -127,5 +131,39 @@ fn the_weather_reads_the_same_elsewhere() {
         ] {
             assert_eq!(row[column], *sent.get(column).unwrap_or(&Json::Null), "{column} of {row}");
         }
+    }
+}
+
+/// Others read a table of which the first commits are gone: from its checkpoint on.
+#[test]
+fn a_log_that_was_cleaned_up_reads_the_same_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let column = |name: &str, data_type| Column { name: name.to_owned(), data_type };
+    let keys = vec![column("user_id", DataType::Int64)];
+    let schema =
+        TableSchema::feature_view(TableId(1), "view", 1, keys, vec![column("score", DataType::Float64)]);
+    let options = OfflineOptions { checkpoint_commits: 4, ..OfflineOptions::default() };
+    let table = OfflineStore::open(dir.path(), options).unwrap().table(&schema).unwrap();
+    for seq in 0..10 {
+        let time = || Arc::new(TimestampMicrosecondArray::from(vec![1_000_000 + seq]).with_timezone("UTC"));
+        let row = RecordBatch::try_new(
+            Arc::clone(schema.offline()),
+            vec![
+                Arc::new(Int64Array::from(vec![seq % 3])),
+                time(),
+                Arc::new(Float64Array::from(vec![seq as f64 / 2.0])),
+                Arc::new(Int64Array::from(vec![seq])),
+                time(),
+                Arc::new(BooleanArray::from(vec![false])),
+            ],
+        );
+        table.append(&schema, vec![row.unwrap()], seq as u64 + 1).unwrap();
+    }
+    assert_eq!(table.forget_commits(Duration::ZERO).unwrap(), 4);
+    let Some(rows) = read_with_python(&dir.path().join("view")) else { return };
+    assert_eq!(rows.len(), 10);
+    for (i, row) in rows.iter().enumerate() {
+        assert_eq!((&row["_seq"], &row["user_id"]), (&json!(i), &json!(i % 3)), "{row}");
+        assert_eq!(row["score"], json!(i as f64 / 2.0), "{row}");
     }
 }

@@ -230,9 +230,52 @@ fn repair_gives_up_a_lost_end_and_takes_writes_again() {
         .sum();
     // The last is of a view without history: its rows have no numbers.
     assert_eq!(lost as usize, known.batches[39].0 - before, "{report:#}");
+    assert_eq!(
+        report["lost_commits"],
+        json!([{ "table": "live", "from": 1, "until": 2, "batches": [] }]),
+        "{report:#}"
+    );
     let node = Opened::start(data.path()).unwrap();
     assert_eq!(node.missing(&known.rows[..*before]).0, vec![]);
     assert_eq!(node.write(&known.rows[*before..known.batches[39].0]).0, 200);
+}
+
+#[test]
+fn repair_names_lost_commits_of_a_view_without_history() {
+    let known = Known::build();
+    let data = known.copy();
+    let at_kill = tempfile::TempDir::new().unwrap();
+    let mut batches = Vec::new();
+    {
+        let node = Opened::start(data.path()).unwrap();
+        for i in 0..4 {
+            let key = format!("idempotency-{i}");
+            let (status, answer) = node.write_once(&key, &[("live", 300 + i, 20_000 + i, i)]);
+            assert_eq!(status, 200, "{answer}");
+            batches.push(answer["batch_id"].clone());
+        }
+        copy(data.path(), at_kill.path());
+    }
+    let path = journal(at_kill.path());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(13).position(|window| window == b"idempotency-2").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let (output, report) = larder(&["repair", "--json"], at_kill.path());
+    assert!(output.status.success(), "{}", stderr(&output));
+    // The first commit of the view was batch 39 of what was known.
+    assert_eq!(
+        report["lost_commits"],
+        json!([{ "table": "live", "from": 4, "until": 5, "batches": [batches[2]] }]),
+        "{report:#}"
+    );
+    assert_eq!(report["lost"], json!([]));
+    let node = Opened::start(at_kill.path()).unwrap();
+    assert_eq!(node.get("/readyz").0, 200);
+    let online = |i: i64| node.missing(&[("live", 300 + i, 20_000 + i, i)]).1.is_empty();
+    assert_eq!([online(0), online(1), online(2), online(3)], [true, true, false, true]);
+    assert_eq!(node.write_once("idempotency-2", &[("live", 302, 20_002, 2)]).0, 200);
+    assert!(online(2), "what is lost can be sent again under its key");
 }
 
 #[test]

@@ -61,6 +61,7 @@ impl TestNode {
             ("data.dir".to_owned(), self.dir.path().display().to_string()),
             ("server.listen".to_owned(), "127.0.0.1:0".to_owned()),
             ("ingest.min_free_bytes".to_owned(), "1MiB".to_owned()),
+            ("data.reserve_bytes".to_owned(), "0B".to_owned()),
         ];
         settings.extend(self.settings.iter().cloned());
         let config = Config::load(None, std::iter::empty(), &settings).unwrap();

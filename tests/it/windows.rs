@@ -250,7 +250,7 @@ fn online_is_what_training_sees() {
         let now = start + step * 12 * HOUR;
         node.clock.set(Timestamp::from_micros(now));
         for ((name, batch), arrivals) in sources.iter().zip(&arrivals) {
-            let due = |at: i64| at < now && at >= now - 12 * HOUR || step == 1 && at < now;
+            let due = |at: i64| at < now && (step == 1 || at >= now - 12 * HOUR);
             let mut rows: Vec<u32> =
                 (0..batch.num_rows()).filter(|&i| due(arrivals[i])).map(|i| i as u32).collect();
             if *name == "landings" {

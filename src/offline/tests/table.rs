@@ -258,6 +258,53 @@ fn fill(dir: &std::path::Path, options: OfflineOptions) {
     assert!(table.dir.join("_delta_log/00000000000000000003.checkpoint.parquet").exists());
 }
 
+fn log_names(table: &Table) -> Vec<String> {
+    let mut names = crate::offline::durable::names(&table.dir.join("_delta_log")).unwrap();
+    names.retain(|name| name.starts_with("0000"));
+    names.sort();
+    names
+}
+
+#[test]
+fn commits_that_a_checkpoint_stands_for_go_once_they_are_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let v1 = schema(1);
+    let table = open(dir.path());
+    let all = rows(0..11);
+    for seq in 0..11 {
+        table.append(&v1, vec![batch(&v1, &all[seq..=seq], seq as u64)], seq as u64 + 1).unwrap();
+    }
+    let before = log_names(&table);
+    assert_eq!(before.iter().filter(|name| name.contains("checkpoint")).count(), 3, "{before:?}");
+    assert_eq!(table.forget_commits(Duration::from_secs(3600)).unwrap(), 0, "nothing is that old");
+    let hold = table.hold_log();
+    assert_eq!(table.forget_commits(Duration::ZERO).unwrap(), 0, "somebody is copying them");
+    drop(hold);
+    // Commits 0 to 5 and the checkpoint of version 3.
+    assert_eq!(table.forget_commits(Duration::ZERO).unwrap(), 7);
+    assert_eq!(table.forget_commits(Duration::ZERO).unwrap(), 0);
+    let after = log_names(&table);
+    assert_eq!(after.first().unwrap(), "00000000000000000006.checkpoint.parquet");
+    assert_eq!(after.iter().filter(|name| name.ends_with(".json")).count(), 6, "{after:?}");
+    let newest = table.dir.join("_delta_log/00000000000000000009.checkpoint.parquet");
+    for damaged in [false, true] {
+        if damaged {
+            std::fs::remove_file(&newest).unwrap();
+            std::fs::remove_file(table.dir.join("_delta_log/_last_checkpoint")).unwrap();
+        }
+        let table = open(dir.path());
+        assert_eq!((table.sealed_seq(), table.snapshot().delta_version), (11, 11));
+        let history = History::open(&table, &NoTail, &v1).unwrap();
+        assert_eq!(contents(&history), expected(&all, 11));
+    }
+    // A crash in the middle of a clean-up has removed the oldest only.
+    let gap = table.dir.join("_delta_log/00000000000000000006.json");
+    std::fs::remove_file(gap).unwrap();
+    let table = open(dir.path());
+    table.append(&v1, vec![batch(&v1, &rows(0..1), 11)], 12).unwrap();
+    assert_eq!(table.sealed_seq(), 12);
+}
+
 #[test]
 fn any_thread_will_do() {
     let dir = tempfile::tempdir().unwrap();
@@ -303,7 +350,10 @@ proptest! {
             sealed = to;
             match what {
                 0 => { table.compact().unwrap(); }
-                1 => { table.vacuum(Duration::ZERO).unwrap(); }
+                1 => {
+                    table.vacuum(Duration::ZERO).unwrap();
+                    table.forget_commits(Duration::ZERO).unwrap();
+                }
                 2 => table = open(dir.path()),
                 _ => {}
             }

@@ -1,18 +1,13 @@
 //! Windows over a history against the rule, however the events are spread over segments and tail, and in however many
 //! passes they are read.
 
-use std::collections::BTreeMap;
-
 use arrow::{array::Array, buffer::BooleanBuffer, datatypes::Int32Type};
 
 use super::*;
 use crate::{
-    compute::window::{Class, Datum, Event, Function, Mode, Output, State, StateKind, Values, Window},
+    compute::window::{Class, Datum, Event, Function, Mode, Output, State, StateKind, Window},
     model::{Duration, encode_keys},
-    offline::{
-        Aggregation, EntityEvents, EventFilter, EventSeries, Grouping, NoTail, OfflineError, SpineKeys,
-        WindowJoin, for_each_entity, window_join,
-    },
+    offline::{Aggregation, EventFilter, EventSeries, Grouping, NoTail, SpineKeys, WindowJoin, window_join},
 };
 
 const MINUTE: i64 = 60_000_000;
@@ -272,71 +267,6 @@ proptest! {
                 }
             }
         }
-    }
-
-    #[test]
-    fn every_event_is_visited_once_with_its_entity(
-        events in prop::collection::vec(happened(), 0..60),
-        cuts in prop::collection::vec(0..60usize, 0..4),
-        compact: bool,
-        parts in 1..4u64,
-        times in (-45..45i64, -45..45i64).prop_map(|(a, b)| a * MINUTE..b * MINUTE),
-        before in prop::option::of(0..60u64),
-    ) {
-        let dir = tempfile::tempdir().unwrap();
-        let (table, outbox) = spread(dir.path(), &events, &cuts, compact);
-        let history = History::open(&table, &outbox, &source()).unwrap();
-        let filter = even_shops();
-        let wanted = [series(Some("note"), None), series(Some("x"), Some(&filter)), series(None, Some(&filter))];
-
-        type Seen = BTreeMap<Vec<u8>, Vec<Vec<(i64, i64, String)>>>;
-        let mut got = Seen::new();
-        for part in 0..parts {
-            let request = EntityEvents {
-                history: &history,
-                keys: &[column("user", DataType::String)],
-                series: &wanted,
-                times: times.clone(),
-                before_seq: before,
-                partition: (part, parts),
-            };
-            for_each_entity(&request, |key, series| {
-                let listed = series.iter().map(|series| {
-                    let value = |row: usize| match series.values {
-                        Values::Float(values) => format!("{:?}", values[row]),
-                        Values::Bytes { offsets, data } => {
-                            String::from_utf8(data[offsets[row] as usize..offsets[row + 1] as usize].to_vec()).unwrap()
-                        }
-                        _ => String::new(),
-                    };
-                    (0..series.times.len()).map(|row| (series.times[row], series.seqs[row], value(row))).collect()
-                });
-                assert!(got.insert(key.to_vec(), listed.collect()).is_none(), "visited twice");
-                Ok::<_, OfflineError>(())
-            })
-            .unwrap();
-        }
-
-        let mut numbered: Vec<(i64, &Happened)> = (0..).zip(&events).collect();
-        numbered.sort_by_key(|(seq, event)| (event.time, *seq));
-        let mut due = Seen::new();
-        for (seq, event) in numbered {
-            let Some(user) = &event.user else { continue };
-            let values = [
-                event.note.clone(),
-                event.x.filter(|_| passes(true, event)).map(|x| format!("{x:?}")),
-                passes(true, event).then(String::new),
-            ];
-            if !times.contains(&event.time) || before.is_some_and(|before| seq as u64 >= before) || values == [None, None, None] {
-                continue;
-            }
-            let key = [user.as_bytes(), &[0, 0]].concat();
-            let lists = due.entry(key).or_insert_with(|| vec![Vec::new(); 3]);
-            for (list, value) in lists.iter_mut().zip(values) {
-                list.extend(value.map(|value| (event.time, seq, value)));
-            }
-        }
-        prop_assert_eq!(got, due);
     }
 }
 

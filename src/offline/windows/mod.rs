@@ -1,4 +1,4 @@
-//! Windows over a source's history: for training sets at the times of a spine, for backfills entity by entity.
+//! Windows over a source's history, at the times of a spine.
 //!
 //! One pass over the source serves all aggregations of a request. Row groups are read on all cores; of their events
 //! only those are kept that some question can see, as plain columns and in partitions by entity. Then each
@@ -6,7 +6,6 @@
 //! Where the events kept outgrow the memory given, partitions are let go and another pass is made for them.
 
 mod collect;
-mod entities;
 mod evaluate;
 mod events;
 mod join;
@@ -26,7 +25,6 @@ use crate::{
     offline::{History, SpineKeys},
 };
 
-pub use entities::{EntityEvents, for_each_entity};
 pub use join::window_join;
 
 /// Says which rows count.

@@ -13,13 +13,23 @@ use crate::shard::{ShardError, StoreOptions, integrity::ONLINE};
 pub(super) const OPTIONS: StoreOptions =
     StoreOptions { memtable: 16 << 20, block_cache: 16 << 20, max_journal: 128 << 20 };
 
-/// A directory next to the online store's; removed when dropped.
+/// A directory next to the online store's; removed when dropped, unless there is a [`REPORT`] in it.
 pub(super) struct Workplace(PathBuf);
 
+const PREFIX: &str = "larder-";
+/// What a repair found, while the store that it mended is moved to its place.
+pub(super) const REPORT: &str = "report.json";
+
 impl Workplace {
+    /// Those that are there already: of processes that ended before they could remove them, where only one at a time has
+    /// any for that purpose.
+    pub fn left_behind(data: &Path, purpose: &str) -> io::Result<Vec<Workplace>> {
+        Ok(places(data, purpose)?.into_iter().map(Workplace).collect())
+    }
+
     /// Copies the online store of `data` to a place of its own on the same disk.
     pub fn copy_of(data: &Path, purpose: &str) -> Result<Workplace, ShardError> {
-        let place = Workplace(data.join(format!("larder-{purpose}-{}", std::process::id())));
+        let place = Workplace(data.join(format!("{PREFIX}{purpose}-{}", std::process::id())));
         let failed = |error: io::Error| {
             ShardError::Store(format!("cannot copy {} aside: {error}", data.join(ONLINE).display()))
         };
@@ -31,14 +41,34 @@ impl Workplace {
     pub fn online(&self) -> PathBuf {
         self.0.join(ONLINE)
     }
+
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
 }
 
 impl Drop for Workplace {
     fn drop(&mut self) {
+        if self.0.join(REPORT).exists() {
+            return;
+        }
         if let Err(error) = fs::remove_dir_all(&self.0) {
             tracing::warn!(%error, "a copy that is not needed any more stays behind");
         }
     }
+}
+
+/// The directories of all workplaces for that purpose.
+pub(super) fn places(data: &Path, purpose: &str) -> io::Result<Vec<PathBuf>> {
+    let prefix = format!("{PREFIX}{purpose}-");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(data)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 /// fjall never changes a table's file once it is written: those are linked. All else is copied and synced.

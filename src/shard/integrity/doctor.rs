@@ -15,7 +15,7 @@ use crate::{
         integrity::{
             Mark, OFFLINE, ONLINE, Watermark,
             aside::{OPTIONS, Workplace},
-            check_not_in_use,
+            check_no_swap, check_not_in_use,
             format_file::{check_format, read_format},
             journal_check::JournalFile,
             preflight::read_journals,
@@ -65,6 +65,7 @@ pub fn doctor(data: &Path, deep: bool) -> Result<DoctorReport, ShardError> {
     }
     check_not_in_use(&online)?;
     check_format(data)?;
+    check_no_swap(data)?;
     let watermark = Watermark::read(&online)?;
     let journals = read_journals(&online, &watermark)?;
     let mut report = DoctorReport {

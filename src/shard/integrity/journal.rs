@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     model::TableId,
-    shard::{TableState, blob::BlobHeader, integrity::lz4},
+    shard::{Applied, TableState, answers, blob::BlobHeader, integrity::lz4},
 };
 
 const START: u8 = 1;
@@ -73,8 +73,22 @@ impl<'a> Item<'a> {
         Some(TableId(u32::from_be_bytes(table)))
     }
 
+    /// The number of a table's commit, where the item is its state.
+    pub fn commit(&self) -> Option<(TableId, u64)> {
+        let table = self.is_state()?;
+        Some((table, self.state()?.commits)).filter(|(_, commit)| *commit > 0)
+    }
+
     pub fn state(&self) -> Option<TableState> {
         serde_json::from_slice(self.stored).ok()
+    }
+
+    /// The answer to a batch that came with an `Idempotency-Key`, where the item is one.
+    pub fn answer(&self) -> Option<Applied> {
+        let table = TableId(u32::from_be_bytes(self.key.get(..4)?.try_into().ok()?));
+        let value = self.value().filter(|value| value.starts_with(b"{"))?;
+        let answer = answers::read(&value).ok()?.answer;
+        (answer.table == table).then_some(answer)
     }
 
     /// The header of an outbox blob, where the item is one: the key says where it must begin. Nothing else of it is

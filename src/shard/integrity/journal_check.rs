@@ -1,17 +1,19 @@
 //! Which parts of a journal file are whole batches, and what the rest is.
 
 use std::{
-    io,
+    borrow::Cow,
+    io::{self, Read, Seek},
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use fs_err as fs;
+use rustix::fs::{SeekFrom, seek};
 
 use crate::shard::integrity::journal::{Batch, ends_whole, find_batch, read_batch};
 
 /// What is wrong with a stretch of a journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Not a batch, or one that fails its checksum, though it was written to its end.
@@ -21,20 +23,20 @@ pub enum Kind {
 }
 
 /// Bytes of a journal that are not what was written.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Damage {
     pub kind: Kind,
     pub offset: u64,
     /// Where whole batches go on, or the journal's content ends.
     pub until: u64,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Of a batch out of order: a seqno with which it would be in order.
     #[serde(skip)]
     pub(super) seqno: u64,
 }
 
 /// What a journal file holds.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct JournalFile {
     pub path: PathBuf,
     pub batches: usize,
@@ -67,7 +69,31 @@ pub(super) fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Walks through `bytes`, the content of the journal at `path`; `visit` sees each whole batch. `last`: no journal
+/// The content of the journal at `path` without the zeros behind it. A new journal is 64 MiB long and takes room only as
+/// far as it is written.
+pub(super) fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(path)?;
+    let end = end_of_data(&file, file.metadata()?.len());
+    file.seek(io::SeekFrom::Start(0))?;
+    let mut bytes = Vec::with_capacity(usize::try_from(end).unwrap_or(0));
+    file.take(end).read_to_end(&mut bytes)?;
+    bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
+    Ok(bytes)
+}
+
+/// Where the last hole of a file begins; `length` where it ends with none, or the file system does not say.
+fn end_of_data(file: &fs::File, length: u64) -> u64 {
+    let mut end = 0;
+    loop {
+        match seek(file, SeekFrom::Data(end)).and_then(|data| seek(file, SeekFrom::Hole(data))) {
+            Ok(hole) => end = hole,
+            Err(rustix::io::Errno::NXIO) => return end,
+            Err(_) => return length,
+        }
+    }
+}
+
+/// Walks through `bytes`, the [`content`] of the journal at `path`; `visit` sees each whole batch. `last`: no journal
 /// comes after it, so that its end may be torn. `before`: the seqno of the batch before it, 0 for none.
 /// Returns what was found and the seqno of its last batch.
 pub(super) fn check<'a>(
@@ -96,7 +122,7 @@ pub(super) fn check<'a>(
             kind: Kind::Unreadable,
             offset: at as u64,
             until: until as u64,
-            reason,
+            reason: reason.into(),
             seqno: 0,
         };
         if let Some(next) = find_batch(bytes, at) {
@@ -104,11 +130,10 @@ pub(super) fn check<'a>(
             at = next.at;
             continue;
         }
-        let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1).max(at);
-        if written > at && (!last || ends_whole(&bytes[at..written])) {
-            file.damage.push(damage(written));
+        if !last || ends_whole(&bytes[at..]) {
+            file.damage.push(damage(bytes.len()));
         } else {
-            file.torn = (written - at) as u64;
+            file.torn = (bytes.len() - at) as u64;
         }
         break;
     }
@@ -160,5 +185,5 @@ impl Order {
 }
 
 fn out_of_order((_, at, end): (u64, usize, usize), seqno: u64) -> Damage {
-    Damage { kind: Kind::OutOfOrder, offset: at as u64, until: end as u64, reason: REASON, seqno }
+    Damage { kind: Kind::OutOfOrder, offset: at as u64, until: end as u64, reason: REASON.into(), seqno }
 }

@@ -14,18 +14,22 @@ mod mend;
 mod preflight;
 mod repair;
 mod salvage;
+mod settle;
+mod swap;
 mod watermark;
 
 pub use doctor::{DoctorReport, TableHealth, doctor};
 pub use format_file::FORMAT;
 pub use journal_check::{Damage, JournalFile, Kind};
-pub use repair::{Lost, RepairReport, repair};
+pub use repair::{Lost, LostCommits, RepairReport, repair};
+pub use settle::settle;
 pub use watermark::{Mark, Watermark};
 
 pub(super) use format_file::{check_format, note_format, unknown};
 pub use preflight::check_before_open;
 
 pub(super) use preflight::check_not_in_use;
+pub(super) use swap::check_no_swap;
 
 /// The online store's directory within a data directory.
 pub const ONLINE: &str = "online";

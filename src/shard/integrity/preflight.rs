@@ -1,12 +1,7 @@
 //! Before fjall opens its directory: the lock, and the journals against what was acknowledged.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs::File, path::Path, time::Duration};
 
-use fs_err as fs;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
@@ -16,7 +11,7 @@ use crate::{
         integrity::{
             Mark, Watermark,
             journal::loose_items,
-            journal_check::{JournalFile, check, journals},
+            journal_check::{JournalFile, check, content, journals},
         },
     },
 };
@@ -70,7 +65,7 @@ pub(super) fn read_journals(online: &Path, watermark: &Watermark) -> Result<Jour
     let mut reached: BTreeMap<TableId, TableState> = BTreeMap::new();
     let mut seqno = 0;
     for (index, path) in paths.iter().enumerate() {
-        let bytes = fs::read(path).map_err(failed)?;
+        let bytes = content(path).map_err(failed)?;
         let mut states = BTreeMap::new();
         let last = index + 1 == paths.len();
         let (file, after) = check(path, &bytes, last, seqno, |batch| {
@@ -123,19 +118,28 @@ fn acknowledged_but_torn(
     })
 }
 
+const LOCK: &str = "lock";
 /// A node that is just ending still holds its lock for a moment.
 const RETRIES: usize = 3;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Fails where a node has the directory open. The lock is fjall's own; it is given back at once.
+/// Fails where a node has the directory open. The lock is given back at once.
 pub(in crate::shard) fn check_not_in_use(online: &Path) -> Result<(), ShardError> {
-    let lock: PathBuf = online.join("lock");
-    let Ok(file) = std::fs::File::options().read(true).write(true).open(&lock) else { return Ok(()) };
+    match lock(online) {
+        Ok(None) => Err(ShardError::Store(format!("{} is in use by another process", online.display()))),
+        // Without a lock file there is no store yet.
+        Ok(Some(_)) | Err(_) => Ok(()),
+    }
+}
+
+/// fjall's own lock on the directory, until it is dropped; `None` where somebody has it.
+pub(super) fn lock(online: &Path) -> std::io::Result<Option<File>> {
+    let file = File::options().read(true).write(true).open(online.join(LOCK))?;
     for _ in 0..RETRIES {
         if flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(rustix::io::Errno::WOULDBLOCK) {
-            return Ok(());
+            return Ok(Some(file));
         }
         std::thread::sleep(PAUSE);
     }
-    Err(ShardError::Store(format!("{} is in use by another process", online.display())))
+    Ok(None)
 }

@@ -7,24 +7,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fs_err as fs;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-
 use crate::{
     clock::Clock,
+    failpoint,
     model::{BatchId, TableId},
     registry::{Catalog, CatalogHandle, Registry},
     shard::{
         CommittedTables, FjallRegistryLog, ShardError, Store, TableState,
         integrity::{
             ONLINE, Watermark,
-            aside::{OPTIONS, Workplace},
-            check_not_in_use,
+            aside::OPTIONS,
             doctor::inspect,
             format_file::{check_format, note_format},
             journal_check::JournalFile,
             mend::mend_table,
+            preflight::lock,
             salvage::{Salvage, salvage},
+            swap::{resume, swap, workplace},
         },
         invariants::examine,
         recovery::{known_tables, recover, table_name},
@@ -32,18 +31,19 @@ use crate::{
 };
 
 /// What was done.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct RepairReport {
     /// Where the online store is now as it was; none: nothing was wrong and nothing was changed.
     pub kept: Option<PathBuf>,
     pub journals: Vec<JournalFile>,
     pub lost: Vec<Lost>,
+    pub lost_commits: Vec<LostCommits>,
     /// Versions of the registry that were acknowledged and are gone, from and to: apply the definitions again.
     pub registry_lost: Option<(u64, u64)>,
 }
 
 /// Acknowledged rows that are gone.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 pub struct Lost {
     pub table: String,
     /// Their numbers, from the first to before `until`.
@@ -56,15 +56,41 @@ pub struct Lost {
     pub batches: Vec<BatchId>,
 }
 
+/// Acknowledged commits that are gone and brought no row of history, as all of a view without history: what they
+/// changed online is as it was before, until the entities are next written.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub struct LostCommits {
+    pub table: String,
+    /// Their numbers, from the first to before `until`.
+    pub from: u64,
+    pub until: u64,
+    /// The batches of the table that can be read in the damaged journal: those that came with an `Idempotency-Key`.
+    pub batches: Vec<BatchId>,
+}
+
 /// Repairs `data`, which no node may have open. Fails, and changes nothing, where what is left cannot be opened.
 pub fn repair(data: &Path, clock: &Clock) -> Result<RepairReport, ShardError> {
     let online = data.join(ONLINE);
+    let in_place =
+        |error: io::Error| ShardError::Store(format!("cannot put the repaired store in its place: {error}"));
+    // One repair at a time, and no node meanwhile. Without a lock file there is no store yet, or none any more.
+    let lock = match lock(&online) {
+        Ok(None) => {
+            return Err(ShardError::Store(format!("{} is in use by another process", online.display())));
+        }
+        lock => lock.ok().flatten(),
+    };
+    if data.is_dir()
+        && let Some(report) = resume(data).map_err(in_place)?
+    {
+        return Ok(report);
+    }
     if !online.is_dir() {
         return Err(ShardError::Store(format!("{} is no data directory of larder", data.display())));
     }
-    check_not_in_use(&online)?;
     check_format(data)?;
-    let place = Workplace::copy_of(data, "repair")?;
+    let place = workplace(data)?;
+    failpoint::reach("repair.copied");
     let salvaged = salvage(&place.online())?;
     let watermark = Watermark::read(&online)?;
     let new_mark = Watermark::read(&place.online())?;
@@ -80,6 +106,7 @@ pub fn repair(data: &Path, clock: &Clock) -> Result<RepairReport, ShardError> {
         kept: None,
         journals: salvaged.files.clone(),
         lost: Vec::new(),
+        lost_commits: Vec::new(),
         registry_lost: (acknowledged > catalog.version).then_some((catalog.version + 1, acknowledged + 1)),
     };
     let changed = mend(&store, &catalog, &sealed, &salvaged, &mut report)?;
@@ -101,9 +128,11 @@ pub fn repair(data: &Path, clock: &Clock) -> Result<RepairReport, ShardError> {
     drop(store);
     new_mark.create(&states, catalog.version)?;
     note_format(data)?;
-    report.kept = Some(put_in_place(data, &place, clock).map_err(|error| {
-        ShardError::Store(format!("cannot put the repaired store in its place: {error}"))
-    })?);
+    failpoint::reach("repair.mended");
+    let now = chrono::DateTime::from_timestamp_micros(clock.now().micros()).unwrap_or_default();
+    report.kept = Some(data.join(format!("{ONLINE}.damaged-{}", now.format("%Y%m%dT%H%M%S%.6fZ"))));
+    swap(data, &place, &report).map_err(in_place)?;
+    drop(lock);
     Ok(report)
 }
 
@@ -143,6 +172,7 @@ fn mend(
         let mark = marks.get(&table).copied();
         let before = examine(store, table, in_segments, mark)?;
         changed |= !before.problems.is_empty();
+        let (named, acknowledged) = (report.lost.len(), mark.map_or(0, |mark| mark.commits));
         let mut add = |rows: Range<u64>, history_is_whole: bool| {
             let batches = salvaged.batches(table, &rows);
             let table = table_name(catalog, table).trim_matches('`').to_owned();
@@ -153,27 +183,16 @@ fn mend(
             rows.into_iter().for_each(|rows| add(rows, true));
         }
         mend_table(store, table, in_segments, mark)?.into_iter().for_each(|rows| add(rows, false));
+        if report.lost.len() == named {
+            let lost = salvaged.lost_commits(table, before.state.commits, acknowledged);
+            let table_name = table_name(catalog, table).trim_matches('`').to_owned();
+            report.lost_commits.extend(lost.into_iter().map(|commits| LostCommits {
+                table: table_name.clone(),
+                from: commits.start,
+                until: commits.end,
+                batches: salvaged.answered(table),
+            }));
+        }
     }
     Ok(changed)
-}
-
-/// The repaired store and its watermark take the damaged ones' names, which get new ones.
-fn put_in_place(data: &Path, place: &Workplace, clock: &Clock) -> io::Result<PathBuf> {
-    let (online, new) = (data.join(ONLINE), place.online());
-    let now = chrono::DateTime::from_timestamp_micros(clock.now().micros()).unwrap_or_default();
-    let kept = data.join(format!("{ONLINE}.damaged-{}", now.format("%Y%m%dT%H%M%S%.6fZ")));
-    if renameat_with(CWD, &online, CWD, &new, RenameFlags::EXCHANGE).is_ok() {
-        fs::rename(&new, &kept)?;
-    } else {
-        // A crash in between leaves no store but its watermark, and that is refused.
-        fs::rename(&online, &kept)?;
-        fs::rename(&new, &online)?;
-    }
-    let mark = Watermark::path_of(&online);
-    if mark.exists() {
-        fs::rename(&mark, Watermark::path_of(&kept))?;
-    }
-    fs::rename(Watermark::path_of(&new), &mark)?;
-    fs::File::open(data)?.sync_all()?;
-    Ok(kept)
 }

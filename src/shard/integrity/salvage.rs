@@ -10,7 +10,7 @@ use crate::{
         ShardError,
         integrity::{
             journal::{SEQNO_AT, loose_items},
-            journal_check::{JournalFile, Kind, check, journals},
+            journal_check::{JournalFile, Kind, check, content, journals},
             mend::gaps,
         },
     },
@@ -24,6 +24,11 @@ pub(super) struct Salvage {
     whole: BTreeMap<TableId, Vec<Range<u64>>>,
     /// Rows in what was cut out, with their batches.
     cut: BTreeMap<TableId, Vec<(Range<u64>, BatchId)>>,
+    /// Commits that are whole, as ranges of one each.
+    commits: BTreeMap<TableId, Vec<Range<u64>>>,
+    /// Commits in what was cut out, and the batches there that came with an `Idempotency-Key`.
+    cut_commits: BTreeMap<TableId, Vec<u64>>,
+    cut_answers: BTreeMap<TableId, Vec<BatchId>>,
 }
 
 /// Cuts what is no whole batch out of the journals in `online`, and puts batches back in order.
@@ -33,11 +38,14 @@ pub(super) fn salvage(online: &Path) -> Result<Salvage, ShardError> {
     let paths = journals(online).map_err(failed)?;
     let mut seqno = 0;
     for (index, path) in paths.iter().enumerate() {
-        let bytes = fs::read(path).map_err(failed)?;
-        let whole = &mut found.whole;
+        let bytes = content(path).map_err(failed)?;
+        let (whole, commits) = (&mut found.whole, &mut found.commits);
         let (file, after) = check(path, &bytes, index + 1 == paths.len(), seqno, |batch| {
             for (table, header) in batch.items().filter_map(|item| item.blob()) {
                 whole.entry(table).or_default().push(header.first_seq..header.end_seq());
+            }
+            for (table, commit) in batch.items().filter_map(|item| item.commit()) {
+                commits.entry(table).or_default().push(commit..commit + 1);
             }
         });
         seqno = after;
@@ -57,6 +65,13 @@ pub(super) fn salvage(online: &Path) -> Result<Salvage, ShardError> {
             for (table, header) in loose_items(&bytes[cut.clone()]).filter_map(|item| item.blob()) {
                 let batch = BatchId::from_bytes(header.batch_id);
                 found.cut.entry(table).or_default().push((header.first_seq..header.end_seq(), batch));
+            }
+            for item in loose_items(&bytes[cut.clone()]) {
+                if let Some((table, commit)) = item.commit() {
+                    found.cut_commits.entry(table).or_default().push(commit);
+                } else if let Some(answer) = item.answer() {
+                    found.cut_answers.entry(answer.table).or_default().push(answer.batch_id);
+                }
             }
         }
         if !file.damage.is_empty() || file.torn > 0 {
@@ -91,6 +106,28 @@ impl Salvage {
             .collect();
         ids.dedup();
         ids
+    }
+
+    /// Commits of a table up to `acknowledged`, of which `stored` is the newest that is there, that are gone.
+    pub fn lost_commits(&self, table: TableId, stored: u64, acknowledged: u64) -> Vec<Range<u64>> {
+        let mut whole = self.commits.get(&table).cloned().unwrap_or_default();
+        whole.sort_by_key(|range| range.start);
+        let last = whole.last().map_or(stored, |range| range.start);
+        let first = whole.first().map_or(stored + 1, |range| range.start);
+        let cut = self
+            .cut_commits
+            .get(&table)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|commit| *commit <= acknowledged.max(last));
+        let first = cut.chain([first]).min().unwrap_or(first);
+        gaps(first..acknowledged.max(last) + 1, &whole)
+    }
+
+    /// Batches in what was cut out of which the answer can be read.
+    pub fn answered(&self, table: TableId) -> Vec<BatchId> {
+        self.cut_answers.get(&table).cloned().unwrap_or_default()
     }
 
     /// Rows below `sealed` that a cut took from between whole batches: their history is in segments.

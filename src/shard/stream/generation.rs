@@ -113,7 +113,7 @@ pub(super) fn stored(store: &Store) -> Result<Vec<Record>, ShardError> {
 /// The generations that count or serve, at one moment.
 #[derive(Default, Clone)]
 pub struct StreamSet {
-    /// Grows with each change.
+    /// Grows with each change of what is prepared for or served; not with the steps of a backfill.
     pub version: u64,
     /// By source: what its events have to be prepared for.
     sources: BTreeMap<TableId, Arc<[Arc<Generation>]>>,
@@ -153,7 +153,12 @@ impl Streams {
     pub(super) fn publish(&self, source: TableId, generations: Vec<Arc<Generation>>) {
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut set = StreamSet::clone(&self.set.load());
-        set.version += 1;
+        let seen = |generations: &[Arc<Generation>]| -> Vec<_> {
+            let of = |g: &Arc<Generation>| (g.plan.spec.view, g.number, g.plan.source_version, g.is_ready());
+            generations.iter().map(of).collect()
+        };
+        let known = set.sources.get(&source).map(|known| seen(known)).unwrap_or_default();
+        set.version += u64::from(known != seen(&generations));
         if generations.is_empty() {
             set.sources.remove(&source);
         } else {
