@@ -32,12 +32,12 @@ struct Entity {
 }
 
 impl Part<'_> {
-    /// Reads `history` once. `seen` is told of events looked at, and may end the work.
+    /// Reads `history` once, then gives the entities in order of their keys. `seen` is told of events looked at, and may end the work.
     pub fn fold(
         &self,
         history: &History,
         mut seen: impl FnMut(u64) -> Result<(), BackfillError>,
-    ) -> Result<Vec<BackfilledEntity>, BackfillError> {
+    ) -> Result<impl Iterator<Item = Result<BackfilledEntity, BackfillError>>, BackfillError> {
         let plan = &self.generation.plan;
         let oldest = plan.layout.oldest(self.now);
         let mut columns: Vec<&str> = vec![&self.source.event_time, SEQ];
@@ -65,12 +65,11 @@ impl Part<'_> {
                 }
             }
         }
-        let mut folded = Vec::with_capacity(entities.len());
-        while let Some((key, mut entity)) = entities.pop_first() {
-            self.fold_entity(&mut entity)?;
-            folded.extend(entity.base.map(|base| BackfilledEntity { key, base }));
-        }
-        Ok(folded)
+        // One at a time, so that there are never all events and all states at once.
+        Ok(entities.into_iter().filter_map(|(key, mut entity)| match self.fold_entity(&mut entity) {
+            Ok(()) => entity.base.map(|base| Ok(BackfilledEntity { key, base })),
+            Err(error) => Some(Err(error)),
+        }))
     }
 
     fn fold_entity(&self, entity: &mut Entity) -> Result<(), BackfillError> {

@@ -166,13 +166,25 @@ struct Worker {
 
 impl Worker {
     fn run(&self) {
-        while let Some(generation) = next(&self.origin.streams) {
+        // One that fails is tried again when the others have had their turn.
+        let mut failed: Vec<(TableId, u32)> = Vec::new();
+        loop {
+            let id = |generation: &Generation| (generation.plan.spec.view, generation.number);
+            let streams = self.origin.streams.current();
+            let open: Vec<_> = streams.all().filter(|generation| !generation.is_ready()).collect();
+            let Some(any) = open.first() else { return };
+            let next = open.iter().find(|generation| !failed.contains(&id(generation)));
+            if next.is_none() {
+                failed.clear();
+            }
+            let generation = Arc::clone(next.unwrap_or(any));
             match self.backfill(&generation) {
                 Ok(()) => {}
                 Err(BackfillError::Stopped) => return,
                 Err(error) => {
                     tracing::error!(view = %generation.plan.spec.name, %error, "the backfill failed; it is tried again");
                     self.note(&generation, |progress| progress.error = Some(error.to_string()));
+                    failed.push(id(&generation));
                     std::thread::sleep(RETRY);
                 }
             }
@@ -194,13 +206,15 @@ impl Worker {
             Stage::Backfilling { parts, part, after } => (*parts, *part, after.clone()),
             _ => return Ok(()),
         };
+        let mut stage = generation.stage.clone();
         let total = rows * u64::from(parts - first);
         self.note(generation, |progress| *progress = Progress { done: 0, total, error: None });
         for part in first..parts {
             // A history for each part: what it holds open would keep merged segments on the disk.
             let history = History::open(&table, self.origin.tail.as_ref(), source)?;
             let now = self.origin.clock.now().micros();
-            let folded = Part { generation, source, part, parts, now }.fold(&history, |rows| {
+            let work = Part { generation, source, part, parts, now };
+            let folded = work.fold(&history, |rows| {
                 self.note(generation, |progress| progress.done += rows);
                 metrics::record_backfilled(&spec.name, rows);
                 match self.stopping.load(Ordering::Acquire) {
@@ -208,7 +222,7 @@ impl Worker {
                     false => Ok(()),
                 }
             })?;
-            self.send(generation, (part, parts), after.take(), folded)?;
+            self.send(generation, &mut stage, (part, parts), after.take(), folded)?;
         }
         Ok(())
     }
@@ -217,12 +231,14 @@ impl Worker {
     fn send(
         &self,
         generation: &Generation,
+        stage: &mut Stage,
         (part, parts): (u32, u32),
         after: Option<Vec<u8>>,
-        entities: Vec<BackfilledEntity>,
+        entities: impl Iterator<Item = Result<BackfilledEntity, BackfillError>>,
     ) -> Result<(), BackfillError> {
         let (mut portion, mut bytes) = (Vec::new(), 0);
         for entity in entities {
+            let entity = entity?;
             if after.as_ref().is_some_and(|after| entity.key <= *after) {
                 continue;
             }
@@ -231,7 +247,7 @@ impl Worker {
             if bytes >= STEP_BYTES {
                 let after = portion.last().map(|entity| entity.key.clone());
                 let then = Stage::Backfilling { parts, part, after };
-                self.step(generation, std::mem::take(&mut portion), then)?;
+                self.step(generation, stage, std::mem::take(&mut portion), then)?;
                 bytes = 0;
             }
         }
@@ -239,12 +255,13 @@ impl Worker {
             true => Stage::Backfilling { parts, part: part + 1, after: None },
             false => Stage::Ready,
         };
-        self.step(generation, portion, then)
+        self.step(generation, stage, portion, then)
     }
 
     fn step(
         &self,
         generation: &Generation,
+        stage: &mut Stage,
         entities: Vec<BackfilledEntity>,
         then: Stage,
     ) -> Result<(), BackfillError> {
@@ -252,7 +269,10 @@ impl Worker {
             return Err(BackfillError::Stopped);
         }
         let spec = &generation.plan.spec;
-        let step = BackfillStep { view: spec.view, generation: generation.number, entities, then };
+        // The same bounds as for everyone who writes: free space, damage, a store that takes no more.
+        self.origin.shards.check(spec.source)?;
+        let from = std::mem::replace(stage, then.clone());
+        let step = BackfillStep { view: spec.view, generation: generation.number, entities, from, then };
         Ok(self.runtime.block_on(self.origin.shards.backfill(spec.source, step))?)
     }
 

@@ -84,10 +84,12 @@ pub async fn online_features(
         if newest.ahead.is_empty() {
             newest.answer
         } else {
-            history(&app, move |reads| reads.complete(newest, &entities)).await?
+            let plan = Arc::clone(&plan);
+            history(&app, &plan, move |reads| reads.complete(newest, &entities)).await?
         }
     } else {
-        history(&app, move |reads| reads.as_of(&plan, &entities, as_of)).await?
+        let asked = Arc::clone(&plan);
+        history(&app, &plan, move |reads| reads.as_of(&asked, &entities, as_of)).await?
     };
     metrics::record_online(wanted.label(), started.elapsed());
     for (view, status, count) in answer.tally() {
@@ -100,13 +102,26 @@ pub async fn online_features(
     Ok(([(header::CONTENT_TYPE, format.media_type())], bytes).into_response())
 }
 
-/// Runs a read of history on a thread of its own, so that it does not hold up other requests.
+/// Runs a read of history on a thread of its own, so that it does not hold up other requests. Those of windows, which may
+/// hold many events, wait for each other.
 async fn history(
     app: &App,
+    plan: &Plan,
     read: impl FnOnce(&Reads) -> Result<Answer, ServeError> + Send + 'static,
 ) -> Result<Answer, Problem> {
+    let slot = match plan.groups.iter().any(|group| group.stream.is_some()) {
+        true => {
+            let slot = Arc::clone(&app.history_slots).acquire_owned().await;
+            Some(slot.map_err(|_| Problem::unavailable("the node is stopping"))?)
+        }
+        false => None,
+    };
     let reads = Arc::clone(&app.reads);
-    let read = tokio::task::spawn_blocking(move || read(&reads));
+    let read = tokio::task::spawn_blocking(move || {
+        // Held until the work is done, which goes on when the client is gone.
+        let _held = slot;
+        read(&reads)
+    });
     Ok(read.await.map_err(|_| Problem::internal("the read did not finish"))??)
 }
 

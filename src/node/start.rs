@@ -55,6 +55,8 @@ pub struct Node {
 const BACKLOG_FACTOR: u64 = 16;
 /// Training sets built at the same time: each may use all cores and much memory.
 const TRAINING_SLOTS: usize = 2;
+/// Reads of windows from history at the same time.
+const HISTORY_SLOTS: usize = 2;
 /// Their spines are in memory while they wait.
 const TRAINING_QUEUE: usize = 16;
 
@@ -210,6 +212,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         metrics: metrics_handle,
         started: Instant::now(),
         training_slots: Arc::new(Semaphore::new(TRAINING_SLOTS)),
+        history_slots: Arc::new(Semaphore::new(HISTORY_SLOTS)),
         training_queue: Arc::new(Semaphore::new(TRAINING_QUEUE)),
     });
     let (stop_http, stopped) = watch::channel(false);

@@ -94,6 +94,9 @@ fn aggregates(
     now: Timestamp,
     seen: &mut [u64; 2],
 ) -> Result<Option<Found>, ServeError> {
+    if stream.from_history {
+        return Ok(None);
+    }
     let features = &group.view.features;
     let mut values: Box<[Option<Value>]> = vec![None; features.len()].into();
     for part in &stream.parts {

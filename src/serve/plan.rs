@@ -48,6 +48,8 @@ pub struct PlanGroup {
 #[derive(Debug)]
 pub struct StreamGroup {
     pub parts: Vec<StreamPart>,
+    /// Some aggregate is in no state, nor will be: of a version that nothing pins. History has to answer.
+    pub from_history: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,15 @@ impl StreamGroup {
                 parts.push(part);
             }
         }
-        StreamGroup { parts }
+        let coming = |feature: &usize| {
+            let wanted = stream.aggregations.get(*feature);
+            wanted.is_some_and(|wanted| {
+                streams.of_view(view.schema.table).any(|g| g.plan.spec.position(wanted).is_some())
+            })
+        };
+        // While there is no state at all, one is about to begin.
+        let any = streams.of_view(view.schema.table).next().is_some();
+        StreamGroup { parts, from_history: any && !left.iter().all(coming) }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
+use larder::clock::Clock;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
@@ -103,7 +104,7 @@ fn write(base: &str, seed: u64, stop: &AtomicBool, acked: &AtomicU64, sent: &Ato
     };
     let client = client();
     while !stop.load(Ordering::Relaxed) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as i64;
+        let now = Clock::system().now().micros();
         let rows: Vec<Json> = (0..20)
             .map(|_| {
                 let late = if roll(20) == 0 { roll(72 * 3600) } else { roll(30) } as i64 * 1_000_000;

@@ -195,6 +195,45 @@ fn what_cannot_be_is_refused() {
     assert_eq!(activity(&node, json!(1)).0[0], json!(0), "nothing of it was applied");
 }
 
+/// A service keeps to a version whose column was an integer; the column is widened to a float: each version has its own
+/// numbers, online and from history, while the new state is made and after.
+#[test]
+fn a_pinned_version_outlives_a_wider_column() {
+    let mut node = TestNode::at("2024-05-01T12:00:00Z");
+    let definitions = |amount: &str| {
+        let sums = r#"{ name = "total", function = "sum", column = "amount", window = "lifetime" },
+            { name = "last", function = "last", column = "amount", window = "lifetime" }"#;
+        let text = view(sums).replace("amount = \"float64\"", &format!("amount = \"{amount}\""));
+        format!("{text}\n[[feature_service]]\nname = \"old\"\nfeatures = [\"activity@1\"]\n")
+    };
+    let ask = |node: &TestNode, service: bool| {
+        let mut body = json!({ "entities": [{ "user": 1 }] });
+        match service {
+            true => body["feature_service"] = json!("old"),
+            false => body["features"] = json!(["activity"]),
+        }
+        let (status, online) = node.post_json("/v1/online-features", &body);
+        assert_eq!(status, 200, "{online}");
+        body["as_of"] = json!("2024-05-01T12:00:00Z");
+        let (status, history) = node.post_json("/v1/online-features", &body);
+        assert_eq!(status, 200, "{history}");
+        (online["values"][0].clone(), history["values"][0].clone())
+    };
+    node.apply(&definitions("int32"));
+    let whole = |amount: i64, time: &str, id: &str| json!({ "user": 1, "event_time": time, "amount": amount, "page": "p", "id": id });
+    send(&node, json!([whole(3, "2024-05-01T10:00:00Z", "1"), whole(4, "2024-05-01T10:01:00Z", "2")]));
+    node.apply(&definitions("float64"));
+    assert_eq!(ask(&node, true), (json!([7, 4]), json!([7, 4])), "the old state goes on");
+    send(&node, json!([click(1, "2024-05-01T10:02:00Z", 5.0, "p", "3")]));
+    assert_eq!(ask(&node, true), (json!([12, 5]), json!([12, 5])), "of the new column, in the old type");
+    wait_until_ready(&node);
+    for round in 0..2 {
+        assert_eq!(ask(&node, true), (json!([12, 5]), json!([12, 5])), "{round}");
+        assert_eq!(ask(&node, false), (json!([12.0, 5.0]), json!([12.0, 5.0])), "{round}");
+        node.restart();
+    }
+}
+
 const STREAM_FEATURES: [&str; 4] = ["aircraft_delays", "airport_congestion", "carrier_week", "route_delays"];
 
 /// A small generator of numbers that are the same in every run.

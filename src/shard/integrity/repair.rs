@@ -27,6 +27,7 @@ use crate::{
         },
         invariants::examine,
         recovery::{known_tables, recover, table_name},
+        stream::forget_all,
     },
 };
 
@@ -113,6 +114,8 @@ pub fn repair(data: &Path, clock: &Clock) -> Result<RepairReport, ShardError> {
     if !(changed || damaged_mark || salvaged.is_damaged() || report.registry_lost.is_some()) {
         return Ok(report);
     }
+    // They may count events that are lost, or lack some that are not.
+    forget_all(&store)?;
     let states = known_tables(&store, &sealed)?.into_iter();
     let states = states.map(|table| Ok((table, examine(&store, table, 0, None)?.state)));
     let states: BTreeMap<TableId, TableState> = states.collect::<Result<_, ShardError>>()?;

@@ -15,7 +15,7 @@ const HEAD: u8 = 1;
 /// Bytes of the head before its events: the base's version.
 pub(super) const HEAD_START: usize = 4;
 /// How often a read that sees a change half made is tried again; each change is there after microseconds.
-const TRIES: usize = 10_000;
+const TRIES: usize = 1000;
 
 /// Base and head that belong together; both may be missing.
 #[derive(Debug, Clone, Default)]
@@ -103,16 +103,24 @@ impl StreamReader {
         let prefix = generation.prefix();
         let mut key = Vec::with_capacity(prefix.len() + entity.len() + 1);
         let mut found = [0, 0];
+        part_key(&prefix, entity, HEAD, &mut key);
+        let head = self.part(generation, &key, &mut found)?;
+        part_key(&prefix, entity, BASE, &mut key);
+        let base = self.part(generation, &key, &mut found)?;
+        let mut state = EntityState { base, head };
         for _ in 0..TRIES {
-            part_key(&prefix, entity, HEAD, &mut key);
-            let head = self.part(generation, &key, &mut found)?;
-            part_key(&prefix, entity, BASE, &mut key);
-            let base = self.part(generation, &key, &mut found)?;
-            let state = EntityState { base, head };
             if state.fits() {
                 return Ok((state, found));
             }
-            std::hint::spin_loop();
+            // A commit is on its way. The cache is filled after it, the store's two keys change side by side.
+            std::thread::yield_now();
+            let stored = |key: &[u8]| -> Result<Option<Bytes>, ShardError> {
+                Ok(self.store.tiles.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes)))
+            };
+            part_key(&prefix, entity, HEAD, &mut key);
+            let head = stored(&key)?;
+            part_key(&prefix, entity, BASE, &mut key);
+            state = EntityState { base: stored(&key)?, head };
         }
         Err(ShardError::Damaged(format!(
             "the window state of an entity of `{}` does not belong together",

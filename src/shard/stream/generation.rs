@@ -110,6 +110,27 @@ pub(super) fn stored(store: &Store) -> Result<Vec<Record>, ShardError> {
     Ok(records)
 }
 
+/// Forgets all window states, of a store that lost events or found that they were counted which it does not have: the next
+/// start begins them anew and counts what history holds.
+pub fn forget_all(store: &Store) -> Result<(), ShardError> {
+    let mut batch = store.db.batch();
+    for record in stored(store)? {
+        let key = record_key(record.spec.view, record.number);
+        let removed = Record { stage: Stage::Removed, ..record };
+        batch.insert(&store.meta, key, serde_json::to_vec(&removed).unwrap_or_default());
+    }
+    for guard in store.tiles.iter() {
+        batch.remove(&store.tiles, guard.key()?);
+        if batch.len() >= FORGET_STEP {
+            std::mem::replace(&mut batch, store.db.batch()).commit()?;
+        }
+    }
+    Ok(batch.commit()?)
+}
+
+/// Keys that are removed in one batch.
+const FORGET_STEP: usize = 10_000;
+
 /// The generations that count or serve, at one moment.
 #[derive(Default, Clone)]
 pub struct StreamSet {

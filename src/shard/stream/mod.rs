@@ -15,6 +15,7 @@ mod state;
 
 pub use columns::DatumColumn;
 pub use entity::{EntityState, StreamReader, aggregates};
+pub(super) use generation::forget_all;
 pub use generation::{Generation, Stage, StreamSet, Streams};
 pub use plan::{StreamPlan, filter_inputs};
 pub(super) use prepare::prepare;

@@ -34,7 +34,10 @@ impl StreamPlan {
             let input = match (&aggregation.column, &aggregation.column_type) {
                 (Some(name), Some(data_type)) => {
                     let class = Class::of(data_type).unwrap_or(Class::Bytes);
-                    let column = match columns.iter().position(|(known, _)| known.name == *name) {
+                    let column = match columns
+                        .iter()
+                        .position(|(known, _)| known.name == *name && known.data_type == *data_type)
+                    {
                         Some(known) => known,
                         None => {
                             let column = Column { name: name.clone(), data_type: data_type.clone() };

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch},
     buffer::BooleanBuffer,
+    compute::{CastOptions, cast_with_options},
     datatypes::{Int64Type, TimestampMicrosecondType},
 };
 
 use crate::{
     compute::window::tiles::{EventWriter, set_seq},
-    model::{SEQ, TableId, TableSchema, encode_keys},
+    model::{Column, SEQ, TableId, TableSchema, encode_keys},
     shard::{
         ShardError,
         stream::{Generation, StreamPlan, columns::DatumColumn},
@@ -60,7 +61,8 @@ pub fn prepare(
             PreparedStream {
                 view: plan.spec.view,
                 generation: generation.number,
-                source_version: plan.source_version,
+                // Of what the batch was decoded as, which may be older than the plan.
+                source_version: schema.version,
                 keys,
                 key_ends,
                 events,
@@ -134,15 +136,23 @@ impl HistoryEvents {
     }
 }
 
+/// The array in the type that the state was made for: its source may have been widened since.
+fn as_type(array: &ArrayRef, column: &Column) -> Option<ArrayRef> {
+    let wanted = column.data_type.arrow();
+    if *array.data_type() == wanted {
+        return Some(Arc::clone(array));
+    }
+    cast_with_options(array, &wanted, &CastOptions { safe: true, ..CastOptions::default() }).ok()
+}
+
 /// Each row as an event of the state, end to end.
 fn events(plan: &StreamPlan, schema: &TableSchema, batch: &RecordBatch) -> (Vec<u8>, Vec<u32>) {
     let times = batch.column_by_name(&schema.event_time);
     let times = times.map(|column| column.as_primitive::<TimestampMicrosecondType>().values());
-    let columns: Vec<DatumColumn<'_>> = plan
-        .columns
-        .iter()
-        .map(|(column, _)| batch.column_by_name(&column.name).map_or(DatumColumn::Null, DatumColumn::new))
-        .collect();
+    let arrays: Vec<Option<ArrayRef>> =
+        plan.columns.iter().map(|(column, _)| as_type(batch.column_by_name(&column.name)?, column)).collect();
+    let columns: Vec<DatumColumn<'_>> =
+        arrays.iter().map(|array| array.as_ref().map_or(DatumColumn::Null, DatumColumn::new)).collect();
     let masks: Vec<BooleanBuffer> = plan.filters.iter().map(|(_, filter)| filter.mask(batch)).collect();
     let mut bytes = Vec::with_capacity(batch.num_rows() * (20 + 8 * columns.len()));
     let mut ends = Vec::with_capacity(batch.num_rows() + 1);

@@ -23,6 +23,19 @@ use crate::{
     },
 };
 
+struct Dropped {
+    record: Record,
+    since: Instant,
+    /// The last key that was removed: to look for the next from the start would be to look at all that are gone.
+    after: Vec<u8>,
+}
+
+impl Dropped {
+    fn new(record: Record) -> Dropped {
+        Dropped { after: prefix(record.spec.view, record.number).into(), record, since: Instant::now() }
+    }
+}
+
 /// Reads that began before a generation was dropped have ended by then.
 const REMOVE_AFTER: Duration = Duration::from_secs(30);
 
@@ -35,7 +48,7 @@ pub struct StreamKeeper {
     owns: Box<dyn Fn(TableId) -> bool + Send>,
     generations: BTreeMap<(TableId, u32), Arc<Generation>>,
     /// Generations whose keys are not all removed yet, and when they were dropped.
-    dropped: Vec<(Instant, Record)>,
+    dropped: Vec<Dropped>,
     /// The highest number that each view's generations ever had.
     numbers: BTreeMap<TableId, u32>,
     /// The registry version that they were last compared with.
@@ -75,10 +88,18 @@ impl StreamKeeper {
             self.load(&catalog)?;
         }
         let wanted = self.wanted(&catalog);
-        let mut changed = self.recompile(&catalog)?;
+        let mut changed = self.recompile(&catalog);
         for (view, spec) in &wanted {
-            if !self.of_view(*view).any(|generation| generation.plan.spec == *spec) {
-                changed.push(self.begin(&catalog, spec.clone(), next_seq(spec.source)?)?);
+            if self.of_view(*view).any(|generation| generation.plan.spec == *spec) {
+                continue;
+            }
+            // One view that cannot be computed must not keep the others, and the writes, from going on.
+            match self.next(&catalog, spec.clone(), next_seq(spec.source)?) {
+                Ok(generation) => {
+                    self.store_records(&[generation.record()], self.store.db.batch())?;
+                    self.begin(generation);
+                }
+                Err(error) => tracing::error!(view = %spec.name, %error, "its windows are not computed"),
             }
         }
         changed.extend(self.drop_superseded(&wanted));
@@ -89,17 +110,25 @@ impl StreamKeeper {
     }
 
     fn load(&mut self, catalog: &Catalog) -> Result<(), ShardError> {
+        self.dropped.clear();
         for record in stored(&self.store)?.into_iter().filter(|record| (self.owns)(record.spec.source)) {
             let (view, number) = (record.spec.view, record.number);
             let highest = self.numbers.entry(view).or_default();
             *highest = number.max(*highest);
             match record.stage {
                 Stage::Removed => {}
-                Stage::Dropped => self.dropped.push((Instant::now(), record)),
-                Stage::Backfilling { .. } | Stage::Ready => {
-                    let generation = build(catalog, record)?;
-                    self.generations.insert((view, number), Arc::new(generation));
-                }
+                Stage::Dropped => self.dropped.push(Dropped::new(record)),
+                Stage::Backfilling { .. } | Stage::Ready => match build(catalog, record.clone()) {
+                    Ok(generation) => {
+                        self.generations.insert((view, number), Arc::new(generation));
+                    }
+                    Err(error) => {
+                        tracing::warn!(view = %record.spec.name, %error, "an older state is dropped");
+                        let record = Record { stage: Stage::Dropped, ..record };
+                        self.store_records(std::slice::from_ref(&record), self.store.db.batch())?;
+                        self.dropped.push(Dropped::new(record));
+                    }
+                },
             }
         }
         Ok(())
@@ -118,7 +147,7 @@ impl StreamKeeper {
     }
 
     /// Fits plans to their sources' newest schemas. What does not fit any more cannot be what the definitions want.
-    fn recompile(&mut self, catalog: &Catalog) -> Result<Vec<Record>, ShardError> {
+    fn recompile(&mut self, catalog: &Catalog) -> Vec<Record> {
         let mut unfit = Vec::new();
         for (key, generation) in &mut self.generations {
             let newest = catalog.newest_schema(generation.plan.spec.source).map(|schema| schema.version);
@@ -133,22 +162,27 @@ impl StreamKeeper {
                 }
             }
         }
-        Ok(unfit.into_iter().filter_map(|key| self.drop_generation(key)).collect())
+        unfit.into_iter().filter_map(|key| self.drop_generation(key)).collect()
     }
 
     fn of_view(&self, view: TableId) -> impl Iterator<Item = &Arc<Generation>> {
         self.generations.range((view, 0)..=(view, u32::MAX)).map(|(_, generation)| generation)
     }
 
-    fn begin(&mut self, catalog: &Catalog, spec: StreamSpec, next_seq: u64) -> Result<Record, ShardError> {
-        let highest = self.numbers.entry(spec.view).or_default();
-        *highest += 1;
+    /// The generation that a spec would begin with.
+    fn next(&self, catalog: &Catalog, spec: StreamSpec, next_seq: u64) -> Result<Generation, ShardError> {
+        let number = self.numbers.get(&spec.view).map_or(1, |highest| highest + 1);
         let stage = if next_seq == 0 { Stage::Ready } else { Stage::START };
-        let record = Record { number: *highest, spec, live_from: next_seq, stage };
-        let generation = build(catalog, record.clone())?;
-        tracing::info!(view = %record.spec.name, generation = record.number, events = next_seq, "window state begins");
-        self.generations.insert((record.spec.view, record.number), Arc::new(generation));
-        Ok(record)
+        build(catalog, Record { number, spec, live_from: next_seq, stage })
+    }
+
+    /// It is stored: from here on it counts.
+    fn begin(&mut self, generation: Generation) {
+        let (name, view) = (&generation.plan.spec.name, generation.plan.spec.view);
+        let (number, events) = (generation.number, generation.live_from);
+        tracing::info!(view = %name, generation = number, events, "window state begins");
+        self.numbers.insert(view, number);
+        self.generations.insert((view, number), Arc::new(generation));
     }
 
     /// A generation is superseded once the one that is wanted is ready, or before it is ready itself.
@@ -171,7 +205,7 @@ impl StreamKeeper {
     fn drop_generation(&mut self, key: (TableId, u32)) -> Option<Record> {
         let generation = self.generations.remove(&key)?;
         let record = Record { stage: Stage::Dropped, ..generation.record() };
-        self.dropped.push((Instant::now(), record.clone()));
+        self.dropped.push(Dropped::new(record.clone()));
         Some(record)
     }
 
@@ -197,7 +231,8 @@ impl StreamKeeper {
         }
     }
 
-    /// Stores a portion of a backfill; one for a generation that is gone changes nothing.
+    /// Stores a portion of a backfill. One for a generation that is gone, or that does not go on from where it is,
+    /// changes nothing: it was stored before.
     pub fn backfill(
         &mut self,
         step: BackfillStep,
@@ -206,6 +241,10 @@ impl StreamKeeper {
     ) -> Result<(), ShardError> {
         let key = (step.view, step.generation);
         let Some(generation) = self.generations.get(&key).cloned() else { return Ok(()) };
+        if generation.stage != step.from {
+            self.publish();
+            return Ok(());
+        }
         let mut states = StreamStates::default();
         let now = clock.now().micros();
         states.merge(&self.store, cache, &generation, &step.entities, now)?;
@@ -243,26 +282,34 @@ impl StreamKeeper {
             return Ok(Some(running.number));
         }
         let next = next_seq(spec.source)?;
-        let record = self.begin(&catalog, spec, next)?;
-        let number = record.number;
-        self.store_records(&[record], self.store.db.batch())?;
+        let generation = self.next(&catalog, spec, next)?;
+        let number = generation.number;
+        self.store_records(&[generation.record()], self.store.db.batch())?;
+        self.begin(generation);
         self.publish();
         Ok(Some(number))
     }
 
     /// Removes up to `limit` keys of dropped generations.
     pub fn remove_dropped(&mut self, limit: usize) -> Result<(), ShardError> {
-        let due = self.dropped.iter().position(|(since, _)| since.elapsed() >= REMOVE_AFTER);
-        let Some((at, (_, record))) = due.map(|at| (at, &self.dropped[at])) else { return Ok(()) };
+        let due = self.dropped.iter().position(|dropped| dropped.since.elapsed() >= REMOVE_AFTER);
+        let Some(at) = due else { return Ok(()) };
+        let dropped = &mut self.dropped[at];
+        let (view, number) = (dropped.record.spec.view, dropped.record.number);
         let mut batch = self.store.db.batch().durability(Some(PersistMode::Buffer));
-        for guard in self.store.tiles.prefix(prefix(record.spec.view, record.number)).take(limit) {
-            batch.remove(&self.store.tiles, guard.key()?);
+        for guard in self.store.tiles.range(dropped.after.as_slice()..).take(limit) {
+            let key = guard.key()?;
+            if !key.starts_with(&prefix(view, number)) {
+                break;
+            }
+            dropped.after = key.to_vec();
+            batch.remove(&self.store.tiles, key);
         }
         let all = batch.len() < limit;
         if all {
-            let removed = Record { stage: Stage::Removed, ..record.clone() };
+            let removed = Record { stage: Stage::Removed, ..dropped.record.clone() };
             let bytes = serde_json::to_vec(&removed).unwrap_or_default();
-            batch.insert(&self.store.meta, record_key(removed.spec.view, removed.number), bytes);
+            batch.insert(&self.store.meta, record_key(view, number), bytes);
         }
         batch.commit().map_err(|error| ShardError::failed_write(&error))?;
         if all {

@@ -1,6 +1,7 @@
 //! What the state of a view is made of.
 
 use crate::{
+    compute::window::Class,
     model::{Column, TableId},
     registry::{Aggregation, Catalog, FeatureView, Stream},
 };
@@ -30,8 +31,16 @@ impl StreamSpec {
         }
     }
 
-    /// The place of an aggregation in the state.
-    pub fn position(&self, aggregation: &Aggregation) -> Option<usize> {
-        self.aggregations.iter().position(|known| known == aggregation)
+    /// The place of an aggregation in the state. A column that was widened meanwhile is still of the same class, and so
+    /// is what is kept of it.
+    pub fn position(&self, wanted: &Aggregation) -> Option<usize> {
+        let class = |a: &Aggregation| a.column_type.as_ref().map(Class::of);
+        let same = |known: &Aggregation| {
+            (known.function, &known.column, known.window, &known.filter)
+                == (wanted.function, &wanted.column, wanted.window, &wanted.filter)
+                && class(known) == class(wanted)
+        };
+        let exact = self.aggregations.iter().position(|known| known == wanted);
+        exact.or_else(|| self.aggregations.iter().position(same))
     }
 }

@@ -20,10 +20,14 @@ use crate::{
     },
 };
 
-/// A head is folded once it has so many bytes, and a part of the base's: then each byte of the base is written again
-/// only after as many bytes of events.
+/// A head is folded once it has so many bytes …
 const FOLD_BYTES: usize = 1024;
-const FOLD_SHARE: usize = 2;
+/// … and its square reaches the base's size times this: about where writing the growing head again with each commit
+/// costs as much as writing the base once.
+const FOLD_BALANCE: usize = 128;
+/// What is younger than this stays an event when it is folded, µs: a read that took the time just before can still be
+/// answered.
+const FOLD_BEHIND: i64 = 2_000_000;
 
 /// The states that one group of writes changes; nothing counts before the commit.
 #[derive(Default)]
@@ -96,8 +100,8 @@ impl StreamStates {
             let changing = self.of(store, cache, generation, &key)?;
             let bases: Vec<&[u8]> =
                 changing.base.as_deref().into_iter().chain(std::iter::once(&entity.base[..])).collect();
-            let base =
-                tiles::rebuild(&generation.plan.layout, &bases, &[], now).map_err(|_| damaged(generation))?;
+            let base = tiles::rebuild(&generation.plan.layout, &bases, &[], now.saturating_sub(FOLD_BEHIND))
+                .map_err(|_| damaged(generation))?;
             changing.replace_base(base);
         }
         Ok(())
@@ -124,7 +128,7 @@ impl StreamStates {
         for (key, changing) in &mut self.entities {
             let events = changing.head.len() - HEAD_START;
             let base = changing.base.as_ref().map_or(0, Bytes::len);
-            if events >= FOLD_BYTES && events >= base / FOLD_SHARE {
+            if events >= FOLD_BYTES && events.saturating_mul(events) >= base.saturating_mul(FOLD_BALANCE) {
                 changing.fold(now)?;
             }
             if changing.base_changed
@@ -154,7 +158,7 @@ impl Changing {
     fn fold(&mut self, now: i64) -> Result<(), ShardError> {
         let layout = &self.generation.plan.layout;
         let bases: Vec<&[u8]> = self.base.as_deref().into_iter().collect();
-        let base = tiles::rebuild(layout, &bases, &self.head[HEAD_START..], now)
+        let base = tiles::rebuild(layout, &bases, &self.head[HEAD_START..], now.saturating_sub(FOLD_BEHIND))
             .map_err(|_| damaged(&self.generation))?;
         self.head.truncate(HEAD_START);
         self.replace_base(base);
@@ -182,6 +186,8 @@ pub struct BackfillStep {
     pub view: TableId,
     pub generation: u32,
     pub entities: Vec<BackfilledEntity>,
-    /// The stage when this is in.
+    /// The stage that it goes on from …
+    pub from: Stage,
+    /// … and the one when it is in.
     pub then: Stage,
 }
