@@ -9,6 +9,7 @@ mod build;
 mod catalog;
 mod changes;
 mod compat;
+mod computed;
 mod definition;
 mod describe;
 mod error;

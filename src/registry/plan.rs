@@ -40,7 +40,7 @@ pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, Regist
     planner.feature_views(definitions);
     planner.feature_services(definitions);
     planner.retire(definitions);
-    let Planner { changes, revision, dropped, .. } = planner;
+    let Planner { mut changes, revision, dropped, .. } = planner;
     let next = if revision.is_empty() {
         current.clone()
     } else {
@@ -58,6 +58,9 @@ pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, Regist
     });
     if !errors.is_empty() {
         return Err(RegistryError::Invalid(errors.into_iter().map(|(_, error)| error).collect()));
+    }
+    if changes.breaking.is_empty() {
+        changes.breaking = next.pins_that_break();
     }
     Ok(Plan { changes, next, revision })
 }

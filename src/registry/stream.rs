@@ -1,7 +1,10 @@
 //! Stream feature views: what is computed of a source's events.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    compute::window::{Function, Window},
+    compute::window::{Function, Window, tiles::Layout},
+    expression::Expression,
     model::{Column, DataType, TableId},
 };
 
@@ -36,4 +39,28 @@ pub struct Aggregation {
 pub fn filter_columns(event_time: &str, columns: &[Column]) -> Vec<Column> {
     let time = Column { name: event_time.to_owned(), data_type: DataType::Timestamp };
     columns.iter().cloned().chain([time]).collect()
+}
+
+/// Whether `filter` is a condition on the events of a source.
+pub(super) fn check_filter(filter: &str, event_time: &str, columns: &[Column]) -> Result<(), String> {
+    match Expression::compile(filter, &filter_columns(event_time, columns), Some(&DataType::Bool)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("`filter`: {error}")),
+    }
+}
+
+/// What is wrong where aggregations use more columns or filters than the state of an entity has room for.
+pub(super) fn too_many<'a>(aggregations: impl IntoIterator<Item = &'a Aggregation>) -> Option<String> {
+    let (mut columns, mut filters) = (BTreeSet::new(), BTreeSet::new());
+    for aggregation in aggregations {
+        columns.extend(&aggregation.column);
+        filters.extend(&aggregation.filter);
+    }
+    let most = Layout::MAX_SLOTS;
+    let told = |what, found| format!("{found} different {what} are used; at most {most} are allowed");
+    match (columns.len(), filters.len()) {
+        (columns, _) if columns > most => Some(told("columns", columns)),
+        (_, filters) if filters > most => Some(told("filters", filters)),
+        _ => None,
+    }
 }

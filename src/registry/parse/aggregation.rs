@@ -8,11 +8,10 @@ use crate::{
         object::{Feature, Validation},
         parse::{
             feature::{STATUS, default},
-            filter::check_filter,
             tree::{Node, Tree},
             walk::{Fields, Report},
         },
-        stream::Aggregation,
+        stream::{Aggregation, check_filter},
         suggest::hint,
     },
 };
@@ -72,7 +71,10 @@ pub(super) fn aggregation(
     let window = window(&fields);
     let filter = fields.get("filter").map(|tree| {
         let filter = fields.as_text("filter", tree)?;
-        fields.check(tree, check_filter(filter, source?)).map(|()| filter.to_owned())
+        let source = source?;
+        fields
+            .check(tree, check_filter(filter, &source.event_time, &source.columns))
+            .map(|()| filter.to_owned())
     });
     let column = match fields.get("column") {
         None => None,

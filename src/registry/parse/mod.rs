@@ -7,7 +7,6 @@
 mod aggregation;
 mod document;
 mod feature;
-mod filter;
 mod json;
 mod objects;
 mod service;

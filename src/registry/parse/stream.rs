@@ -1,9 +1,6 @@
 //! Stream feature views: which source, by which keys, aggregated how.
 
-use std::collections::BTreeSet;
-
 use crate::{
-    compute::window::tiles::Layout,
     model::Column,
     registry::{
         definition::{EntityDefinition, FeatureViewDefinition, SourceDefinition, StreamDefinition},
@@ -13,7 +10,7 @@ use crate::{
             view::{Known, entity_names, features, join_keys},
             walk::{Fields, Report},
         },
-        stream::Aggregation,
+        stream::too_many,
         suggest::hint,
     },
 };
@@ -49,7 +46,9 @@ pub(super) fn stream_feature_view(
     fields.required("aggregation", "[{ name = \"…\", function = \"count\", window = \"24h\" }]");
     let read = |tree: &Tree| aggregation(tree, &fields.what, source, report);
     let (features, aggregations) = features(&fields, "aggregation", &join_keys, read)?;
-    fits(&fields, &aggregations);
+    if let Some(too_many) = too_many(&aggregations) {
+        fields.error(fields.place, too_many);
+    }
     Some(FeatureViewDefinition {
         name: name?,
         entities: named.into_iter().map(|(name, _)| name).collect(),
@@ -74,21 +73,6 @@ fn source<'s>(fields: &Fields<'_>, sources: &'s Known<SourceDefinition>) -> Opti
             let hint = hint(name, sources.keys().map(String::as_str));
             fields.error(&tree.place, format!("unknown source `{name}`{hint}"));
             None
-        }
-    }
-}
-
-/// The state of an entity has room for so many columns and filters.
-fn fits(fields: &Fields<'_>, aggregations: &[Aggregation]) {
-    let columns = aggregations.iter().filter_map(|a| a.column.as_ref()).collect::<BTreeSet<_>>().len();
-    let filters = aggregations.iter().filter_map(|a| a.filter.as_ref()).collect::<BTreeSet<_>>().len();
-    for (what, found) in [("columns", columns), ("filters", filters)] {
-        if found > Layout::MAX_SLOTS {
-            let most = Layout::MAX_SLOTS;
-            fields.error(
-                fields.place,
-                format!("{found} different {what} are used; at most {most} are allowed"),
-            );
         }
     }
 }

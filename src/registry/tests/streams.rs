@@ -440,6 +440,49 @@ fn a_pinned_version_keeps_its_features_and_types() {
 }
 
 #[test]
+fn pinned_versions_are_computed_too_and_have_to_fit() {
+    let filtered = |first: usize, count: usize| {
+        let each = |i| made(&format!("x{i}"), &format!("{COUNT}, filter = \"delay > {}\"", first + i));
+        let all: Vec<String> = (0..count).map(each).collect();
+        delays(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let pin = service("s", "\"delays@1:x0\"");
+    let mut node = Node::new();
+    node.apply(&lines(&[&filtered(0, 40), &pin]));
+    assert_one(
+        &node.refused(&lines(&[&filtered(40, 25), &pin])),
+        &["delays.aggregation: with older versions that services pin, 65 different filters are used"],
+    );
+    node.apply(&lines(&[&filtered(40, 24), &pin]));
+    let catalog = node.catalog();
+    let computed = catalog.computed(&catalog.feature_views["delays"]);
+    assert_eq!(computed.len(), 64);
+    assert_eq!(computed[0].filter.as_deref(), Some("delay > 40"), "the current version's come first");
+    let other = service("s", "\"delays:x0\"");
+    node.apply(&lines(&[&filtered(40, 25), &other]));
+    let catalog = node.catalog();
+    assert_eq!(catalog.computed(&catalog.feature_views["delays"]).len(), 25);
+}
+
+#[test]
+fn a_source_changes_only_so_far_as_pinned_versions_allow() {
+    let counted = |filter: &str| delays(&[&made("n", &format!("{COUNT}, filter = \"{filter}\""))]);
+    let pin = service("s", "\"delays@1:n\"");
+    let mut node = Node::new();
+    node.apply(&lines(&[&counted("substr(plane, delay) = 'x'"), &pin]));
+    let next = counted("delay > 0");
+    node.apply(&lines(&[&next, &pin]));
+    let wider = next.replace("\"int32\"", "\"float64\"");
+    assert_one(
+        &node.refused(&lines(&[&wider, &pin])),
+        &[
+            "delays.filter: an older version, which a service pins, has the filter `substr(plane, delay) = 'x'`",
+        ],
+    );
+    node.apply(&lines(&[&wider, &service("s", "\"delays:n\"")]));
+}
+
+#[test]
 fn columns_and_filters_are_so_many_as_a_state_holds() {
     let filtered = |n: usize| {
         let each = |i| made(&format!("x{i}"), &format!("{COUNT}, filter = \"delay > {i}\""));

@@ -22,29 +22,12 @@ pub struct StreamSpec {
 impl StreamSpec {
     /// What `view` needs: its own aggregations, and those of older versions that services pin.
     pub fn wanted(catalog: &Catalog, view: &FeatureView, stream: &Stream) -> StreamSpec {
-        let mut aggregations: Vec<Aggregation> = Vec::new();
-        let mut add = |stream: &Stream| {
-            for aggregation in &stream.aggregations {
-                if !aggregations.contains(aggregation) {
-                    aggregations.push(aggregation.clone());
-                }
-            }
-        };
-        add(stream);
-        let selections = catalog.feature_services.values().flat_map(|service| &service.selections);
-        let pinned = selections.filter(|selection| selection.view == view.name).filter_map(|s| s.version);
-        for version in pinned {
-            let pinned = catalog.feature_view_versions.get(&(view.name.clone(), version));
-            if let Some(stream) = pinned.and_then(|pinned| pinned.stream.as_ref()) {
-                add(stream);
-            }
-        }
         StreamSpec {
             view: view.schema.table,
             name: view.name.clone(),
             source: stream.source_table,
             keys: view.schema.keys.clone(),
-            aggregations,
+            aggregations: catalog.computed(view).into_iter().cloned().collect(),
         }
     }
 

@@ -76,7 +76,8 @@ pub fn answer(function: Function, class: Class, events: &[(i64, &Row)], t: i64) 
             bits(Output::Float(sum as f64 / values.len() as f64))
         }
         Function::Sum | Function::Mean if numbers.iter().any(|x| !x.is_finite()) => {
-            bits(output(&Value::Float(numbers.iter().sum())))
+            // Finite ones change nothing beside an infinity; summed up here they could overflow to another.
+            bits(output(&Value::Float(numbers.iter().filter(|x| !x.is_finite()).sum())))
         }
         Function::Sum => bits(Output::Float(exact(&numbers))),
         Function::Mean => match exact(&numbers) / numbers.len() as f64 {
