@@ -60,6 +60,17 @@ fn bodies() -> [(Format, Bytes); 2] {
     [(Format::Json, json.into()), (Format::ArrowStream, ipc.into())]
 }
 
+fn write(batch: PreparedBatch, offline: bool) -> Write {
+    Write {
+        batch,
+        batch_id: BatchId::fresh(),
+        idempotency: None,
+        offline,
+        quarantine: Vec::new(),
+        release: Vec::new(),
+    }
+}
+
 fn write_path(c: &mut Criterion) {
     let (schema, batch) = (schema(), rows());
     let mut group = c.benchmark_group("write, 1,000 rows × 10 float64");
@@ -90,14 +101,7 @@ fn write_path(c: &mut Criterion) {
         );
         group.bench_function(format!("commit, {durability:?}"), |b| {
             b.iter_batched(
-                || Write {
-                    batch: PreparedBatch::rows(Arc::clone(&schema), &batch),
-                    batch_id: BatchId::fresh(),
-                    idempotency: None,
-                    offline: true,
-                    quarantine: Vec::new(),
-                    release: Vec::new(),
-                },
+                || write(PreparedBatch::rows(Arc::clone(&schema), &batch), true),
                 |write| shard.commit(&mut [write]),
                 BatchSize::SmallInput,
             );
@@ -124,15 +128,7 @@ fn read_path(c: &mut Criterion) {
         options,
         StreamDuty::default(),
     );
-    let write = Write {
-        batch: prepared,
-        batch_id: BatchId::fresh(),
-        idempotency: None,
-        offline: false,
-        quarantine: Vec::new(),
-        release: Vec::new(),
-    };
-    shard.commit(&mut [write])[0].as_ref().unwrap();
+    shard.commit(&mut [write(prepared, false)])[0].as_ref().unwrap();
     let layout = RowLayout::of(&schema);
     let slots: Vec<_> = (0..FEATURES).map(|i| layout.slot(i)).collect();
     for (name, cache) in [("cache", cache), ("fjall", RowCache::new(1))] {
@@ -208,13 +204,8 @@ fn windows(c: &mut Criterion) {
         ];
         RecordBatch::try_new(Arc::clone(source.arrow()), columns).unwrap()
     };
-    let write = |set: &StreamSet, round: i64| Write {
-        batch: PreparedBatch::events(Arc::clone(&source), &batch(round), set),
-        batch_id: BatchId::fresh(),
-        idempotency: None,
-        offline: true,
-        quarantine: Vec::new(),
-        release: Vec::new(),
+    let events = |set: &StreamSet, round: i64| {
+        write(PreparedBatch::events(Arc::clone(&source), &batch(round), set), true)
     };
     let mut round = 0;
     let mut group = c.benchmark_group("windows, 1,000 events");
@@ -227,7 +218,7 @@ fn windows(c: &mut Criterion) {
         b.iter_batched(
             || {
                 round += 1;
-                write(&set, round)
+                events(&set, round)
             },
             |write| shard.commit(&mut [write])[0].as_ref().unwrap().accepted,
             BatchSize::SmallInput,

@@ -32,7 +32,8 @@ struct Entity {
 }
 
 impl Part<'_> {
-    /// Reads `history` once, then gives the entities in order of their keys. `seen` is told of events looked at, and may end the work.
+    /// Reads `history` once, then gives the entities in order of their keys. `seen` is told of events looked at, and may
+    /// end the work.
     pub fn fold(
         &self,
         history: &History,

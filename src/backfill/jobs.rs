@@ -89,7 +89,9 @@ impl Backfills {
 
     /// Starts the thread where there is something to do and it is not running. Called again and again.
     pub fn wake(&self) {
-        if self.stopping.load(Ordering::Acquire) || next(&self.origin.streams).is_none() {
+        if self.stopping.load(Ordering::Acquire)
+            || self.origin.streams.current().all().all(|generation| generation.is_ready())
+        {
             return;
         }
         let mut thread = lock(&self.thread);
@@ -151,10 +153,6 @@ impl Backfills {
             tracing::warn!("the backfill's thread ended with a panic");
         }
     }
-}
-
-fn next(streams: &Streams) -> Option<Arc<Generation>> {
-    streams.current().all().find(|generation| !generation.is_ready()).cloned()
 }
 
 struct Worker {

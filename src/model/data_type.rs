@@ -2,7 +2,12 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use arrow::datatypes::{DataType as Arrow, Field, TimeUnit};
+use arrow::{
+    array::ArrayRef,
+    compute::{CastOptions, cast_with_options},
+    datatypes::{DataType as Arrow, Field, TimeUnit},
+    error::ArrowError,
+};
 
 /// A column's type. Written in definitions as `int64`, `array<string>`, `array<float32, 128>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,6 +60,16 @@ impl DataType {
     /// The one timestamp type of the project.
     pub fn arrow_timestamp() -> Arrow {
         Arrow::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+    }
+
+    /// The array in this type, which a reader's version of a column has: the table may have been widened since, or be
+    /// wider than a pinned version says. What does not fit becomes null.
+    pub fn fit(&self, array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        let wanted = self.arrow();
+        if *array.data_type() == wanted {
+            return Ok(Arc::clone(array));
+        }
+        cast_with_options(array, &wanted, &CastOptions { safe: true, ..CastOptions::default() })
     }
 
     /// Whether every value of `self` is exactly a value of `wider`, so that a version may widen the column.

@@ -51,7 +51,7 @@ pub use plan::{Plan, plan};
 pub use reference::{Group, Resolved, ResolvedFeature};
 pub use registry::Registry;
 pub use search::{FeatureHit, Query, search};
-pub use stream::{Aggregation, Stream, filter_columns};
+pub use stream::{Aggregation, Stream, compile_filter, too_many};
 
 #[cfg(test)]
 mod tests;

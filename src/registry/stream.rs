@@ -1,10 +1,10 @@
 //! Stream feature views: what is computed of a source's events.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use crate::{
     compute::window::{Function, Window, tiles::Layout},
-    expression::Expression,
+    expression::{Expression, ExpressionError},
     model::{Column, DataType, TableId},
 };
 
@@ -30,30 +30,34 @@ pub struct Aggregation {
     pub column_type: Option<DataType>,
     #[serde(flatten)]
     pub window: Window,
-    /// An SQL expression over [`filter_columns`]; events for which it is not true do not count.
+    /// An SQL expression over the source's columns and its event time; events for which it is not true do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
 }
 
-/// What a filter may name of an event: the source's columns and its event time.
-pub fn filter_columns(event_time: &str, columns: &[Column]) -> Vec<Column> {
+/// A condition on the events of a source, which may name the source's columns and its event time.
+pub fn compile_filter(
+    filter: &str,
+    event_time: &str,
+    columns: &[Column],
+) -> Result<Expression, ExpressionError> {
     let time = Column { name: event_time.to_owned(), data_type: DataType::Timestamp };
-    columns.iter().cloned().chain([time]).collect()
+    let inputs: Vec<Column> = columns.iter().cloned().chain([time]).collect();
+    Expression::compile(filter, &inputs, Some(&DataType::Bool))
 }
 
 /// Whether `filter` is a condition on the events of a source.
 pub(super) fn check_filter(filter: &str, event_time: &str, columns: &[Column]) -> Result<(), String> {
-    match Expression::compile(filter, &filter_columns(event_time, columns), Some(&DataType::Bool)) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("`filter`: {error}")),
-    }
+    let compiled = compile_filter(filter, event_time, columns);
+    compiled.map(drop).map_err(|error| format!("`filter`: {error}"))
 }
 
 /// What is wrong where aggregations use more columns or filters than the state of an entity has room for.
-pub(super) fn too_many<'a>(aggregations: impl IntoIterator<Item = &'a Aggregation>) -> Option<String> {
-    let (mut columns, mut filters) = (BTreeSet::new(), BTreeSet::new());
+pub fn too_many<'a>(aggregations: impl IntoIterator<Item = &'a Aggregation>) -> Option<String> {
+    let (mut columns, mut filters) = (HashSet::new(), HashSet::new());
     for aggregation in aggregations {
-        columns.extend(&aggregation.column);
+        // A column that was widened is kept once for each of its types.
+        columns.extend(aggregation.column.as_ref().map(|column| (column, &aggregation.column_type)));
         filters.extend(&aggregation.filter);
     }
     let most = Layout::MAX_SLOTS;

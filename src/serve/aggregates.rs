@@ -6,12 +6,11 @@ use arrow::array::{Array, ArrayRef, AsArray};
 
 use crate::{
     compute::window::{Datum, Output},
-    expression::Expression,
     model::{Column, DataType, Timestamp, Value},
     offline::{Aggregation, EventFilter, EventSeries, Grouping, History, SpineKeys, WindowJoin, window_join},
-    registry::{Catalog, FeatureView, Source, Stream},
+    registry::{Catalog, FeatureView, Source, Stream, compile_filter},
     serve::{Reads, ServeError},
-    shard::{DatumColumn, filter_inputs},
+    shard::DatumColumn,
 };
 
 /// Bytes of events that a request keeps at a time; where there are more, the source is read again.
@@ -115,8 +114,7 @@ fn of_one(
 }
 
 fn compile(text: &str, source: &Source, view: &FeatureView) -> Result<EventFilter, ServeError> {
-    let filter = Expression::compile(text, &filter_inputs(&source.schema), Some(&DataType::Bool));
-    let filter = filter
+    let filter = compile_filter(text, &source.schema.event_time, &source.schema.columns)
         .map_err(|error| ServeError::Invalid(format!("the filter `{text}` of `{}`: {error}", view.name)))?;
     Ok(EventFilter { columns: filter.columns().to_vec(), mask: Box::new(move |batch| filter.mask(batch)) })
 }
@@ -153,11 +151,6 @@ pub fn value_at(column: &ArrayRef, row: usize, data_type: &DataType) -> Value {
         let items = lists.value(row);
         return Value::Array((0..items.len()).map(|i| value_at(&items, i, item)).collect());
     }
-    let output = match DatumColumn::new(column).value(row) {
-        None => Output::Null,
-        Some(Datum::Int(n)) => Output::Int(n),
-        Some(Datum::Float(x)) => Output::Float(x),
-        Some(Datum::Bytes(bytes)) => Output::Bytes(bytes.to_vec()),
-    };
+    let output = DatumColumn::new(column).value(row).map_or(Output::Null, Datum::output);
     to_value(output, data_type)
 }

@@ -12,7 +12,6 @@ use crate::{
     serve::{
         Answer, Entities, Found, Plan, PlanGroup, Reads, ServeError,
         aggregates::{Asked, Moments, aggregate, value_at},
-        training::in_type,
     },
     shard::PreparedBatch,
 };
@@ -68,7 +67,7 @@ fn read_group(
         columns: &columns,
     })?;
     let features: Vec<ArrayRef> = (view.features.iter().zip(result.features.columns()))
-        .map(|(feature, column)| in_type(column, &feature.data_type))
+        .map(|(feature, column)| feature.data_type.fit(column))
         .collect::<Result<_, _>>()?;
     // Into the form that the online store answers in, so that everything after this is the same.
     let mut found = Vec::with_capacity(entities.len());

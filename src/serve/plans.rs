@@ -1,4 +1,5 @@
-//! Compiled plans, kept while definitions and window states stay the same: a request names what it wants in a few words, again and again.
+//! Compiled plans, kept while definitions and window states stay the same: a request names what it wants in a few
+//! words, again and again.
 
 use std::{
     collections::HashMap,

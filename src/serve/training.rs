@@ -118,7 +118,7 @@ fn join_group(
 
 /// The column in its feature's type, with the default where there is no value.
 fn finished(column: &ArrayRef, definition: &Feature) -> Result<ArrayRef, ServeError> {
-    let column = in_type(column, &definition.data_type)?;
+    let column = definition.data_type.fit(column)?;
     match &definition.default {
         Some(default) => with_default(&column, &definition.data_type, default),
         None => Ok(column),
@@ -213,16 +213,6 @@ fn event_times(spine: &RecordBatch, name: &str) -> Result<Vec<i64>, ServeError> 
         }]));
     }
     Ok(micros.as_primitive::<TimestampMicrosecondType>().values().to_vec())
-}
-
-/// The column in the type that the reader's version of the feature has: the table may have been widened since.
-/// As [`crate::shard::Cell::as_type`] does for rows.
-pub(super) fn in_type(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ServeError> {
-    let wanted = data_type.arrow();
-    if *column.data_type() == wanted {
-        return Ok(Arc::clone(column));
-    }
-    Ok(cast_with_options(column, &wanted, &CastOptions { safe: true, ..CastOptions::default() })?)
 }
 
 /// The feature's default wherever there is no value.

@@ -45,12 +45,12 @@ pub use reader::ShardReader;
 pub use recovery::recover;
 pub use registry_log::FjallRegistryLog;
 pub use row::{Cell, Row, RowLayout, Slot, array_items};
-pub use shard::{Durability, Shard, ShardOptions, StreamDuty, Warming};
+pub use shard::{Durability, Shard, ShardOptions, Warming};
 pub use shards::{ShardStatus, Shards, WriteLimits, free_bytes};
 pub use store::{Flushed, Store, StoreOptions};
 pub use stream::{
     BackfillStep, BackfilledEntity, DatumColumn, EntityState, Generation, HistoryEvent, HistoryEvents, Stage,
-    StreamPlan, StreamReader, StreamSet, StreamSpec, Streams, aggregates, filter_inputs, history_events,
+    StreamDuty, StreamPlan, StreamReader, StreamSet, StreamSpec, Streams, aggregates, history_events,
 };
 pub use table_state::{Committed, CommittedTables, TableState};
 pub use write::{Applied, PendingWrite, StoredAnswer, Write};

@@ -11,10 +11,9 @@ use crate::{
     clock::Clock,
     failpoint, metrics,
     model::{TableId, Timestamp},
-    registry::CatalogHandle,
     shard::{
-        Applied, BackfillStep, CommittedTables, ShardError, StoredAnswer, StreamSet, Streams, TableState,
-        Write, answers,
+        Applied, CommittedTables, ShardError, StoredAnswer, StreamDuty, StreamSet, TableState, Write,
+        answers,
         blob::{self, BlobHeader},
         cache::RowCache,
         row::Row,
@@ -49,15 +48,14 @@ pub struct ShardOptions {
 }
 
 pub struct Shard {
-    store: Store,
-    cache: RowCache,
+    pub(super) store: Store,
+    pub(super) cache: RowCache,
     committed: CommittedTables,
-    clock: Clock,
+    pub(super) clock: Clock,
     options: ShardOptions,
-    tables: BTreeMap<TableId, TableState>,
+    pub(super) tables: BTreeMap<TableId, TableState>,
     name: String,
-    keeper: StreamKeeper,
-    streams: Streams,
+    pub(super) keeper: StreamKeeper,
     /// The key at which [`Shard::forget_answers`] goes on.
     forget_from: Vec<u8>,
 }
@@ -78,25 +76,6 @@ struct Group {
     states: StreamStates,
 }
 
-/// What a shard has to know to keep the window state of its sources' views.
-pub struct StreamDuty {
-    pub catalog: CatalogHandle,
-    pub streams: Streams,
-    /// Whether a source is this shard's.
-    pub owns: Box<dyn Fn(TableId) -> bool + Send>,
-}
-
-impl Default for StreamDuty {
-    /// No definitions yet, and every source is this shard's.
-    fn default() -> Self {
-        StreamDuty {
-            catalog: CatalogHandle::default(),
-            streams: Streams::default(),
-            owns: Box::new(|_| true),
-        }
-    }
-}
-
 impl Shard {
     pub fn new(
         name: String,
@@ -109,10 +88,8 @@ impl Shard {
     ) -> Shard {
         // After a panic the cache may lack what was committed last.
         cache.clear();
-        let StreamDuty { catalog, streams, owns } = duty;
         Shard {
-            keeper: StreamKeeper::new(store.clone(), catalog, streams.clone(), owns),
-            streams,
+            keeper: StreamKeeper::new(store.clone(), duty),
             store,
             cache,
             committed,
@@ -142,7 +119,7 @@ impl Shard {
             answers: HashMap::new(),
             event_ids: hashbrown::HashSet::new(),
             outbox_bytes: BTreeMap::new(),
-            counting: self.streams.current(),
+            counting: self.keeper.counting(),
             states: StreamStates::default(),
         };
         let mut results = Vec::with_capacity(writes.len());
@@ -256,31 +233,6 @@ impl Shard {
         }
         group.tables.insert(table, state);
         Ok(Ok(answer))
-    }
-
-    /// Compares the window states with the definitions; see [`StreamKeeper::reconcile`].
-    pub fn reconcile(&mut self) -> Result<(), ShardError> {
-        let (tables, store) = (&self.tables, &self.store);
-        self.keeper.reconcile(|table| next_seq(tables, store, table))
-    }
-
-    /// Stores a portion of a backfill.
-    pub fn backfill(&mut self, step: BackfillStep) -> Result<(), ShardError> {
-        self.reconcile()?;
-        self.keeper.backfill(step, &self.cache, &self.clock)
-    }
-
-    /// Begins a view's window state anew, beside the one that serves; returns the new one's number, `None` where the
-    /// view has no state in this shard.
-    pub fn rebuild_stream(&mut self, view: TableId) -> Result<Option<u32>, ShardError> {
-        self.reconcile()?;
-        let (tables, store) = (&self.tables, &self.store);
-        self.keeper.rebuild(view, |table| next_seq(tables, store, table))
-    }
-
-    /// Removes up to `limit` keys of window states that nothing uses any more.
-    pub fn remove_dropped_streams(&mut self, limit: usize) -> Result<(), ShardError> {
-        self.keeper.remove_dropped(limit)
     }
 
     fn stored_answer(&self, key: &[u8], group: &Group) -> Result<Option<StoredAnswer>, ShardError> {
@@ -466,17 +418,6 @@ impl Shard {
         self.store.watermark.around_sync(|| sync().map_err(|error| ShardError::failed_write(&error)))?;
         metrics::record_fsync(started.elapsed());
         Ok(())
-    }
-}
-
-fn next_seq(
-    tables: &BTreeMap<TableId, TableState>,
-    store: &Store,
-    table: TableId,
-) -> Result<u64, ShardError> {
-    match tables.get(&table) {
-        Some(state) => Ok(state.next_seq),
-        None => Ok(load_state(store, table)?.next_seq),
     }
 }
 

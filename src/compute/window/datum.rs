@@ -85,7 +85,8 @@ impl<'a> Datum<'a> {
         }
     }
 
-    pub(super) fn output(self) -> Output {
+    /// As a result.
+    pub fn output(self) -> Output {
         match self.canonical() {
             Datum::Int(n) => Output::Int(n),
             Datum::Float(x) => Output::Float(x),

@@ -5,7 +5,6 @@ use std::ops::Range;
 use arrow::{
     array::{Array, ArrayRef, AsArray},
     buffer::BooleanBuffer,
-    compute::{CastOptions, cast_with_options},
     datatypes::{
         DataType as Arrow, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
     },
@@ -169,14 +168,8 @@ impl Events {
 pub(super) struct Source(ArrayRef);
 
 impl Source {
-    /// In the type in which it is wanted: the table may have been widened since; what does not fit becomes null.
     pub fn new(array: &ArrayRef, wanted: &DataType) -> Result<Source, ArrowError> {
-        let wanted = wanted.arrow();
-        if *array.data_type() == wanted {
-            return Ok(Source(ArrayRef::clone(array)));
-        }
-        let options = CastOptions { safe: true, ..CastOptions::default() };
-        Ok(Source(cast_with_options(array, &wanted, &options)?))
+        wanted.fit(array).map(Source)
     }
 
     pub fn array(&self) -> &ArrayRef {

@@ -68,7 +68,12 @@ fn part(store: &Store, cache: &RowCache, key: &[u8]) -> Result<(Option<Bytes>, b
     if let Some(bytes) = cache.get(key) {
         return Ok((Some(bytes), true));
     }
-    Ok((store.tiles.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes)), false))
+    Ok((stored(store, key)?, false))
+}
+
+/// A copy: fjall's slice would keep its whole block in memory.
+fn stored(store: &Store, key: &[u8]) -> Result<Option<Bytes>, ShardError> {
+    Ok(store.tiles.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes)))
 }
 
 /// An entity's state, on the shard's own thread: nothing can change meanwhile. `key` is generation and entity.
@@ -114,13 +119,10 @@ impl StreamReader {
             }
             // A commit is on its way. The cache is filled after it, the store's two keys change side by side.
             std::thread::yield_now();
-            let stored = |key: &[u8]| -> Result<Option<Bytes>, ShardError> {
-                Ok(self.store.tiles.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes)))
-            };
             part_key(&prefix, entity, HEAD, &mut key);
-            let head = stored(&key)?;
+            let head = stored(&self.store, &key)?;
             part_key(&prefix, entity, BASE, &mut key);
-            state = EntityState { base: stored(&key)?, head };
+            state = EntityState { base: stored(&self.store, &key)?, head };
         }
         Err(ShardError::Damaged(format!(
             "the window state of an entity of `{}` does not belong together",

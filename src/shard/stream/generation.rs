@@ -6,6 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use fjall::OwnedWriteBatch as WriteBatch;
 
 use crate::{
     model::TableId,
@@ -59,6 +60,14 @@ pub struct Generation {
     pub stage: Stage,
 }
 
+impl Record {
+    /// Into the same batch as what makes it true.
+    pub fn insert(&self, store: &Store, batch: &mut WriteBatch) {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        batch.insert(&store.meta, record_key(self.spec.view, self.number), bytes);
+    }
+}
+
 impl Generation {
     pub fn is_ready(&self) -> bool {
         self.stage == Stage::Ready
@@ -94,7 +103,7 @@ pub(super) fn prefix(view: TableId, number: u32) -> [u8; 8] {
 
 const RECORDS: &str = "stream/";
 
-pub(super) fn record_key(view: TableId, number: u32) -> String {
+fn record_key(view: TableId, number: u32) -> String {
     format!("{RECORDS}{}/{number}", view.0)
 }
 
@@ -115,9 +124,7 @@ pub(super) fn stored(store: &Store) -> Result<Vec<Record>, ShardError> {
 pub fn forget_all(store: &Store) -> Result<(), ShardError> {
     let mut batch = store.db.batch();
     for record in stored(store)? {
-        let key = record_key(record.spec.view, record.number);
-        let removed = Record { stage: Stage::Removed, ..record };
-        batch.insert(&store.meta, key, serde_json::to_vec(&removed).unwrap_or_default());
+        Record { stage: Stage::Removed, ..record }.insert(store, &mut batch);
     }
     for guard in store.tiles.iter() {
         batch.remove(&store.tiles, guard.key()?);

@@ -4,6 +4,7 @@
 //! state, a new generation starts beside the one that serves: it counts every event from then on, the backfill brings in
 //! the older ones, and then it takes over. Events and state change in one atomic batch.
 
+mod calls;
 mod columns;
 mod entity;
 mod generation;
@@ -17,10 +18,10 @@ pub use columns::DatumColumn;
 pub use entity::{EntityState, StreamReader, aggregates};
 pub(super) use generation::forget_all;
 pub use generation::{Generation, Stage, StreamSet, Streams};
-pub use plan::{StreamPlan, filter_inputs};
+pub use plan::StreamPlan;
 pub(super) use prepare::prepare;
 pub use prepare::{HistoryEvent, HistoryEvents, PreparedStream, history_events};
-pub use reconcile::StreamKeeper;
+pub use reconcile::{StreamDuty, StreamKeeper};
 pub use spec::StreamSpec;
 pub(super) use state::StreamStates;
 pub use state::{BackfillStep, BackfilledEntity};

@@ -6,8 +6,8 @@ use crate::{
         tiles::{Input, Layout, Measure},
     },
     expression::Expression,
-    model::{Column, DataType, TableSchema},
-    registry::filter_columns,
+    model::{Column, TableSchema},
+    registry::{compile_filter, too_many},
     shard::{ShardError, stream::StreamSpec},
 };
 
@@ -15,7 +15,7 @@ pub struct StreamPlan {
     pub spec: StreamSpec,
     pub layout: Layout,
     /// The source's columns that an event keeps.
-    pub columns: Vec<(Column, Class)>,
+    pub columns: Vec<Column>,
     /// Each distinct filter.
     pub filters: Vec<(String, Expression)>,
     /// The version of the source's schema that the filters were compiled for.
@@ -25,26 +25,27 @@ pub struct StreamPlan {
 impl StreamPlan {
     /// An error where the spec does not fit the schema; definitions are checked against it when they are applied.
     pub fn compile(spec: StreamSpec, source: &TableSchema) -> Result<StreamPlan, ShardError> {
-        let mut columns: Vec<(Column, Class)> = Vec::new();
+        let mut columns: Vec<Column> = Vec::new();
+        let class_of = |data_type| Class::of(data_type).unwrap_or(Class::Bytes);
         let mut filters: Vec<(String, Expression)> = Vec::new();
         let mut measures = Vec::with_capacity(spec.aggregations.len());
         let unfit =
             |reason: String| ShardError::Damaged(format!("stream feature view `{}`: {reason}", spec.name));
+        if let Some(too_many) = too_many(&spec.aggregations) {
+            return Err(unfit(too_many));
+        }
         for aggregation in &spec.aggregations {
             let input = match (&aggregation.column, &aggregation.column_type) {
                 (Some(name), Some(data_type)) => {
-                    let class = Class::of(data_type).unwrap_or(Class::Bytes);
-                    let column = match columns
-                        .iter()
-                        .position(|(known, _)| known.name == *name && known.data_type == *data_type)
-                    {
+                    let wanted = Column { name: name.clone(), data_type: data_type.clone() };
+                    let column = match columns.iter().position(|known| *known == wanted) {
                         Some(known) => known,
                         None => {
-                            let column = Column { name: name.clone(), data_type: data_type.clone() };
-                            columns.push((column, class));
+                            columns.push(wanted);
                             columns.len() - 1
                         }
                     };
+                    let class = class_of(data_type);
                     Some(Input { column, class })
                 }
                 _ => None,
@@ -54,8 +55,7 @@ impl StreamPlan {
                 Some(text) => Some(match filters.iter().position(|(known, _)| known == text) {
                     Some(known) => known,
                     None => {
-                        let inputs = filter_inputs(source);
-                        let filter = Expression::compile(text, &inputs, Some(&DataType::Bool))
+                        let filter = compile_filter(text, &source.event_time, &source.columns)
                             .map_err(|error| unfit(format!("its filter `{text}`: {error}")))?;
                         filters.push((text.clone(), filter));
                         filters.len() - 1
@@ -69,15 +69,7 @@ impl StreamPlan {
                 window: aggregation.window,
             });
         }
-        if columns.len() > Layout::MAX_SLOTS || filters.len() > Layout::MAX_SLOTS {
-            return Err(unfit(format!(
-                "it uses {} columns and {} filters, at most {} of each can be kept",
-                columns.len(),
-                filters.len(),
-                Layout::MAX_SLOTS
-            )));
-        }
-        let classes = columns.iter().map(|(_, class)| *class).collect();
+        let classes = columns.iter().map(|column| class_of(&column.data_type)).collect();
         Ok(StreamPlan {
             layout: Layout::new(classes, &measures),
             columns,
@@ -86,13 +78,11 @@ impl StreamPlan {
             spec,
         })
     }
-}
 
-impl StreamPlan {
     /// The source's columns that keys, aggregates and filters are made of, each once.
     pub fn columns_used(&self) -> Vec<String> {
         let keys = self.spec.keys.iter().map(|key| &key.name);
-        let inputs = self.columns.iter().map(|(column, _)| &column.name);
+        let inputs = self.columns.iter().map(|column| &column.name);
         let filtered = self.filters.iter().flat_map(|(_, filter)| filter.columns());
         let mut used: Vec<String> = Vec::new();
         for name in keys.chain(inputs).chain(filtered) {
@@ -102,9 +92,4 @@ impl StreamPlan {
         }
         used
     }
-}
-
-/// The columns that a filter may name: those of the source, and its event time.
-pub fn filter_inputs(source: &TableSchema) -> Vec<Column> {
-    filter_columns(&source.event_time, &source.columns)
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch},
+    array::{ArrayRef, AsArray, RecordBatch},
     buffer::BooleanBuffer,
-    compute::{CastOptions, cast_with_options},
     datatypes::{Int64Type, TimestampMicrosecondType},
 };
 
@@ -136,21 +135,13 @@ impl HistoryEvents {
     }
 }
 
-/// The array in the type that the state was made for: its source may have been widened since.
-fn as_type(array: &ArrayRef, column: &Column) -> Option<ArrayRef> {
-    let wanted = column.data_type.arrow();
-    if *array.data_type() == wanted {
-        return Some(Arc::clone(array));
-    }
-    cast_with_options(array, &wanted, &CastOptions { safe: true, ..CastOptions::default() }).ok()
-}
-
 /// Each row as an event of the state, end to end.
 fn events(plan: &StreamPlan, schema: &TableSchema, batch: &RecordBatch) -> (Vec<u8>, Vec<u32>) {
     let times = batch.column_by_name(&schema.event_time);
     let times = times.map(|column| column.as_primitive::<TimestampMicrosecondType>().values());
-    let arrays: Vec<Option<ArrayRef>> =
-        plan.columns.iter().map(|(column, _)| as_type(batch.column_by_name(&column.name)?, column)).collect();
+    // In the type that the state was made for: the source may have been widened since.
+    let array = |column: &Column| column.data_type.fit(batch.column_by_name(&column.name)?).ok();
+    let arrays: Vec<Option<ArrayRef>> = plan.columns.iter().map(array).collect();
     let columns: Vec<DatumColumn<'_>> =
         arrays.iter().map(|array| array.as_ref().map_or(DatumColumn::Null, DatumColumn::new)).collect();
     let masks: Vec<BooleanBuffer> = plan.filters.iter().map(|(_, filter)| filter.mask(batch)).collect();

@@ -17,8 +17,8 @@ use crate::{
         cache::RowCache,
         store::Store,
         stream::{
-            BackfillStep, Generation, Stage, StreamPlan, StreamSpec, StreamStates, Streams,
-            generation::{Record, prefix, record_key, stored},
+            BackfillStep, Generation, Stage, StreamPlan, StreamSet, StreamSpec, StreamStates, Streams,
+            generation::{Record, prefix, stored},
         },
     },
 };
@@ -39,13 +39,29 @@ impl Dropped {
 /// Reads that began before a generation was dropped have ended by then.
 const REMOVE_AFTER: Duration = Duration::from_secs(30);
 
+/// What a shard has to know to keep the window state of its sources' views.
+pub struct StreamDuty {
+    pub catalog: CatalogHandle,
+    pub streams: Streams,
+    /// Whether a source is this shard's.
+    pub owns: Box<dyn Fn(TableId) -> bool + Send>,
+}
+
+impl Default for StreamDuty {
+    /// No definitions yet, and every source is this shard's.
+    fn default() -> Self {
+        StreamDuty {
+            catalog: CatalogHandle::default(),
+            streams: Streams::default(),
+            owns: Box::new(|_| true),
+        }
+    }
+}
+
 /// The generations of one shard's sources. Lives on the shard's thread; publishes what it knows.
 pub struct StreamKeeper {
     store: Store,
-    catalog: CatalogHandle,
-    streams: Streams,
-    /// Whether a source is this shard's.
-    owns: Box<dyn Fn(TableId) -> bool + Send>,
+    duty: StreamDuty,
     generations: BTreeMap<(TableId, u32), Arc<Generation>>,
     /// Generations whose keys are not all removed yet, and when they were dropped.
     dropped: Vec<Dropped>,
@@ -56,22 +72,20 @@ pub struct StreamKeeper {
 }
 
 impl StreamKeeper {
-    pub fn new(
-        store: Store,
-        catalog: CatalogHandle,
-        streams: Streams,
-        owns: Box<dyn Fn(TableId) -> bool + Send>,
-    ) -> StreamKeeper {
+    pub fn new(store: Store, duty: StreamDuty) -> StreamKeeper {
         StreamKeeper {
             store,
-            catalog,
-            streams,
-            owns,
+            duty,
             generations: BTreeMap::new(),
             dropped: Vec::new(),
             numbers: BTreeMap::new(),
             reconciled: None,
         }
+    }
+
+    /// What the events of sources are counted in.
+    pub fn counting(&self) -> Arc<StreamSet> {
+        self.duty.streams.current()
     }
 
     /// Starts what the definitions need and drops what they do not need any more. `next_seq` tells how many events a
@@ -80,7 +94,7 @@ impl StreamKeeper {
         &mut self,
         next_seq: impl Fn(TableId) -> Result<u64, ShardError>,
     ) -> Result<(), ShardError> {
-        let catalog = self.catalog.current();
+        let catalog = self.duty.catalog.current();
         if self.reconciled == Some(catalog.version) {
             return Ok(());
         }
@@ -95,10 +109,7 @@ impl StreamKeeper {
             }
             // One view that cannot be computed must not keep the others, and the writes, from going on.
             match self.next(&catalog, spec.clone(), next_seq(spec.source)?) {
-                Ok(generation) => {
-                    self.store_records(&[generation.record()], self.store.db.batch())?;
-                    self.begin(generation);
-                }
+                Ok(generation) => self.begin(generation)?,
                 Err(error) => tracing::error!(view = %spec.name, %error, "its windows are not computed"),
             }
         }
@@ -111,7 +122,7 @@ impl StreamKeeper {
 
     fn load(&mut self, catalog: &Catalog) -> Result<(), ShardError> {
         self.dropped.clear();
-        for record in stored(&self.store)?.into_iter().filter(|record| (self.owns)(record.spec.source)) {
+        for record in stored(&self.store)?.into_iter().filter(|record| (self.duty.owns)(record.spec.source)) {
             let (view, number) = (record.spec.view, record.number);
             let highest = self.numbers.entry(view).or_default();
             *highest = number.max(*highest);
@@ -138,7 +149,7 @@ impl StreamKeeper {
         let mut wanted = BTreeMap::new();
         for view in catalog.feature_views.values() {
             if let Some(stream) = &view.stream
-                && (self.owns)(stream.source_table)
+                && (self.duty.owns)(stream.source_table)
             {
                 wanted.insert(view.schema.table, StreamSpec::wanted(catalog, view, stream));
             }
@@ -176,13 +187,15 @@ impl StreamKeeper {
         build(catalog, Record { number, spec, live_from: next_seq, stage })
     }
 
-    /// It is stored: from here on it counts.
-    fn begin(&mut self, generation: Generation) {
+    /// Stores that it is there; from here on it counts.
+    fn begin(&mut self, generation: Generation) -> Result<(), ShardError> {
+        self.store_records(&[generation.record()], self.store.db.batch())?;
         let (name, view) = (&generation.plan.spec.name, generation.plan.spec.view);
         let (number, events) = (generation.number, generation.live_from);
         tracing::info!(view = %name, generation = number, events, "window state begins");
         self.numbers.insert(view, number);
         self.generations.insert((view, number), Arc::new(generation));
+        Ok(())
     }
 
     /// A generation is superseded once the one that is wanted is ready, or before it is ready itself.
@@ -212,22 +225,21 @@ impl StreamKeeper {
     fn store_records(&self, records: &[Record], batch: WriteBatch) -> Result<(), ShardError> {
         let mut batch = batch.durability(Some(PersistMode::Buffer));
         for record in records {
-            let bytes = serde_json::to_vec(record).unwrap_or_default();
-            batch.insert(&self.store.meta, record_key(record.spec.view, record.number), bytes);
+            record.insert(&self.store, &mut batch);
         }
         batch.commit().map_err(|error| ShardError::failed_write(&error))
     }
 
     fn publish(&self) {
         let mut by_source: BTreeMap<TableId, Vec<Arc<Generation>>> = BTreeMap::new();
-        for generation in self.streams.current().all().filter(|g| (self.owns)(g.plan.spec.source)) {
+        for generation in self.duty.streams.current().all().filter(|g| (self.duty.owns)(g.plan.spec.source)) {
             by_source.entry(generation.plan.spec.source).or_default();
         }
         for generation in self.generations.values() {
             by_source.entry(generation.plan.spec.source).or_default().push(Arc::clone(generation));
         }
         for (source, generations) in by_source {
-            self.streams.publish(source, generations);
+            self.duty.streams.publish(source, generations);
         }
     }
 
@@ -262,7 +274,7 @@ impl StreamKeeper {
         self.generations.insert(key, Arc::new(advanced));
         if done {
             tracing::info!(view = %generation.plan.spec.name, generation = generation.number, "backfilled");
-            let wanted = self.wanted(&self.catalog.current());
+            let wanted = self.wanted(&self.duty.catalog.current());
             let dropped = self.drop_superseded(&wanted);
             self.store_records(&dropped, self.store.db.batch())?;
         }
@@ -276,7 +288,7 @@ impl StreamKeeper {
         view: TableId,
         next_seq: impl Fn(TableId) -> Result<u64, ShardError>,
     ) -> Result<Option<u32>, ShardError> {
-        let catalog = self.catalog.current();
+        let catalog = self.duty.catalog.current();
         let Some(spec) = self.wanted(&catalog).remove(&view) else { return Ok(None) };
         if let Some(running) = self.of_view(view).find(|g| g.plan.spec == spec && !g.is_ready()) {
             return Ok(Some(running.number));
@@ -284,8 +296,7 @@ impl StreamKeeper {
         let next = next_seq(spec.source)?;
         let generation = self.next(&catalog, spec, next)?;
         let number = generation.number;
-        self.store_records(&[generation.record()], self.store.db.batch())?;
-        self.begin(generation);
+        self.begin(generation)?;
         self.publish();
         Ok(Some(number))
     }
@@ -307,9 +318,7 @@ impl StreamKeeper {
         }
         let all = batch.len() < limit;
         if all {
-            let removed = Record { stage: Stage::Removed, ..dropped.record.clone() };
-            let bytes = serde_json::to_vec(&removed).unwrap_or_default();
-            batch.insert(&self.store.meta, record_key(view, number), bytes);
+            Record { stage: Stage::Removed, ..dropped.record.clone() }.insert(&self.store, &mut batch);
         }
         batch.commit().map_err(|error| ShardError::failed_write(&error))?;
         if all {
