@@ -117,7 +117,7 @@ impl Backfills {
 
     /// Counts all of the view's events anew. What serves goes on until that is done.
     pub async fn start(&self, view: &FeatureView) -> Result<Backfill, BackfillError> {
-        let stream = view.stream.as_ref().ok_or_else(|| BackfillError::NotAStream(view.name.clone()))?;
+        let stream = view.stream().ok_or_else(|| BackfillError::NotAStream(view.name.clone()))?;
         self.origin.shards.rebuild_stream(stream.source_table, view.schema.table).await?;
         lock(&self.progress).remove(&view.schema.table);
         self.wake();
@@ -125,7 +125,7 @@ impl Backfills {
     }
 
     pub fn of(&self, view: &FeatureView) -> Result<Backfill, BackfillError> {
-        if view.stream.is_none() {
+        if view.has_rows() {
             return Err(BackfillError::NotAStream(view.name.clone()));
         }
         let streams = self.origin.streams.current();

@@ -57,7 +57,7 @@ pub async fn prometheus(State(app): State<Arc<App>>) -> Response {
     let now = app.clock.now();
     for view in catalog.feature_views.values() {
         // What is computed of events is as old as the newest of them.
-        let table = view.stream.as_ref().map_or(view.schema.table, |stream| stream.source_table);
+        let table = view.stream().map_or(view.schema.table, |stream| stream.source_table);
         let newest = app.shards.committed().of(table).newest_event();
         if let Some(newest) = newest {
             metrics::record_staleness(&view.name, now.micros().saturating_sub(newest.micros()));

@@ -32,7 +32,7 @@ pub enum IngestError {
 impl IngestError {
     /// Why rows of a stream feature view can be neither written nor deleted; none of any other view.
     pub fn of_stream(view: &FeatureView) -> Option<IngestError> {
-        let stream = view.stream.as_ref()?;
+        let stream = view.stream()?;
         Some(IngestError::StreamView { view: view.name.clone(), source_name: stream.source.clone() })
     }
 }

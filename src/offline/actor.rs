@@ -152,7 +152,7 @@ impl Handler<Maintain> for SegmentWriterActor {
     fn handle(&mut self, _: Maintain, _: &mut Self::Context) {
         let catalog = self.catalog.current();
         let mut retentions = BTreeMap::new();
-        for view in catalog.feature_views.values().filter(|view| view.stream.is_none()) {
+        for view in catalog.feature_views.values().filter(|view| view.has_rows()) {
             retentions.insert(view.schema.table, (Arc::clone(&view.schema), view.retention));
         }
         for source in catalog.sources.values() {

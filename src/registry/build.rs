@@ -9,7 +9,7 @@ use crate::{
         definition::{FeatureViewDefinition, SourceDefinition, StreamDefinition},
         log::{Record, Revision},
         lookup::history,
-        object::{Entity, FeatureService, FeatureView, ObjectKind, ObjectRef, Source},
+        object::{Entity, FeatureService, FeatureView, ObjectKind, ObjectRef, Origin, Source},
         stream::Stream,
     },
 };
@@ -120,12 +120,14 @@ impl Catalog {
             .iter()
             .map(|f| Column { name: f.name.clone(), data_type: f.data_type.clone() });
         let schema = TableSchema::feature_view(table, &definition.name, version, keys, columns.collect());
-        let stream = match &definition.stream {
-            None => None,
-            Some(stream) => Some(Arc::new(self.build_stream(&definition.name, stream)?)),
+        let origin = match &definition.stream {
+            None => Origin::Written,
+            Some(stream) => Origin::Stream(Arc::new(self.build_stream(&definition.name, stream)?)),
         };
-        let (schema, schemas) =
-            if stream.is_some() { self.schema_without_table(schema) } else { self.add_schema(schema) };
+        let (schema, schemas) = match origin {
+            Origin::Written => self.add_schema(schema),
+            Origin::Stream(_) => self.schema_without_table(schema),
+        };
         Ok(FeatureView {
             name: definition.name.clone(),
             version,
@@ -137,7 +139,7 @@ impl Catalog {
             retention: definition.retention,
             freshness_slo: definition.freshness_slo,
             about: definition.about.clone(),
-            stream,
+            origin,
             schema,
             schemas,
         })

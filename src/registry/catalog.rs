@@ -32,7 +32,7 @@ impl Catalog {
     /// The current schema of the table of that name: a feature view's whose rows are written, or a source's (names are
     /// unique over both).
     pub fn table(&self, name: &str) -> Option<&Arc<TableSchema>> {
-        let written = self.feature_views.get(name).filter(|view| view.stream.is_none());
+        let written = self.feature_views.get(name).filter(|view| view.has_rows());
         written.map(|view| &view.schema).or_else(|| self.sources.get(name).map(|source| &source.schema))
     }
 

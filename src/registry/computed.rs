@@ -16,7 +16,7 @@ impl Catalog {
         let pinned =
             versions.filter_map(|version| self.feature_view_versions.get(&(view.name.clone(), version)));
         let current = self.feature_views.get(&view.name);
-        let streams = current.into_iter().chain(pinned).filter_map(|view| view.stream.as_ref());
+        let streams = current.into_iter().chain(pinned).filter_map(|view| view.stream());
         let mut computed: Vec<&Aggregation> = Vec::new();
         for aggregation in streams.flat_map(|stream| &stream.aggregations) {
             if !computed.contains(&aggregation) {
@@ -31,7 +31,7 @@ impl Catalog {
     pub(super) fn pins_that_break(&self) -> Vec<Breaking> {
         let mut breaking = Vec::new();
         for view in self.feature_views.values() {
-            let Some(stream) = &view.stream else { continue };
+            let Some(stream) = view.stream() else { continue };
             let mut breaks = |field: &str, reason: String| {
                 let (kind, name) = (ObjectKind::FeatureView, view.name.clone());
                 breaking.push(Breaking { kind, name, field: field.to_owned(), reason });

@@ -148,7 +148,7 @@ impl From<&FeatureView> for FeatureViewDefinition {
             offline: view.offline,
             retention: view.retention,
             freshness_slo: view.freshness_slo,
-            stream: view.stream.as_deref().map(StreamDefinition::from),
+            stream: view.stream().map(|stream| stream.as_ref().into()),
             about: view.about.clone(),
         }
     }

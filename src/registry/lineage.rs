@@ -55,7 +55,7 @@ fn edges(catalog: &Catalog) -> BTreeSet<Edge> {
                 to: object(ObjectKind::FeatureView, &view.name),
             });
         }
-        if let Some(stream) = &view.stream {
+        if let Some(stream) = view.stream() {
             edges.insert(Edge {
                 from: object(ObjectKind::Source, &stream.source),
                 to: object(ObjectKind::FeatureView, &view.name),

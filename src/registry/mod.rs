@@ -43,7 +43,7 @@ pub use error::{DefinitionError, ReferenceError, ReferenceProblem, RegistryError
 pub use lineage::{Edge, Lineage, lineage};
 pub use log::{LogEntry, MemoryLog, Record, RegistryLog, Revision};
 pub use object::{
-    About, Entity, Feature, FeatureService, FeatureStatus, FeatureView, ObjectKind, ObjectRef,
+    About, Entity, Feature, FeatureService, FeatureStatus, FeatureView, ObjectKind, ObjectRef, Origin,
     ParseObjectKindError, Selection, Source, SourceKind, Validation,
 };
 pub use parse::{DefinitionFile, parse_json, parse_toml};

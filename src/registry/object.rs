@@ -189,12 +189,35 @@ pub struct FeatureView {
     pub retention: Option<Duration>,
     pub freshness_slo: Option<Duration>,
     pub about: About,
-    /// None: rows are written directly.
-    pub stream: Option<Arc<Stream>>,
+    pub origin: Origin,
     /// Of a stream feature view it gives keys and types only: the view has no rows, and is not in `Catalog::tables`.
     pub schema: Arc<TableSchema>,
     /// The schemas of all versions, oldest first.
     pub schemas: Vec<Arc<TableSchema>>,
+}
+
+/// Where the values of a feature view come from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Rows are written directly.
+    Written,
+    /// Aggregates of a source's events.
+    Stream(Arc<Stream>),
+}
+
+impl FeatureView {
+    /// What a stream feature view computes; none for other views.
+    pub fn stream(&self) -> Option<&Arc<Stream>> {
+        match &self.origin {
+            Origin::Stream(stream) => Some(stream),
+            Origin::Written => None,
+        }
+    }
+
+    /// Whether the view has a table of its own, in which its values are stored.
+    pub fn has_rows(&self) -> bool {
+        matches!(self.origin, Origin::Written)
+    }
 }
 
 /// One line of a feature service, as written.

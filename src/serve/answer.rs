@@ -116,7 +116,7 @@ impl Answer {
     /// The window that the value covers: none for values that are written.
     pub fn window(&self, column: usize) -> Option<Span> {
         let wanted = &self.plan.columns[column];
-        let stream = self.plan.groups[wanted.group].view.stream.as_ref()?;
+        let stream = self.plan.groups[wanted.group].view.stream()?;
         Some(stream.aggregations.get(wanted.feature)?.window.span(self.now.micros()))
     }
 

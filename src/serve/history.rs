@@ -26,7 +26,7 @@ pub fn read(
 ) -> Result<Answer, ServeError> {
     let mut by_group = Vec::with_capacity(plan.groups.len());
     for group in &plan.groups {
-        by_group.push(match &group.view.stream {
+        by_group.push(match group.view.stream() {
             None => read_group(reads, plan, group, entities, at, known_at)?,
             Some(_) => Vec::new(),
         });
@@ -109,7 +109,7 @@ fn read_streams(
     let mut asked = Vec::new();
     let mut groups = Vec::new();
     for (g, group) in plan.groups.iter().enumerate() {
-        let Some(stream) = &group.view.stream else { continue };
+        let Some(stream) = group.view.stream() else { continue };
         let columns = plan.columns.iter().filter(|column| column.group == g);
         let features: Vec<usize> = columns.map(|column| column.feature).collect();
         let (keys, offsets) = encode_keys(plan, group, entities)?;

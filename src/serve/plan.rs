@@ -128,7 +128,7 @@ impl Plan {
                 });
             }
             let table = view.schema.table;
-            let stream = view.stream.as_ref().map(|stream| {
+            let stream = view.stream().map(|stream| {
                 let used = resolved.features.iter().filter(|feature| feature.group == g);
                 StreamGroup::of(
                     view,

@@ -106,9 +106,7 @@ impl Reads {
     /// Reads as of a moment, from history; not for a thread that serves others.
     pub fn as_of(&self, plan: &Arc<Plan>, entities: &Entities, as_of: AsOf) -> Result<Answer, ServeError> {
         self.check_entities(entities)?;
-        if let Some(group) =
-            plan.groups.iter().find(|group| !group.view.offline && group.view.stream.is_none())
-        {
+        if let Some(group) = plan.groups.iter().find(|group| !group.view.offline && group.view.has_rows()) {
             let name = &group.view.name;
             return Err(ServeError::Invalid(format!(
                 "the view `{name}` keeps no history (offline = false), so it has no value as of a moment"

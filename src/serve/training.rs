@@ -45,7 +45,7 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBa
     for (g, group) in resolved.groups.iter().enumerate() {
         let wanted: Vec<usize> =
             (0..resolved.features.len()).filter(|f| resolved.features[*f].group == g).collect();
-        if let Some(stream) = &group.view.stream {
+        if let Some(stream) = group.view.stream() {
             let (keys, offsets) = spine_keys(group, spine)?;
             let features = wanted.iter().map(|f| resolved.features[*f].feature).collect();
             asked.push(Asked { view: &group.view, stream, features, keys, offsets });

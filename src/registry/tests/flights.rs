@@ -38,7 +38,7 @@ fn they_apply_and_resolve() {
     assert_eq!(catalog.sources["landings"].schema.event_id.as_deref(), Some("flight_id"));
     assert_eq!(catalog.entities["route"].join_keys.len(), 2);
 
-    let streams: Vec<_> = catalog.feature_views.values().filter_map(|view| view.stream.as_ref()).collect();
+    let streams: Vec<_> = catalog.feature_views.values().filter_map(|view| view.stream()).collect();
     let all: BTreeSet<&str> =
         streams.iter().flat_map(|s| &s.aggregations).map(|a| a.function.name()).collect();
     let modes: BTreeSet<Mode> =

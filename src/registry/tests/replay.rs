@@ -207,8 +207,8 @@ proptest! {
             for view in catalog.feature_views.values() {
                 let id = view.schema.table;
                 prop_assert_eq!(*tables.entry(view.name.clone()).or_insert(id), id, "a stream view keeps its number");
-                prop_assert_eq!(catalog.tables.contains_key(&id), view.stream.is_none());
-                let Some(stream) = &view.stream else { continue };
+                prop_assert_eq!(catalog.tables.contains_key(&id), view.has_rows());
+                let Some(stream) = view.stream() else { continue };
                 let source = catalog.table(&stream.source).unwrap();
                 for (feature, aggregation) in view.features.iter().zip(&stream.aggregations) {
                     let column = source.columns.iter().find(|c| Some(&c.name) == aggregation.column.as_ref());

@@ -35,7 +35,7 @@ const COUNT: &str = "function = \"count\", window = \"24h\"";
 const MAX: &str = "function = \"max\", column = \"delay\", window = \"lifetime\"";
 
 fn aggregations(catalog: &Catalog) -> &[Aggregation] {
-    &catalog.feature_views["delays"].stream.as_ref().unwrap().aggregations
+    &catalog.feature_views["delays"].stream().unwrap().aggregations
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn everything_that_is_written_is_read() {
         (Some(Value::Float64(1.5)), true, FeatureStatus::Deprecated)
     );
     assert_eq!((p90.about.description.as_str(), p90.about.tags["k"].as_str()), ("d", "v"));
-    let stream = view.stream.as_ref().unwrap();
+    let stream = view.stream().unwrap();
     assert_eq!((stream.source.as_str(), stream.source_table), ("landings", TableId(1)));
     assert_eq!(stream.aggregations[0].window, Window::parse("24h", Some(Mode::Sawtooth)).unwrap());
     assert_eq!(
@@ -384,7 +384,7 @@ fn a_source_changes_only_so_far_as_its_views_allow() {
     let view = &catalog.feature_views["delays"];
     assert_eq!(view.features[1].data_type, DataType::Int64);
     let before = catalog.feature_view("delays", Some(1)).unwrap();
-    assert_eq!(before.stream.as_ref().unwrap().aggregations[1].column_type, Some(DataType::Int32));
+    assert_eq!(before.stream().unwrap().aggregations[1].column_type, Some(DataType::Int32));
     assert_eq!(view.schemas.iter().map(|s| s.version).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(print(&Node::over(node.log.clone()).catalog()), print(&catalog));
     assert_eq!(node.apply(&wider).version, outcome.version);

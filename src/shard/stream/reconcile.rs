@@ -148,7 +148,7 @@ impl StreamKeeper {
     fn wanted(&self, catalog: &Catalog) -> BTreeMap<TableId, StreamSpec> {
         let mut wanted = BTreeMap::new();
         for view in catalog.feature_views.values() {
-            if let Some(stream) = &view.stream
+            if let Some(stream) = view.stream()
                 && (self.duty.owns)(stream.source_table)
             {
                 wanted.insert(view.schema.table, StreamSpec::wanted(catalog, view, stream));
