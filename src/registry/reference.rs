@@ -9,6 +9,7 @@ use std::{
 use crate::{
     model::Column,
     registry::{
+        computation::Computation,
         error::RegistryError,
         object::{Feature, FeatureView, Selection},
     },
@@ -25,7 +26,8 @@ pub struct ResolvedFeature {
     pub name: String,
 }
 
-/// All features that come from one view by one mapping of join keys: one lookup per entity.
+/// All features that come from one view by one mapping of join keys: one lookup per entity. Of an on-demand view nothing
+/// is looked up.
 #[derive(Debug, Clone)]
 pub struct Group {
     pub view: Arc<FeatureView>,
@@ -38,8 +40,10 @@ pub struct Group {
 /// A list of features, in the order asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Resolved {
+    /// Also those that are only looked up for on-demand features.
     pub groups: Vec<Group>,
     pub features: Vec<ResolvedFeature>,
+    pub computation: Computation,
 }
 
 impl Resolved {
