@@ -27,6 +27,7 @@ mod plan;
 mod reference;
 #[allow(clippy::module_inception)]
 mod registry;
+mod requests;
 mod resolve;
 mod search;
 mod stream;

@@ -1,7 +1,7 @@
 //! Feature references (`view:feature`, `alias:feature`, `view@3:feature`) resolved against a catalog.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     fmt,
     sync::Arc,
 };
@@ -49,6 +49,13 @@ pub struct Resolved {
 impl Resolved {
     pub fn definition(&self, feature: &ResolvedFeature) -> &Feature {
         &self.groups[feature.group].view.features[feature.feature]
+    }
+
+    /// The features of a group that are asked for, or that on-demand features are computed from.
+    pub fn looked_up(&self, group: usize) -> Vec<usize> {
+        let asked = self.features.iter().filter(|feature| feature.group == group).map(|f| f.feature);
+        let inputs = self.computation.inputs.iter().filter(|(of, _)| *of == group).map(|(_, f)| *f);
+        asked.chain(inputs).collect::<BTreeSet<usize>>().into_iter().collect()
     }
 
     /// The columns that a request or a spine must have, with their types; each once, in the order of first use.
