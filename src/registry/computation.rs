@@ -93,8 +93,8 @@ impl Resolver<'_> {
                 }
             }
         }
-        for own in 0..=feature {
-            if needed[own] && self.resolved.computation.step(group, own).is_none() {
+        for own in (0..=feature).filter(|own| needed[*own]) {
+            if self.resolved.computation.step(group, own).is_none() {
                 let mut operands = Vec::new();
                 for input in inputs(&view, own)? {
                     operands.push(self.operand(group, &view, input)?);

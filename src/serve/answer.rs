@@ -99,8 +99,13 @@ pub enum Served<'a> {
 
 impl Answer {
     pub(super) fn new(plan: Arc<Plan>, now: Timestamp, entities: usize, found: Vec<Found>) -> Answer {
-        let partial = found.iter().any(|found| matches!(found, Found::TimedOut));
-        Answer { plan, now, entities, found, computed: Vec::new(), partial, waiting: Vec::new() }
+        Answer { plan, now, entities, found, computed: Vec::new(), partial: false, waiting: Vec::new() }
+    }
+
+    /// Of what history was asked for, which may not have come in time.
+    pub(super) fn perhaps_partial(mut self) -> Answer {
+        self.partial = self.found.iter().any(|found| matches!(found, Found::TimedOut));
+        self
     }
 
     /// Computes the on-demand features, once everything is looked up. `request`: the columns that the plan asks for.

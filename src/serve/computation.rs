@@ -108,11 +108,10 @@ fn expression(
     rows: usize,
     most: usize,
 ) -> Result<Evaluated, ServeError> {
-    let data_type = view.features[feature].data_type.arrow();
     let Some(Ok(expression)) = view.on_demand().map(|on_demand| on_demand.expression(feature)) else {
         // Of such a view nothing is resolved.
-        let failed = Some(BooleanBuffer::new_set(rows));
-        return Ok(Evaluated { values: new_null_array(&data_type, rows), failed });
+        let values = new_null_array(&view.features[feature].data_type.arrow(), rows);
+        return Ok(Evaluated { values, failed: Some(BooleanBuffer::new_set(rows)) });
     };
     if rows <= PART_ROWS {
         let evaluated = expression.evaluate_columns(operands, rows);

@@ -53,6 +53,6 @@ impl Progress {
                 });
             }
         }
-        Answer::new(Arc::clone(plan), at, entities, found)
+        Answer::new(Arc::clone(plan), at, entities, found).perhaps_partial()
     }
 }

@@ -63,7 +63,7 @@ impl Newest {
             let at = entity * answer.plan.groups.len() + group;
             answer.found[at] = past.found[at].clone();
         }
-        Answer::new(answer.plan, answer.now, answer.entities, answer.found)
+        answer.perhaps_partial()
     }
 }
 
