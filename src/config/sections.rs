@@ -138,6 +138,8 @@ pub struct LimitsConfig {
     pub url_bytes: Size,
     pub entities_per_read: usize,
     pub features_per_read: usize,
+    /// 0 = none.
+    pub read_deadline: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
