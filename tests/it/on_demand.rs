@@ -473,7 +473,6 @@ fn versions_stay_and_inputs_do_not_go() {
     let weight = |node: &TestNode| node.post_json("/v1/online-features", &body).1["values"][0][0].clone();
     assert_eq!(weight(&node), json!(1.5));
     assert_eq!(ask(&node, &["basket:weight"], json!([{ "user": 1 }]), json!({}))["values"], json!([[2.25]]));
-    // The input is widened and goes on to be read as the pinned version has it.
     node.restart();
     assert_eq!(weight(&node), json!(1.5), "after a restart");
 
@@ -499,6 +498,53 @@ fn versions_stay_and_inputs_do_not_go() {
     let text = problem["errors"][0].to_string();
     assert!(text.contains("unknown column `bron`") && text.contains("at character 8"), "{text}");
     assert!(problem["errors"][0]["field"].as_str().unwrap().starts_with("body:"), "{text}");
+}
+
+/// What is used becomes wider: a pinned version goes on to compute with the narrow type, and what does not fit is null.
+#[test]
+fn a_pinned_version_keeps_the_types_of_its_inputs() {
+    let node = TestNode::at(NOW);
+    let definitions = |data_type: &str, service: &str| {
+        format!(
+            "[[entity]]\nname = \"user\"\njoin_keys = [{{ name = \"user\", type = \"int64\" }}]\n\
+             [[feature_view]]\nname = \"profile\"\nentities = [\"user\"]\n\
+             feature = [{{ name = \"n\", type = \"{data_type}\" }}]\n\
+             [[on_demand_feature_view]]\nname = \"next\"\nuses = [\"profile:n\"]\n\
+             feature = [{{ name = \"next\", type = \"{data_type}\", expression = \"n + 1\" }}]\n{service}"
+        )
+    };
+    let service =
+        |version: &str| format!("[[feature_service]]\nname = \"s\"\nfeatures = [\"next{version}\"]\n");
+    node.apply(&definitions("int32", ""));
+    node.apply(&definitions("int64", &service("@1")));
+    let row = |user: i64, n: i64, time: &str| json!({ "user": user, "event_time": time, "n": n });
+    let early = "2024-05-01T11:00:00Z";
+    let big = i64::from(i32::MAX) + 10;
+    node.write(
+        "profile",
+        json!([row(1, 5, early), row(2, big, early), row(3, 1, early), row(3, 9, "2024-05-01T13:00:00Z")]),
+    );
+    let users = json!([{ "user": 1 }, { "user": 2 }, { "user": 3 }]);
+    for as_of in [Json::Null, json!(NOW)] {
+        let body =
+            json!({ "feature_service": "s", "entities": users, "as_of": as_of, "include": ["status"] });
+        let (_, pinned) = node.post_json("/v1/online-features", &body);
+        // The newest version of user 3 is yet to come.
+        assert_eq!(pinned["values"], json!([[6], [null], [2]]), "{pinned:#}");
+        assert_eq!(pinned["status"][1], json!(["NULL_VALUE"]));
+        let now = ask(&node, &["next"], users.clone(), json!({ "as_of": as_of }));
+        assert_eq!(now["values"], json!([[6], [big + 1], [2]]), "{now:#}");
+    }
+    let spine = "user,event_time\n1,2024-05-01T12:00:00Z\n2,2024-05-01T12:00:00Z\n";
+    let trained =
+        node.post("/v1/training-sets?feature_service=s").header("Content-Type", CSV).header("Accept", NDJSON);
+    let text = trained.body(spine).send().unwrap().text().unwrap();
+    let column: Vec<Json> =
+        text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()["next__next"].clone()).collect();
+    assert_eq!(column, [json!(6), Json::Null]);
+    let (status, problem) =
+        node.post_bytes("/v1/registry/apply", "application/toml", definitions("int64", &service("@9")));
+    assert_eq!(status, 422, "{problem:#}");
 }
 
 /// All that history can be read by at the same time is taken: what needs windows of the past times out, the rest does not.
