@@ -89,7 +89,7 @@ def reads(args, report, programs, node, directory, data):
             check("Feast", served, range(0, args.users, args.users // 20))
             server = feast.serve()
             processes.append(server)
-            load_feast = lambda bodies: lambda: wrk(server.port, "/get-online-features", bodies, 16, args.seconds)
+            load_feast = lambda bodies: lambda: wrk(server.port, "/get-online-features", bodies, 16, args.seconds, forgiving=True)
             single["Feast + Redis, 2 workers"], batch["Feast + Redis, 2 workers"] = load_feast(one), load_feast(many)
         else:
             notes.append("Feast: not measured (`--feast PYTHON`, of a virtual environment with `feast[redis]`).")
