@@ -22,6 +22,9 @@ mod request_id;
 mod requests;
 mod router;
 mod server;
+mod set_data;
+mod set_jobs;
+mod sets;
 mod stall;
 mod state;
 #[cfg(test)]

@@ -83,20 +83,14 @@ pub async fn training_sets(
         let _held = (place, slot);
         let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)
             .map_err(media::undecodable)?;
-        let resolved = wanted.resolve(&worker.catalog.current())?;
-        // A key such as 007 stays text where the view says so, whatever it looks like.
-        let mut types: BTreeMap<String, DataType> =
-            resolved.join_keys().into_iter().map(|key| (key.name, key.data_type)).collect();
-        let event_time = query.event_time.clone().unwrap_or_else(|| EVENT_TIME.to_owned());
-        types.insert(event_time, DataType::Timestamp);
-        let max_decoded_bytes = Some(worker.ingest.max_body.saturating_mul(DECODED_FACTOR));
-        let spine =
-            read_spine(given, body, &ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })?;
+        let options = spine_options(&worker, &wanted, query.event_time.as_deref())?;
+        let spine = read_spine(given, body, &options)?;
         let request = TrainingRequest {
             wanted,
             spine,
             event_time: query.event_time,
             known_at: query.known_at,
+            until: None,
             full_feature_names: query.full_feature_names,
         };
         let set = worker.reads.training_set(&request)?;
@@ -108,6 +102,21 @@ pub async fn training_sets(
     .map_err(|_| Problem::internal("the training set could not be built"))??;
     metrics::record_training(rows, started.elapsed());
     Ok(([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response())
+}
+
+/// How a spine from outside is read.
+pub(super) fn spine_options(
+    app: &App,
+    wanted: &Wanted,
+    event_time: Option<&str>,
+) -> Result<ReadOptions, Problem> {
+    let resolved = wanted.resolve(&app.catalog.current())?;
+    // A key such as 007 stays text where the view says so, whatever it looks like.
+    let mut types: BTreeMap<String, DataType> =
+        resolved.join_keys().into_iter().map(|key| (key.name, key.data_type)).collect();
+    types.insert(event_time.unwrap_or(EVENT_TIME).to_owned(), DataType::Timestamp);
+    let max_decoded_bytes = Some(app.ingest.max_body.saturating_mul(DECODED_FACTOR));
+    Ok(ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })
 }
 
 fn read_spine(format: Format, body: Bytes, options: &ReadOptions) -> Result<RecordBatch, Problem> {

@@ -40,6 +40,7 @@ mod tests;
 mod windows;
 
 pub use compact::CompactOutcome;
+pub use durable::{NewFile, Written, sync_dir};
 pub use error::OfflineError;
 pub use files::TableFile;
 pub use history::{History, Scan};

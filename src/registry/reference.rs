@@ -47,6 +47,27 @@ impl Resolved {
         &self.groups[feature.group].view.features[feature.feature]
     }
 
+    /// The same features in the same order, every view at the version that it was resolved to.
+    pub fn pinned(&self) -> Vec<Selection> {
+        self.features
+            .iter()
+            .map(|feature| {
+                let Group { view, alias, key_columns } = &self.groups[feature.group];
+                let keys = view.schema.keys.iter().zip(key_columns);
+                Selection {
+                    view: view.name.clone(),
+                    version: Some(view.version),
+                    alias: (*alias != view.name).then(|| alias.clone()),
+                    features: vec![view.features[feature.feature].name.clone()],
+                    join_keys: keys
+                        .filter(|(key, column)| key.name != **column)
+                        .map(|(key, column)| (key.name.clone(), column.clone()))
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
     /// The columns that a request or a spine must have, with their types; each once, in the order of first use.
     pub fn join_keys(&self) -> Vec<Column> {
         let mut columns: Vec<Column> = Vec::new();

@@ -7,9 +7,9 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use crate::{
     compute::window::{Datum, Output},
     model::{Column, DataType, Timestamp, Value},
-    offline::{Aggregation, EventFilter, EventSeries, Grouping, History, SpineKeys, WindowJoin, window_join},
+    offline::{Aggregation, EventFilter, EventSeries, Grouping, SpineKeys, WindowJoin, window_join},
     registry::{Catalog, FeatureView, Source, Stream, compile_filter},
-    serve::{Reads, ServeError},
+    serve::{Reads, ServeError, Until},
     shard::DatumColumn,
 };
 
@@ -35,6 +35,8 @@ pub struct Moments<'a> {
     pub known_at: Option<Timestamp>,
     /// Whether an event counts only once its source's availability lag has passed.
     pub lagged: bool,
+    /// Up to which row each source is read.
+    pub until: Option<&'a Until>,
 }
 
 /// For each of `asked` a column for each of its features. Each source is read once for all of its views.
@@ -65,8 +67,7 @@ fn of_one(
     asked: &[&Asked<'_>],
     moments: Moments<'_>,
 ) -> Result<Vec<Vec<ArrayRef>>, ServeError> {
-    let table = reads.offline.table(&source.schema)?;
-    let history = History::open(&table, reads.tail.as_ref(), &source.schema)?;
+    let history = reads.history(&source.schema, moments.until)?;
     let mut filters: BTreeMap<&str, Arc<EventFilter>> = BTreeMap::new();
     let mut aggregations = Vec::with_capacity(asked.len());
     for one in asked {

@@ -64,6 +64,7 @@ fn read_group(
         ttl: group.ttl,
         lag: 0,
         known_at: known_at.map(Timestamp::micros),
+        by_then: false,
         columns: &columns,
     })?;
     let features: Vec<ArrayRef> = (view.features.iter().zip(result.features.columns()))
@@ -118,7 +119,7 @@ fn read_streams(
     }
     let times = vec![at.micros(); entities.len()];
     // What was online at that moment had come by then: no lag.
-    let moments = Moments { times: &times, known_at, lagged: false };
+    let moments = Moments { times: &times, known_at, lagged: false, until: None };
     let columns = aggregate(reads, &reads.catalog.current(), &asked, moments)?;
     for ((g, asked), columns) in groups.into_iter().zip(&asked).zip(columns) {
         let features = &asked.view.features;

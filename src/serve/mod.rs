@@ -12,7 +12,9 @@ mod online;
 mod plan;
 mod plans;
 mod reads;
+pub mod sets;
 mod training;
+mod until;
 
 pub use answer::{Answer, Found, Served, Status};
 pub use entities::Entities;
@@ -21,3 +23,4 @@ pub use plan::{KeyColumn, Plan, PlanColumn, PlanGroup, StreamGroup, StreamPart};
 pub use plans::{Plans, Wanted};
 pub use reads::{AsOf, Newest, ReadLimits, Reads};
 pub use training::TrainingRequest;
+pub use until::{Until, tables};

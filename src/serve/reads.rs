@@ -6,10 +6,12 @@ use arrow::array::RecordBatch;
 
 use crate::{
     clock::Clock,
-    model::Timestamp,
-    offline::{OfflineStore, Tail},
+    model::{TableSchema, Timestamp},
+    offline::{History, OfflineStore, Tail},
     registry::CatalogHandle,
-    serve::{Answer, Entities, Plan, Plans, ServeError, TrainingRequest, Wanted, history, online, training},
+    serve::{
+        Answer, Entities, Plan, Plans, ServeError, TrainingRequest, Until, Wanted, history, online, training,
+    },
     shard::{ShardReader, StreamReader, Streams},
 };
 
@@ -114,6 +116,16 @@ impl Reads {
         }
         let at = as_of.at.unwrap_or_else(|| self.clock.now());
         history::read(self, plan, entities, at, as_of.known_at)
+    }
+
+    /// All acknowledged rows of a table, or those below the bound that `until` has for it.
+    pub fn history(&self, schema: &TableSchema, until: Option<&Until>) -> Result<History, ServeError> {
+        let table = self.offline.table(schema)?;
+        let history = History::open(&table, self.tail.as_ref(), schema)?;
+        Ok(match until.and_then(|until| until.get(&schema.name)) {
+            Some(seq) => history.until(*seq)?,
+            None => history,
+        })
     }
 
     fn check_entities(&self, entities: &Entities) -> Result<(), ServeError> {

@@ -11,10 +11,10 @@ use arrow::{
 use crate::{
     error::Detail,
     model::{DataType, EVENT_TIME, Timestamp, Value, encode_keys},
-    offline::{AsOf, History, SpineKeys, as_of_join},
+    offline::{AsOf, SpineKeys, as_of_join},
     registry::{Feature, Group, Resolved},
     serve::{
-        Reads, ServeError, Wanted,
+        Reads, ServeError, Until, Wanted,
         aggregates::{Asked, Moments, aggregate},
     },
     shard::ColumnBuilder,
@@ -29,6 +29,8 @@ pub struct TrainingRequest {
     pub event_time: Option<String>,
     /// Ignore versions accepted after this.
     pub known_at: Option<Timestamp>,
+    /// Up to which row each table is read; to its end where nothing is said.
+    pub until: Option<Arc<Until>>,
     /// `view__feature` rather than `feature`.
     pub full_feature_names: bool,
 }
@@ -52,12 +54,13 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBa
             places.push(wanted);
             continue;
         }
-        let joined = join_group(reads, group, &resolved, &wanted, spine, &times, request.known_at)?;
+        let joined = join_group(reads, group, &resolved, &wanted, &times, request)?;
         for (position, column) in wanted.into_iter().zip(joined) {
             columns[position] = Some(column);
         }
     }
-    let moments = Moments { times: &times, known_at: request.known_at, lagged: true };
+    let until = request.until.as_deref();
+    let moments = Moments { times: &times, known_at: request.known_at, lagged: true, until };
     let aggregates = aggregate(reads, &catalog, &asked, moments)?;
     for (position, column) in places.into_iter().flatten().zip(aggregates.into_iter().flatten()) {
         let definition = resolved.definition(&resolved.features[position]);
@@ -84,9 +87,8 @@ fn join_group(
     group: &Group,
     resolved: &Resolved,
     wanted: &[usize],
-    spine: &RecordBatch,
     times: &[i64],
-    known_at: Option<Timestamp>,
+    request: &TrainingRequest,
 ) -> Result<Vec<ArrayRef>, ServeError> {
     let view = &group.view;
     if !view.offline {
@@ -95,9 +97,8 @@ fn join_group(
             view.name
         )));
     }
-    let (keys, offsets) = spine_keys(group, spine)?;
-    let table = reads.offline.table(&view.schema)?;
-    let history = History::open(&table, reads.tail.as_ref(), &view.schema)?;
+    let (keys, offsets) = spine_keys(group, &request.spine)?;
+    let history = reads.history(&view.schema, request.until.as_deref())?;
     let definitions: Vec<_> = wanted.iter().map(|f| resolved.definition(&resolved.features[*f])).collect();
     let columns: Vec<&str> = definitions.iter().map(|d| d.name.as_str()).collect();
     let result = as_of_join(&AsOf {
@@ -106,7 +107,8 @@ fn join_group(
         times,
         ttl: view.ttl.map(crate::model::Duration::micros),
         lag: 0,
-        known_at: known_at.map(Timestamp::micros),
+        known_at: request.known_at.map(Timestamp::micros),
+        by_then: false,
         columns: &columns,
     })?;
     definitions
@@ -184,8 +186,8 @@ fn exact_cast(column: &ArrayRef, to: &Arrow) -> Option<ArrayRef> {
     if allowed { cast_with_options(column, to, &options).ok() } else { None }
 }
 
-/// The spine's event times in µs.
-fn event_times(spine: &RecordBatch, name: &str) -> Result<Vec<i64>, ServeError> {
+/// The spine's event times, µs.
+pub(super) fn event_times(spine: &RecordBatch, name: &str) -> Result<Vec<i64>, ServeError> {
     let wrong = |reason: String| {
         ServeError::Request(vec![Detail { row: None, field: Some(name.to_owned()), reason }])
     };

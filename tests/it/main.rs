@@ -15,5 +15,6 @@ mod operations;
 mod registry;
 mod scrub;
 mod support;
+mod training_sets;
 mod windows;
 mod writes;

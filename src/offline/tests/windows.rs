@@ -200,6 +200,7 @@ proptest! {
         compact: bool,
         lag in prop_oneof![Just(0), 0..9i64].prop_map(|n| n * MINUTE),
         known_at in prop::option::of(0..30i64),
+        until in prop::option::of(0..60u64),
         memory in prop_oneof![Just(0), 0..3000usize, Just(usize::MAX)],
         minutes in prop::sample::select(vec![5i64, 17, 60]),
     ) {
@@ -208,7 +209,11 @@ proptest! {
         }
         let dir = tempfile::tempdir().unwrap();
         let (table, outbox) = spread(dir.path(), &events, &cuts, compact);
-        let history = History::open(&table, &outbox, &source()).unwrap();
+        let mut history = History::open(&table, &outbox, &source()).unwrap();
+        if let Some(until) = until {
+            history = history.until(until).unwrap();
+            events.truncate(until as usize);
+        }
 
         let users: ArrayRef = Arc::new(questions.iter().map(|q| q.0.as_deref()).collect::<StringArray>());
         let shops: ArrayRef = Arc::new(questions.iter().map(|q| q.1).collect::<Int32Array>());

@@ -68,10 +68,19 @@ impl<'a> Batch<'a> {
         };
         let sources = reads.columns.iter().map(|(it, _)| column(it)).collect::<Result<_, _>>()?;
         let masks = reads.filters.iter().map(|filter| (filter.mask)(&batch)).collect();
-        let known = match known_at {
+        let mut known: Option<Vec<bool>> = match known_at {
             None => None,
             Some(k) => Some(history.layout.accepted_at(&batch)?.iter().map(|&at| at <= k).collect()),
         };
+        if history.before != i64::MAX {
+            let earlier = history.layout.seqs(&batch)?.iter().map(|&seq| seq < history.before);
+            known = Some(match known {
+                None => earlier.collect(),
+                Some(known) => {
+                    known.into_iter().zip(earlier).map(|(known, earlier)| known && earlier).collect()
+                }
+            });
+        }
         Ok(Batch { history, batch, sources, masks, known })
     }
 

@@ -41,7 +41,10 @@ pub fn window_join(request: &WindowJoin<'_>) -> Result<Vec<Vec<ArrayRef>>, Offli
     let keys = request.groupings.iter().flat_map(|grouping| grouping.keys);
     let scan = Scan {
         request,
-        target: reads.schema(request.history, keys, !tasks.ordered, request.known_at.is_some())?,
+        target: {
+            let seqs = !tasks.ordered || request.history.before != i64::MAX;
+            reads.schema(request.history, keys, seqs, request.known_at.is_some())?
+        },
         tasks,
         reads: &reads,
         programs: &programs,
