@@ -26,7 +26,7 @@ use crate::{
     ingest::decompress,
     model::Timestamp,
     serve::{
-        ServeError, Wanted,
+        LeakGuard, ServeError, Split, Wanted,
         sets::{Ask, Job, KnownAt, SetError, SetRef, confined},
     },
 };
@@ -57,6 +57,13 @@ pub struct JobQuery {
     /// `false`: columns are named `feature` instead of `view__feature`.
     #[serde(default)]
     pub full_feature_names: Option<bool>,
+    /// What came too late for a row: off (the default), lag, report, exclude.
+    #[serde(default)]
+    #[param(inline)]
+    pub leak_guard: LeakGuard,
+    /// JSON: `{"time": {"train": TIME, …}}` or `{"hash": {"key": COLUMN, "fractions": {"train": 0.8, …}, "seed"?}}`.
+    #[serde(default)]
+    pub split: Option<String>,
 }
 
 /// The same as a JSON body, with the spine in it.
@@ -79,6 +86,11 @@ pub struct JobRequest {
     pub event_time: Option<String>,
     #[serde(default)]
     pub full_feature_names: Option<bool>,
+    #[serde(default)]
+    pub leak_guard: LeakGuard,
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub split: Option<Split>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,6 +166,8 @@ impl JobQuery {
             known_at: self.known_at.as_deref().map(known_at).transpose()?,
             event_time: self.event_time,
             full_feature_names: self.full_feature_names.unwrap_or(true),
+            leak_guard: self.leak_guard,
+            split: self.split.as_deref().map(Split::parse).transpose()?,
         })
     }
 }
@@ -167,6 +181,8 @@ impl JobRequest {
             known_at: self.known_at.as_deref().map(known_at).transpose()?,
             event_time: self.event_time,
             full_feature_names: self.full_feature_names.unwrap_or(true),
+            leak_guard: self.leak_guard,
+            split: self.split,
         };
         Ok((self.spine, ask))
     }

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::{array::RecordBatch, compute::concat_batches};
 use axum::{
     extract::{FromRequest, Query, Request, State},
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::IntoParams;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     ingest::decompress,
     metrics,
     model::{DataType, EVENT_TIME, Timestamp},
-    serve::{TrainingRequest, Wanted},
+    serve::{Leak, LeakGuard, Split, TrainingRequest, TrainingSet, Wanted},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -41,6 +42,13 @@ pub struct TrainingQuery {
     /// `false`: columns are named `feature` instead of `view__feature`.
     #[serde(default = "yes")]
     pub full_feature_names: bool,
+    /// What came too late for a row: off (the default), lag, report, exclude; counts in the header `larder-leaks`.
+    #[serde(default)]
+    #[param(inline)]
+    pub leak_guard: LeakGuard,
+    /// JSON: `{"time": {"train": TIME, …}}` or `{"hash": {"key": COLUMN, "fractions": {"train": 0.8, …}, "seed"?}}`.
+    #[serde(default)]
+    pub split: Option<String>,
 }
 
 fn yes() -> bool {
@@ -75,33 +83,57 @@ pub async fn training_sets(
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
     let features = query.features.map(|list| list.split(',').map(|f| f.trim().to_owned()).collect());
     let wanted = Wanted::from_parts(query.feature_service, features)?;
+    let split = query.split.as_deref().map(Split::parse).transpose()?;
     let stopping = |_| Problem::unavailable("the node is stopping");
     let slot = Arc::clone(&app.training_slots).acquire_owned().await.map_err(stopping)?;
     let worker = Arc::clone(&app);
-    let (bytes, rows) = tokio::task::spawn_blocking(move || -> Result<(Vec<u8>, usize), Problem> {
-        // Held until the work is done, which goes on when the client is gone.
-        let _held = (place, slot);
-        let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)
-            .map_err(media::undecodable)?;
-        let options = spine_options(&worker, &wanted, query.event_time.as_deref())?;
-        let spine = read_spine(given, body, &options)?;
-        let request = TrainingRequest {
-            wanted,
-            spine,
-            event_time: query.event_time,
-            known_at: query.known_at,
-            until: None,
-            full_feature_names: query.full_feature_names,
-        };
-        let set = worker.reads.training_set(&request)?;
-        let mut writer = TableWriter::new(wanted_format, Vec::new(), set.schema())?;
-        writer.write(&set)?;
-        Ok((writer.finish()?, set.num_rows()))
-    })
-    .await
-    .map_err(|_| Problem::internal("the training set could not be built"))??;
+    let (bytes, rows, leaks) =
+        tokio::task::spawn_blocking(move || -> Result<(Vec<u8>, usize, Vec<Leak>), Problem> {
+            // Held until the work is done, which goes on when the client is gone.
+            let _held = (place, slot);
+            let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)
+                .map_err(media::undecodable)?;
+            let options = spine_options(&worker, &wanted, query.event_time.as_deref())?;
+            let spine = read_spine(given, body, &options)?;
+            let request = TrainingRequest {
+                wanted,
+                spine,
+                event_time: query.event_time,
+                known_at: query.known_at,
+                until: None,
+                full_feature_names: query.full_feature_names,
+                guard: query.leak_guard,
+                split,
+            };
+            let TrainingSet { rows: set, leaks } = worker.reads.training_set(&request)?;
+            let mut writer = TableWriter::new(wanted_format, Vec::new(), set.schema())?;
+            writer.write(&set)?;
+            Ok((writer.finish()?, set.num_rows(), leaks))
+        })
+        .await
+        .map_err(|_| Problem::internal("the training set could not be built"))??;
     metrics::record_training(rows, started.elapsed());
-    Ok(([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response())
+    let mut response = ([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response();
+    if !query.leak_guard.is_off() {
+        response.headers_mut().insert(LEAKS, leaks_header(&leaks));
+    }
+    Ok(response)
+}
+
+/// Features with a count, and their counts, as JSON: `{"view:feature":{"within_lag":0,"accepted_later":3}}`.
+const LEAKS: &str = "larder-leaks";
+/// Features in the header; a job's manifest has them all.
+const MAX_LEAKS: usize = 100;
+
+fn leaks_header(leaks: &[Leak]) -> HeaderValue {
+    let found = leaks.iter().filter(|leak| leak.within_lag > 0 || leak.accepted_later > 0).take(MAX_LEAKS);
+    let counts = found.map(|leak| {
+        let counts = json!({ "within_lag": leak.within_lag, "accepted_later": leak.accepted_later });
+        (leak.feature.clone(), counts)
+    });
+    let text = serde_json::Value::Object(counts.collect()).to_string();
+    // Names are plain ASCII.
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("{}"))
 }
 
 /// How a spine from outside is read.

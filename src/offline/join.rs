@@ -99,7 +99,7 @@ pub fn as_of_join(request: &AsOf<'_>) -> Result<AsOfResult, OfflineError> {
 
 /// First pass: the newest version for each spine row. Sources are the segments in the snapshot's order, then the
 /// tail's batches.
-fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, OfflineError> {
+pub(super) fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, OfflineError> {
     let history = request.history;
     let layout = &history.layout;
     let Some(latest) = spine.latest() else { return Ok(vec![None; request.times.len()]) };
@@ -182,7 +182,7 @@ fn offer(
 }
 
 /// Second pass: the values at the places chosen.
-fn fetch(
+pub(super) fn fetch(
     history: &History,
     wanted: &SchemaRef,
     chosen: &[Option<Place>],

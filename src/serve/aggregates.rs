@@ -7,9 +7,12 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use crate::{
     compute::window::{Datum, Output},
     model::{Column, DataType, Timestamp, Value},
-    offline::{Aggregation, EventFilter, EventSeries, Grouping, SpineKeys, WindowJoin, window_join},
+    offline::{Aggregation, EventFilter, EventSeries, Grouping, SpineKeys, Watch, WindowJoin, window_join},
     registry::{Catalog, FeatureView, Source, Stream, compile_filter},
-    serve::{Reads, ServeError, Until},
+    serve::{
+        Reads, ServeError, Until,
+        guard::{Leaks, WindowLeaks},
+    },
     shard::DatumColumn,
 };
 
@@ -19,6 +22,8 @@ const EVENT_BYTES: usize = 512 << 20;
 /// What is asked of one stream view.
 pub struct Asked<'a> {
     pub view: &'a FeatureView,
+    /// The view's place among the groups of the request.
+    pub group: usize,
     pub stream: &'a Stream,
     /// Features of the view.
     pub features: Vec<usize>,
@@ -37,6 +42,8 @@ pub struct Moments<'a> {
     pub lagged: bool,
     /// Up to which row each source is read.
     pub until: Option<&'a Until>,
+    /// Counts what came too late, where that is asked for.
+    pub leaks: Option<&'a Leaks>,
 }
 
 /// For each of `asked` a column for each of its features. Each source is read once for all of its views.
@@ -67,7 +74,7 @@ fn of_one(
     asked: &[&Asked<'_>],
     moments: Moments<'_>,
 ) -> Result<Vec<Vec<ArrayRef>>, ServeError> {
-    let history = reads.history(&source.schema, moments.until)?;
+    let history = reads.table_history(&source.schema, moments.until)?;
     let mut filters: BTreeMap<&str, Arc<EventFilter>> = BTreeMap::new();
     let mut aggregations = Vec::with_capacity(asked.len());
     for one in asked {
@@ -104,14 +111,27 @@ fn of_one(
             aggregations,
         })
         .collect();
-    Ok(window_join(&WindowJoin {
+    let guard = moments.leaks.map(|leaks| leaks.guard).unwrap_or_default();
+    let watch = (!guard.is_off()).then(|| WindowLeaks::new(aggregations.iter().map(Vec::len)));
+    let columns = window_join(&WindowJoin {
         history: &history,
         times: moments.times,
         groupings: &groupings,
         lag: if moments.lagged { source.availability_lag.micros() } else { 0 },
         known_at: moments.known_at.map(Timestamp::micros),
+        by_then: guard.excludes(),
+        watch: watch.as_ref().map(|watch| watch as &dyn Watch),
         memory: EVENT_BYTES,
-    })?)
+    })?;
+    if let (Some(leaks), Some(watch)) = (moments.leaks, watch) {
+        for (grouping, one) in asked.iter().enumerate() {
+            for (aggregation, &feature) in one.features.iter().enumerate() {
+                let (within_lag, later) = watch.of(grouping, aggregation);
+                leaks.add(one.group, feature, within_lag, if guard.counts_acceptance() { later } else { 0 });
+            }
+        }
+    }
+    Ok(columns)
 }
 
 fn compile(text: &str, source: &Source, view: &FeatureView) -> Result<EventFilter, ServeError> {

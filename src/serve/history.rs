@@ -114,12 +114,12 @@ fn read_streams(
         let columns = plan.columns.iter().filter(|column| column.group == g);
         let features: Vec<usize> = columns.map(|column| column.feature).collect();
         let (keys, offsets) = encode_keys(plan, group, entities)?;
-        asked.push(Asked { view: &group.view, stream, features, keys, offsets });
+        asked.push(Asked { view: &group.view, group: g, stream, features, keys, offsets });
         groups.push(g);
     }
     let times = vec![at.micros(); entities.len()];
     // What was online at that moment had come by then: no lag.
-    let moments = Moments { times: &times, known_at, lagged: false, until: None };
+    let moments = Moments { times: &times, known_at, lagged: false, until: None, leaks: None };
     let columns = aggregate(reads, &reads.catalog.current(), &asked, moments)?;
     for ((g, asked), columns) in groups.into_iter().zip(&asked).zip(columns) {
         let features = &asked.view.features;

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-
 use crate::{
     clock::Clock,
     model::{TableSchema, Timestamp},
     offline::{History, OfflineStore, Tail},
     registry::CatalogHandle,
     serve::{
-        Answer, Entities, Plan, Plans, ServeError, TrainingRequest, Until, Wanted, history, online, training,
+        Answer, Entities, Plan, Plans, ServeError, TrainingRequest, TrainingSet, Until, Wanted, history,
+        online, training,
     },
     shard::{ShardReader, StreamReader, Streams},
 };
@@ -119,7 +118,7 @@ impl Reads {
     }
 
     /// All acknowledged rows of a table, or those below the bound that `until` has for it.
-    pub fn history(&self, schema: &TableSchema, until: Option<&Until>) -> Result<History, ServeError> {
+    pub fn table_history(&self, schema: &TableSchema, until: Option<&Until>) -> Result<History, ServeError> {
         let table = self.offline.table(schema)?;
         let history = History::open(&table, self.tail.as_ref(), schema)?;
         Ok(match until.and_then(|until| until.get(&schema.name)) {
@@ -140,7 +139,7 @@ impl Reads {
     }
 
     /// The spine with each row's features at its own time; its rows in its order.
-    pub fn training_set(&self, request: &TrainingRequest) -> Result<RecordBatch, ServeError> {
+    pub fn training_set(&self, request: &TrainingRequest) -> Result<TrainingSet, ServeError> {
         training::training_set(self, request)
     }
 }

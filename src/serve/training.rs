@@ -11,11 +11,12 @@ use arrow::{
 use crate::{
     error::Detail,
     model::{DataType, EVENT_TIME, Timestamp, Value, encode_keys},
-    offline::{AsOf, SpineKeys, as_of_join},
+    offline::{AsOf, SpineKeys, accepted_later, as_of_join},
     registry::{Feature, Group, Resolved},
     serve::{
-        Reads, ServeError, Until, Wanted,
+        Leak, LeakGuard, Reads, ServeError, Split, Until, Wanted,
         aggregates::{Asked, Moments, aggregate},
+        guard::Leaks,
     },
     shard::ColumnBuilder,
 };
@@ -33,9 +34,20 @@ pub struct TrainingRequest {
     pub until: Option<Arc<Until>>,
     /// `view__feature` rather than `feature`.
     pub full_feature_names: bool,
+    pub guard: LeakGuard,
+    /// Adds the column `split`.
+    pub split: Option<Split>,
 }
 
-pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBatch, ServeError> {
+/// The spine with its features.
+#[derive(Debug)]
+pub struct TrainingSet {
+    pub rows: RecordBatch,
+    /// Per feature, where the guard was asked for.
+    pub leaks: Vec<Leak>,
+}
+
+pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<TrainingSet, ServeError> {
     let catalog = reads.catalog.current();
     let resolved = request.wanted.resolve(&catalog)?;
     let names = resolved.column_names(request.full_feature_names)?;
@@ -43,6 +55,7 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBa
     let times = event_times(spine, request.event_time.as_deref().unwrap_or(EVENT_TIME))?;
 
     let mut columns: Vec<Option<ArrayRef>> = vec![None; resolved.features.len()];
+    let leaks = Leaks::new(request.guard);
     let (mut asked, mut places) = (Vec::new(), Vec::new());
     for (g, group) in resolved.groups.iter().enumerate() {
         let wanted: Vec<usize> =
@@ -50,17 +63,18 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBa
         if let Some(stream) = group.view.stream() {
             let (keys, offsets) = spine_keys(group, spine)?;
             let features = wanted.iter().map(|f| resolved.features[*f].feature).collect();
-            asked.push(Asked { view: &group.view, stream, features, keys, offsets });
+            asked.push(Asked { view: &group.view, group: g, stream, features, keys, offsets });
             places.push(wanted);
             continue;
         }
-        let joined = join_group(reads, group, &resolved, &wanted, &times, request)?;
+        let joined = join_group(reads, (g, group), &resolved, &wanted, &times, request, &leaks)?;
         for (position, column) in wanted.into_iter().zip(joined) {
             columns[position] = Some(column);
         }
     }
     let until = request.until.as_deref();
-    let moments = Moments { times: &times, known_at: request.known_at, lagged: true, until };
+    let moments =
+        Moments { times: &times, known_at: request.known_at, lagged: true, until, leaks: Some(&leaks) };
     let aggregates = aggregate(reads, &catalog, &asked, moments)?;
     for (position, column) in places.into_iter().flatten().zip(aggregates.into_iter().flatten()) {
         let definition = resolved.definition(&resolved.features[position]);
@@ -78,17 +92,22 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBa
         fields.push(Field::new(name, column.data_type().clone(), true));
         arrays.push(column);
     }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+    let mut rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+    if let Some(split) = &request.split {
+        rows = split.append(rows, &times)?;
+    }
+    Ok(TrainingSet { rows, leaks: leaks.finish(&resolved) })
 }
 
 /// The features `wanted` of one group, as columns as long as the spine.
 fn join_group(
     reads: &Reads,
-    group: &Group,
+    (number, group): (usize, &Group),
     resolved: &Resolved,
     wanted: &[usize],
     times: &[i64],
     request: &TrainingRequest,
+    leaks: &Leaks,
 ) -> Result<Vec<ArrayRef>, ServeError> {
     let view = &group.view;
     if !view.offline {
@@ -98,19 +117,28 @@ fn join_group(
         )));
     }
     let (keys, offsets) = spine_keys(group, &request.spine)?;
-    let history = reads.history(&view.schema, request.until.as_deref())?;
+    let history = reads.table_history(&view.schema, request.until.as_deref())?;
     let definitions: Vec<_> = wanted.iter().map(|f| resolved.definition(&resolved.features[*f])).collect();
     let columns: Vec<&str> = definitions.iter().map(|d| d.name.as_str()).collect();
-    let result = as_of_join(&AsOf {
+    let join = AsOf {
         history: &history,
         keys: SpineKeys { bytes: &keys, offsets: &offsets },
         times,
         ttl: view.ttl.map(crate::model::Duration::micros),
         lag: 0,
         known_at: request.known_at.map(Timestamp::micros),
-        by_then: false,
+        by_then: request.guard.excludes(),
         columns: &columns,
-    })?;
+    };
+    if !request.guard.is_off() {
+        let later = match request.guard.counts_acceptance() {
+            true => accepted_later(&AsOf { by_then: false, ..join })?,
+            false => 0,
+        };
+        // What is written directly has no lag.
+        wanted.iter().for_each(|f| leaks.add(number, resolved.features[*f].feature, 0, later));
+    }
+    let result = as_of_join(&join)?;
     definitions
         .iter()
         .zip(result.features.columns())

@@ -10,6 +10,7 @@ mod flights;
 mod format;
 mod formats;
 mod layers;
+mod leaks;
 mod online;
 mod operations;
 mod registry;

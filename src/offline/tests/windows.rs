@@ -201,6 +201,7 @@ proptest! {
         lag in prop_oneof![Just(0), 0..9i64].prop_map(|n| n * MINUTE),
         known_at in prop::option::of(0..30i64),
         until in prop::option::of(0..60u64),
+        by_then: bool,
         memory in prop_oneof![Just(0), 0..3000usize, Just(usize::MAX)],
         minutes in prop::sample::select(vec![5i64, 17, 60]),
     ) {
@@ -248,6 +249,8 @@ proptest! {
             ],
             lag,
             known_at,
+            by_then,
+            watch: None,
             memory,
         })
         .unwrap();
@@ -258,6 +261,7 @@ proptest! {
                 let span = window.span(t);
                 move |event: &&Happened| {
                     span.contains(event.time) && event.time + lag <= t && known_at.is_none_or(|k| event.accepted <= k)
+                        && (!by_then || event.accepted <= t)
                 }
             };
             for (number, (window, aggregation)) in all.iter().enumerate() {
@@ -289,6 +293,8 @@ fn what_cannot_be_computed_is_an_error_that_names_it() {
             groupings: &[Grouping { keys: &[], spine, aggregations: &aggregations }],
             lag: 0,
             known_at: None,
+            by_then: false,
+            watch: None,
             memory: 0,
         })
     };

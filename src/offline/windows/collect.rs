@@ -123,7 +123,7 @@ impl<'a> Batch<'a> {
     pub fn pick(
         &self,
         series: &[SeriesPlan],
-        seqs: bool,
+        (seqs, accepted): (bool, bool),
         times: &Times,
         partitions: usize,
         mut place: impl FnMut(usize, i64) -> Option<(usize, u32)>,
@@ -158,6 +158,11 @@ impl<'a> Batch<'a> {
             entities,
             times: micros(at),
             seqs: if seqs { micros(self.history.layout.seqs(&self.batch)?) } else { Vec::new() },
+            accepted: if accepted {
+                micros(self.history.layout.accepted_at(&self.batch)?)
+            } else {
+                Vec::new()
+            },
             columns: self.sources.iter().map(|source| source.pick(&rows)).collect(),
             filters: self
                 .masks

@@ -8,7 +8,7 @@ use crate::{
     format::{Format, ReadOptions, TableReader, TableWriter},
     offline::NewFile,
     serve::{
-        Reads, ServeError, TrainingRequest, Wanted,
+        Leak, Reads, ServeError, TrainingRequest, TrainingSet, Wanted, add_leaks,
         sets::{
             DataMark, Order, SetError,
             hashed::{Hashed, unwritten},
@@ -33,13 +33,15 @@ impl Order {
             known_at: self.by_time.then_some(self.known_at),
             until: Some(Arc::new(self.until())),
             full_feature_names: self.full_feature_names,
+            guard: self.leak_guard,
+            split: self.split.clone(),
         }
     }
 
     /// The columns of the set, of a spine with these columns; an error where the two do not fit.
     pub(super) fn columns(&self, reads: &Reads, spine: &SchemaRef) -> Result<SchemaRef, SetError> {
         let request = self.request(RecordBatch::new_empty(Arc::clone(spine)));
-        Ok(reads.training_set(&request)?.schema())
+        Ok(reads.training_set(&request)?.rows.schema())
     }
 }
 
@@ -50,7 +52,7 @@ pub(super) fn derive(
     order: &Order,
     spine: &Path,
     done: impl Fn(u64) -> Result<(), SetError>,
-    mut give: impl FnMut(RecordBatch) -> Result<(), SetError>,
+    mut give: impl FnMut(TrainingSet) -> Result<(), SetError>,
 ) -> Result<(), SetError> {
     let unreadable = |error: &dyn std::fmt::Display| SetError::damaged(spine, error);
     let mut reader = TableReader::open(spine, &ReadOptions::default()).map_err(|e| unreadable(&e))?;
@@ -80,6 +82,13 @@ pub(super) fn derive(
     }
 }
 
+/// A set in its directory.
+pub(super) struct Built {
+    pub data: DataMark,
+    pub columns: SchemaRef,
+    pub leaks: Vec<Leak>,
+}
+
 /// Writes the set to `dir` under `data.<format>`; the directory is the caller's to sync.
 pub(super) fn build(
     reads: &Reads,
@@ -88,12 +97,13 @@ pub(super) fn build(
     dir: &Path,
     limit: u64,
     done: impl Fn(u64) -> Result<(), SetError>,
-) -> Result<(DataMark, SchemaRef), SetError> {
+) -> Result<Built, SetError> {
     let format = order.format()?;
     let mut file = Some(NewFile::create(dir)?);
     let mut out: Option<TableWriter<Hashed<NewFile>>> = None;
-    let mut schema = None;
-    derive(reads, order, spine, done, |portion| {
+    let (mut schema, mut leaks) = (None, Vec::new());
+    derive(reads, order, spine, done, |TrainingSet { rows: portion, leaks: part }| {
+        add_leaks(&mut leaks, part);
         if let Some(file) = file.take() {
             let file = Hashed::new(file, limit);
             out = Some(TableWriter::new(format, file, portion.schema()).map_err(unwritten)?);
@@ -107,7 +117,7 @@ pub(super) fn build(
     let (mut written, bytes, sha256) = out.finish().map_err(unwritten)?.finish();
     let name = format!("data.{format}");
     written.rename(&dir.join(&name))?;
-    Ok((DataMark { file: name, bytes, sha256 }, schema))
+    Ok(Built { data: DataMark { file: name, bytes, sha256 }, columns: schema, leaks })
 }
 
 /// How many rows each table of the order has below its bound.
@@ -118,7 +128,7 @@ pub(super) fn table_rows(reads: &Reads, order: &Order) -> Result<BTreeMap<String
     let tables = tables(&catalog, &resolved)?;
     tables
         .iter()
-        .map(|schema| Ok((schema.name.clone(), reads.history(schema, Some(&until))?.counted()?)))
+        .map(|schema| Ok((schema.name.clone(), reads.table_history(schema, Some(&until))?.counted()?)))
         .collect()
 }
 

@@ -22,10 +22,10 @@ use crate::{
     model::{BatchId, EVENT_TIME, Timestamp},
     offline::sync_dir,
     serve::{
-        Reads, Wanted,
+        LeakGuard, Reads, Split, Wanted,
         sets::{
             Folder, Job, JobState, Manifest, Order, SetError, SetRef, SpineMark, TableMark, Task, Verdict,
-            build::{build, kept_format, table_rows},
+            build::{Built, build, kept_format, table_rows},
             folder::{MANIFEST, SPINE, check_name, read_json, write_json},
             job::StoredJob,
             manifest::views,
@@ -77,6 +77,8 @@ pub struct Ask {
     pub known_at: Option<KnownAt>,
     pub event_time: Option<String>,
     pub full_feature_names: bool,
+    pub leak_guard: LeakGuard,
+    pub split: Option<Split>,
 }
 
 struct Entry {
@@ -355,6 +357,8 @@ impl Inner {
             by_time,
             tables: marks,
             spine: SpineMark { rows: 0, sha256: String::new() },
+            leak_guard: ask.leak_guard,
+            split: ask.split.clone(),
         })
     }
 
@@ -515,7 +519,7 @@ impl Inner {
         remove(&built)?;
         fs::create_dir(&built).map_err(SetError::io("creating", &built))?;
         let spine = entry.dir.join(SPINE);
-        let (data, columns) = build(reads, order, &spine, &built, left, &done)?;
+        let Built { data, columns, leaks } = build(reads, order, &spine, &built, left, &done)?;
         done(order.spine.rows)?;
         let resolved = order.wanted().resolve(&reads.catalog.current())?;
         let mut manifest = Manifest {
@@ -529,6 +533,7 @@ impl Inner {
             columns: columns.fields().iter().map(|f| (f.name().clone(), f.data_type().to_string())).collect(),
             table_rows: table_rows(reads, order)?,
             rows: order.spine.rows,
+            leaks,
             data,
         };
         // The job keeps its own until it has ended.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     model::{BatchId, Timestamp},
     registry::{Catalog, Resolved, Selection},
-    serve::{ServeError, Until},
+    serve::{Leak, LeakGuard, ServeError, Split, Until},
 };
 
 /// What was asked for, resolved: the same order gives the same bytes for as long as its rows are there.
@@ -28,6 +28,10 @@ pub struct Order {
     /// The tables that are read, each up to its `next_seq`.
     pub tables: BTreeMap<String, TableMark>,
     pub spine: SpineMark,
+    #[serde(default, skip_serializing_if = "LeakGuard::is_off")]
+    pub leak_guard: LeakGuard,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
 }
 
 /// Up to where a table is read.
@@ -85,6 +89,9 @@ pub struct Manifest {
     /// Per table how many rows it had below its `next_seq` when the set was made.
     pub table_rows: BTreeMap<String, u64>,
     pub rows: u64,
+    /// Per feature, where the leak guard was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaks: Vec<Leak>,
     pub data: DataMark,
 }
 

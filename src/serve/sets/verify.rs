@@ -9,7 +9,7 @@ use crate::{
     format::{Format, TableWriter},
     registry::RegistryError,
     serve::{
-        Reads, ServeError,
+        Reads, ServeError, TrainingSet,
         sets::{
             Manifest, SetError, Verdict,
             build::{derive, table_rows},
@@ -70,7 +70,7 @@ fn remake(
         Format::Parquet => Comparison::open(data).ok(),
         _ => None,
     };
-    derive(reads, order, spine, done, |portion| {
+    derive(reads, order, spine, done, |TrainingSet { rows: portion, .. }| {
         let out = match &mut out {
             Some(out) => out,
             none => none.insert(
