@@ -11,6 +11,7 @@ mod backfill;
 mod body;
 mod definitions;
 mod edge;
+mod explain;
 mod extract;
 mod health;
 mod ingestion;

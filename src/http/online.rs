@@ -125,7 +125,7 @@ async fn history(
     Ok(read.await.map_err(|_| Problem::internal("the read did not finish"))??)
 }
 
-fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {
+pub(super) fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {
     let wrong = |row: Option<u64>, reason: &str| {
         ServeError::Request(vec![Detail {
             row,

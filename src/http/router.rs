@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::http::{
     App, admin, backfill, definitions,
     edge::{self, Class, EdgeOptions},
-    health, ingestion, online, quarantine, server, set_data, set_jobs, sets, training,
+    explain, health, ingestion, online, quarantine, server, set_data, set_jobs, sets, training,
 };
 
 /// Serves the node until `stopped` becomes true, then lets requests in flight finish.
@@ -52,6 +52,7 @@ fn router(app: Arc<App>) -> Router {
         .routes(routes!(quarantine::list))
         .routes(routes!(quarantine::retry))
         .routes(routes!(online::online_features))
+        .routes(routes!(explain::explained))
         .routes(routes!(training::training_sets, sets::list))
         .routes(routes!(set_jobs::start, set_jobs::list))
         .routes(routes!(set_jobs::get, set_jobs::cancel))
@@ -84,7 +85,7 @@ fn router(app: Arc<App>) -> Router {
 fn class(method: &Method, route: &str) -> Class {
     match route {
         "/v1/training-sets" | "/v1/training-sets/jobs" => Class::Long,
-        "/v1/online-features" => Class::Read,
+        "/v1/online-features" | "/v1/explain" => Class::Read,
         _ if method == Method::POST => Class::Write,
         _ => Class::Read,
     }

@@ -47,7 +47,7 @@ pub use files::TableFile;
 pub use history::{History, Scan};
 pub use inspect::{Inspector, TableInspection};
 pub use join::{AsOf, AsOfResult, SpineKeys, as_of_join};
-pub use leaks::accepted_later;
+pub use leaks::{Chosen, accepted_later, chosen};
 pub use log_cleanup::LogHold;
 pub use options::OfflineOptions;
 pub use scrub::{CorruptFile, ScrubLog, ScrubReport, Scrubber};

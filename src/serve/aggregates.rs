@@ -10,7 +10,8 @@ use crate::{
     offline::{Aggregation, EventFilter, EventSeries, Grouping, SpineKeys, Watch, WindowJoin, window_join},
     registry::{Catalog, FeatureView, Source, Stream, compile_filter},
     serve::{
-        Reads, ServeError, Until,
+        LeakGuard, Reads, ServeError, Until,
+        explain::EventLists,
         guard::{Leaks, WindowLeaks},
     },
     shard::DatumColumn,
@@ -42,8 +43,17 @@ pub struct Moments<'a> {
     pub lagged: bool,
     /// Up to which row each source is read.
     pub until: Option<&'a Until>,
-    /// Counts what came too late, where that is asked for.
-    pub leaks: Option<&'a Leaks>,
+    pub look: Look<'a>,
+}
+
+/// Who looks at the events behind the values.
+#[derive(Clone, Copy)]
+pub enum Look<'a> {
+    Nobody,
+    /// Counts what came too late, as its guard says.
+    Leaks(&'a Leaks),
+    /// Lists them.
+    Events(&'a EventLists),
 }
 
 /// For each of `asked` a column for each of its features. Each source is read once for all of its views.
@@ -111,8 +121,18 @@ fn of_one(
             aggregations,
         })
         .collect();
-    let guard = moments.leaks.map(|leaks| leaks.guard).unwrap_or_default();
-    let watch = (!guard.is_off()).then(|| WindowLeaks::new(aggregations.iter().map(Vec::len)));
+    let guard = match moments.look {
+        Look::Leaks(leaks) => leaks.guard,
+        _ => LeakGuard::Off,
+    };
+    let counted = (!guard.is_off()).then(|| WindowLeaks::new(aggregations.iter().map(Vec::len)));
+    let places = |asked: &&Asked<'_>| asked.features.iter().map(|feature| (asked.group, *feature)).collect();
+    let listed = match moments.look {
+        Look::Events(lists) => Some(lists.of(asked.iter().map(places).collect())),
+        _ => None,
+    };
+    let counting = counted.as_ref().map(|watch| watch as &dyn Watch);
+    let watch = counting.or(listed.as_ref().map(|watch| watch as &dyn Watch));
     let columns = window_join(&WindowJoin {
         history: &history,
         times: moments.times,
@@ -120,10 +140,10 @@ fn of_one(
         lag: if moments.lagged { source.availability_lag.micros() } else { 0 },
         known_at: moments.known_at.map(Timestamp::micros),
         by_then: guard.excludes(),
-        watch: watch.as_ref().map(|watch| watch as &dyn Watch),
+        watch,
         memory: EVENT_BYTES,
     })?;
-    if let (Some(leaks), Some(watch)) = (moments.leaks, watch) {
+    if let (Look::Leaks(leaks), Some(watch)) = (moments.look, counted) {
         for (grouping, one) in asked.iter().enumerate() {
             for (aggregation, &feature) in one.features.iter().enumerate() {
                 let (within_lag, later) = watch.of(grouping, aggregation);

@@ -11,7 +11,7 @@ use crate::{
     offline::{AsOf, History, SpineKeys, as_of_join},
     serve::{
         Answer, Entities, Found, Plan, PlanGroup, Reads, ServeError,
-        aggregates::{Asked, Moments, aggregate, value_at},
+        aggregates::{Asked, Look, Moments, aggregate, value_at},
     },
     shard::PreparedBatch,
 };
@@ -83,7 +83,7 @@ fn read_group(
     Ok(found)
 }
 
-fn encode_keys(
+pub(super) fn encode_keys(
     plan: &Plan,
     group: &PlanGroup,
     entities: &Entities,
@@ -119,7 +119,7 @@ fn read_streams(
     }
     let times = vec![at.micros(); entities.len()];
     // What was online at that moment had come by then: no lag.
-    let moments = Moments { times: &times, known_at, lagged: false, until: None, leaks: None };
+    let moments = Moments { times: &times, known_at, lagged: false, until: None, look: Look::Nobody };
     let columns = aggregate(reads, &reads.catalog.current(), &asked, moments)?;
     for ((g, asked), columns) in groups.into_iter().zip(&asked).zip(columns) {
         let features = &asked.view.features;

@@ -7,6 +7,7 @@ mod aggregates;
 mod answer;
 mod entities;
 mod error;
+pub mod explain;
 mod guard;
 mod history;
 mod online;

@@ -15,7 +15,7 @@ use crate::{
     registry::{Feature, Group, Resolved},
     serve::{
         Leak, LeakGuard, Reads, ServeError, Split, Until, Wanted,
-        aggregates::{Asked, Moments, aggregate},
+        aggregates::{Asked, Look, Moments, aggregate},
         guard::Leaks,
     },
     shard::ColumnBuilder,
@@ -74,7 +74,7 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<Training
     }
     let until = request.until.as_deref();
     let moments =
-        Moments { times: &times, known_at: request.known_at, lagged: true, until, leaks: Some(&leaks) };
+        Moments { times: &times, known_at: request.known_at, lagged: true, until, look: Look::Leaks(&leaks) };
     let aggregates = aggregate(reads, &catalog, &asked, moments)?;
     for (position, column) in places.into_iter().flatten().zip(aggregates.into_iter().flatten()) {
         let definition = resolved.definition(&resolved.features[position]);

@@ -6,6 +6,7 @@ mod bad_input;
 mod damage;
 mod delta_readers;
 mod doctor;
+mod explain;
 mod flights;
 mod format;
 mod formats;
