@@ -56,7 +56,7 @@ pub fn online(
 }
 
 /// `k=v` pairs as objects. A value is a number or a bool only where the join key of that name is one.
-fn entities(arguments: &[String], catalog: &Json) -> Result<Vec<Json>, CliError> {
+pub fn entities(arguments: &[String], catalog: &Json) -> Result<Vec<Json>, CliError> {
     let mut entities = vec![Map::new()];
     for pair in arguments.iter().flat_map(|argument| pairs(argument)) {
         let Some((key, value)) = pair.split_once('=') else {
@@ -119,7 +119,7 @@ pub fn print(answer: &Json, entities: &[Json]) {
 }
 
 /// A value for people.
-fn text(value: &Json) -> String {
+pub fn text(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
         Json::Null => "-".to_owned(),

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -18,21 +17,17 @@ use fs_err as fs;
 use crate::{
     clock::Clock,
     format::FormatError,
-    metrics,
-    model::{BatchId, EVENT_TIME, Timestamp},
+    model::{BatchId, Timestamp},
     offline::sync_dir,
     serve::{
         LeakGuard, Reads, Split, Wanted,
         sets::{
-            Folder, Job, JobState, Manifest, Order, SetError, SetRef, SpineMark, TableMark, Task, Verdict,
-            build::{Built, build, kept_format, table_rows},
-            folder::{MANIFEST, SPINE, check_name, read_json, write_json},
+            Folder, Job, JobState, Manifest, Order, SetError, SetRef, Task,
+            build::kept_format,
+            folder::{check_name, read_json, write_json},
             job::StoredJob,
-            manifest::views,
             spine,
-            verify::verify,
         },
-        until::tables,
     },
     shard::Shards,
 };
@@ -40,13 +35,9 @@ use crate::{
 /// In a job's directory.
 const JOB: &str = "job.json";
 /// In a job's directory: what will be the version's.
-const BUILT: &str = "set";
+pub(super) const BUILT: &str = "set";
 /// Jobs that may wait.
 const QUEUE: usize = 16;
-/// How often a job is begun that ends the process each time.
-const ATTEMPTS: u32 = 3;
-/// Ended jobs that can still be asked about.
-const REMEMBERED: usize = 32;
 
 /// What jobs work with.
 pub struct Origin {
@@ -81,12 +72,13 @@ pub struct Ask {
     pub split: Option<Split>,
 }
 
-struct Entry {
-    dir: PathBuf,
-    order: Option<Order>,
-    job: Mutex<Job>,
-    cancelled: AtomicBool,
-    attempts: AtomicU32,
+pub(super) struct Entry {
+    pub dir: PathBuf,
+    pub order: Option<Order>,
+    pub job: Mutex<Job>,
+    pub cancelled: AtomicBool,
+    /// How often a process has begun with it and not come to its end.
+    pub attempts: AtomicU32,
 }
 
 impl Entry {
@@ -101,7 +93,7 @@ impl Entry {
     }
 
     /// Makes what is known of the job durable.
-    fn store(&self, job: &Job) -> Result<(), SetError> {
+    pub fn store(&self, job: &Job) -> Result<(), SetError> {
         let (order, attempts) = (self.order.clone(), self.attempts.load(Ordering::Acquire));
         write_json(&self.dir, JOB, &StoredJob { job: job.clone(), order, attempts })
     }
@@ -113,13 +105,13 @@ pub struct Sets {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Inner {
-    origin: Origin,
-    folder: Folder,
+pub(super) struct Inner {
+    pub origin: Origin,
+    pub folder: Folder,
     /// By id, which is by age.
-    entries: Mutex<BTreeMap<String, Arc<Entry>>>,
-    changed: Condvar,
-    stopping: AtomicBool,
+    pub entries: Mutex<BTreeMap<String, Arc<Entry>>>,
+    pub changed: Condvar,
+    pub stopping: AtomicBool,
 }
 
 impl Sets {
@@ -306,82 +298,6 @@ impl Inner {
         }
     }
 
-    /// Everything that is asked, with versions and bounds; the spine is yet to come.
-    fn order(&self, ask: &Ask, format: &str) -> Result<Order, SetError> {
-        let reads = &self.origin.reads;
-        let catalog = reads.catalog.current();
-        let resolved = ask.wanted.resolve(&catalog)?;
-        let feature_service = match &ask.wanted {
-            Wanted::Service(name) => {
-                let (name, version) =
-                    name.split_once('@').map_or((name.as_str(), None), |(n, v)| (n, v.parse().ok()));
-                Some(format!("{name}@{}", catalog.feature_service(name, version)?.version))
-            }
-            _ => None,
-        };
-        // The time before the numbers: what was accepted up to then has one below them.
-        let now = self.origin.clock.now();
-        let mut marks = BTreeMap::new();
-        for schema in tables(&catalog, &resolved)? {
-            let delta_version = reads.offline.table(&schema)?.snapshot().delta_version;
-            let next_seq = self.origin.shards.committed().of(schema.table).next_seq();
-            marks.insert(schema.name.clone(), TableMark { delta_version, next_seq });
-        }
-        let (known_at, by_time) = match &ask.known_at {
-            None => (now, false),
-            Some(KnownAt::Time(time)) => match self.version_known_at(ask.name.as_deref(), *time)? {
-                Some(manifest) if marks.keys().all(|table| manifest.order.tables.contains_key(table)) => {
-                    marks.retain(|table, mark| Self::take_mark(&manifest, table, mark));
-                    (*time, manifest.order.by_time)
-                }
-                _ => (*time, true),
-            },
-            Some(KnownAt::Set(set)) => {
-                let manifest = self.folder.manifest(set)?;
-                if let Some(table) = marks.keys().find(|table| !manifest.order.tables.contains_key(*table)) {
-                    let reason = format!("`{set}` was not made of `{table}`; give a time");
-                    return Err(SetError::field("known_at", reason));
-                }
-                marks.retain(|table, mark| Self::take_mark(&manifest, table, mark));
-                (manifest.order.known_at, manifest.order.by_time)
-            }
-        };
-        Ok(Order {
-            feature_service,
-            features: resolved.pinned(),
-            registry_version: catalog.version,
-            event_time: ask.event_time.clone().unwrap_or_else(|| EVENT_TIME.to_owned()),
-            full_feature_names: ask.full_feature_names,
-            format: format.to_owned(),
-            known_at,
-            by_time,
-            tables: marks,
-            spine: SpineMark { rows: 0, sha256: String::new() },
-            leak_guard: ask.leak_guard,
-            split: ask.split.clone(),
-        })
-    }
-
-    fn take_mark(manifest: &Manifest, table: &str, mark: &mut TableMark) -> bool {
-        manifest.order.tables.get(table).map(|theirs| *mark = *theirs).is_some()
-    }
-
-    /// The version of the set whose manifest says `known_at`: that time then means its rows, not only its microsecond.
-    fn version_known_at(
-        &self,
-        name: Option<&str>,
-        known_at: Timestamp,
-    ) -> Result<Option<Manifest>, SetError> {
-        let Some(name) = name else { return Ok(None) };
-        for version in self.folder.versions(name)? {
-            let manifest = self.folder.manifest(&SetRef { name: name.to_owned(), version: Some(version) })?;
-            if manifest.order.known_at == known_at {
-                return Ok(Some(manifest));
-            }
-        }
-        Ok(None)
-    }
-
     fn push(&self, dir: &Path, job: Job, order: Option<Order>) -> Result<Job, SetError> {
         let entry = Entry::new(dir.to_owned(), StoredJob { job: job.clone(), order, attempts: 0 });
         entry.store(&job)?;
@@ -390,222 +306,15 @@ impl Inner {
         self.changed.notify_all();
         Ok(job)
     }
-
-    fn run(&self) {
-        while let Some(entry) = self.next() {
-            let started = std::time::Instant::now();
-            let ended = catch_unwind(AssertUnwindSafe(|| self.work(&entry)));
-            let ended = ended.unwrap_or_else(|_| {
-                Err(SetError::Broken("the job ended with a panic; the node's log says why".to_owned()))
-            });
-            let mut job = lock(&entry.job);
-            match ended {
-                Err(SetError::Stopped) => {
-                    job.state = JobState::Queued;
-                    // It was not the job's fault.
-                    entry.attempts.store(0, Ordering::Release);
-                    if let Err(error) = entry.store(&job) {
-                        tracing::warn!(job = %job.id, %error, "that a job waits again could not be stored");
-                    }
-                    continue;
-                }
-                Ok(()) => job.state = JobState::Done,
-                Err(SetError::Cancelled) => job.state = JobState::Cancelled,
-                Err(error) => {
-                    tracing::error!(job = %job.id, %error, "a job for a training set failed");
-                    job.state = JobState::Failed;
-                    job.error = Some(in_words(&error));
-                }
-            }
-            job.finished_at = Some(self.origin.clock.now());
-            metrics::record_set_job(job.state.as_str(), started.elapsed());
-            if let Err(error) = self.settle(&entry, &job) {
-                tracing::error!(job = %job.id, %error, "a job's end could not be stored; it is run again after a restart");
-            }
-            drop(job);
-            self.forget_old();
-        }
-    }
-
-    /// The oldest job that waits; none once the node is stopping.
-    fn next(&self) -> Option<Arc<Entry>> {
-        let mut entries = lock(&self.entries);
-        loop {
-            if self.stopping.load(Ordering::Acquire) {
-                return None;
-            }
-            let waiting = entries.values().find(|entry| lock(&entry.job).state == JobState::Queued);
-            if let Some(entry) = waiting {
-                return Some(Arc::clone(entry));
-            }
-            entries = self.changed.wait(entries).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn work(&self, entry: &Entry) -> Result<(), SetError> {
-        let (id, task) = {
-            let mut job = lock(&entry.job);
-            if job.state != JobState::Queued {
-                return Err(SetError::Cancelled);
-            }
-            if entry.attempts.fetch_add(1, Ordering::AcqRel) >= ATTEMPTS {
-                let reason = format!("the node ended {ATTEMPTS} times while it ran; it is not begun again");
-                return Err(SetError::Broken(reason));
-            }
-            // Stored as one that waits: after a crash that is what it is.
-            entry.store(&job)?;
-            job.state = JobState::Running;
-            job.started_at = Some(self.origin.clock.now());
-            job.rows_done = 0;
-            (job.id, job.task.clone())
-        };
-        let done = |rows| {
-            lock(&entry.job).rows_done = rows;
-            if self.stopping.load(Ordering::Acquire) {
-                return Err(SetError::Stopped);
-            }
-            if entry.cancelled.load(Ordering::Acquire) {
-                return Err(SetError::Cancelled);
-            }
-            Ok(self.origin.shards.check_space()?)
-        };
-        match task {
-            Task::Verify { set } => {
-                let (_, dir) = self.folder.find(&set)?;
-                let manifest = self.folder.manifest(&set)?;
-                let verdict: Verdict = verify(&self.origin.reads, &manifest, &dir, done)?;
-                lock(&entry.job).verdict = Some(verdict);
-            }
-            Task::Build { name } => {
-                let order = entry
-                    .order
-                    .as_ref()
-                    .ok_or_else(|| SetError::damaged(&entry.dir, "the job has no order"))?;
-                let manifest = match self.published(name.as_deref(), id)? {
-                    Some(manifest) => manifest,
-                    None => self.make(entry, order, name.as_deref(), id, done)?,
-                };
-                let mut job = lock(&entry.job);
-                job.rows_done = manifest.rows;
-                job.manifest = Some(manifest);
-            }
-        }
-        Ok(())
-    }
-
-    /// The version that the job has made, where it was ended before it could say so.
-    fn published(&self, name: Option<&str>, id: BatchId) -> Result<Option<Manifest>, SetError> {
-        let Some(name) = name else { return Ok(None) };
-        for version in self.folder.versions(name)? {
-            let manifest = self.folder.manifest(&SetRef { name: name.to_owned(), version: Some(version) })?;
-            if manifest.job == id {
-                return Ok(Some(manifest));
-            }
-        }
-        Ok(None)
-    }
-
-    fn make(
-        &self,
-        entry: &Entry,
-        order: &Order,
-        name: Option<&str>,
-        id: BatchId,
-        done: impl Fn(u64) -> Result<(), SetError>,
-    ) -> Result<Manifest, SetError> {
-        let reads = &self.origin.reads;
-        let left = self.origin.limit_bytes.saturating_sub(self.folder.bytes()?);
-        let built = entry.dir.join(BUILT);
-        remove(&built)?;
-        fs::create_dir(&built).map_err(SetError::io("creating", &built))?;
-        let spine = entry.dir.join(SPINE);
-        let Built { data, columns, leaks } = build(reads, order, &spine, &built, left, &done)?;
-        done(order.spine.rows)?;
-        let resolved = order.wanted().resolve(&reads.catalog.current())?;
-        let mut manifest = Manifest {
-            name: None,
-            version: None,
-            job: id,
-            created_at: self.origin.clock.now(),
-            larder: env!("CARGO_PKG_VERSION").to_owned(),
-            order: order.clone(),
-            views: views(&reads.catalog.current(), &resolved)?,
-            columns: columns.fields().iter().map(|f| (f.name().clone(), f.data_type().to_string())).collect(),
-            table_rows: table_rows(reads, order)?,
-            rows: order.spine.rows,
-            leaks,
-            data,
-        };
-        // The job keeps its own until it has ended.
-        let kept = built.join(SPINE);
-        if std::fs::hard_link(&spine, &kept).is_err() {
-            fs::copy(&spine, &kept).map_err(SetError::io("copying to", &kept))?;
-            fs::File::open(&kept).and_then(|file| file.sync_all()).map_err(SetError::io("syncing", &kept))?;
-        }
-        match name {
-            Some(name) => {
-                sync_dir(&built)?;
-                self.folder.publish(&built, name, &mut manifest)?;
-            }
-            None => write_json(&built, MANIFEST, &manifest)?,
-        }
-        Ok(manifest)
-    }
-
-    /// Stores a job's end, and removes what it does not need any more.
-    fn settle(&self, entry: &Entry, job: &Job) -> Result<(), SetError> {
-        entry.store(job)?;
-        let spine = entry.dir.join(SPINE);
-        if spine.exists() {
-            fs::remove_file(&spine).map_err(SetError::io("removing", &spine))?;
-        }
-        if job.state != JobState::Done {
-            remove(&entry.dir.join(BUILT))?;
-        }
-        Ok(())
-    }
-
-    fn forget_old(&self) {
-        let mut entries = lock(&self.entries);
-        let ended: Vec<String> = entries
-            .iter()
-            .filter(|(_, entry)| lock(&entry.job).state.is_final())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in &ended[..ended.len().saturating_sub(REMEMBERED)] {
-            if let Some(entry) = entries.remove(id)
-                && let Err(error) = remove(&entry.dir)
-            {
-                tracing::warn!(%error, "an old job could not be removed");
-            }
-        }
-    }
 }
 
-/// The message, and what is wrong piece by piece.
-fn in_words(error: &SetError) -> String {
-    use crate::error::Coded;
-    let mut text = error.to_string();
-    for detail in error.details().into_iter().take(5) {
-        text.push_str("; ");
-        if let Some(row) = detail.row {
-            text.push_str(&format!("row {row}: "));
-        }
-        if let Some(field) = detail.field {
-            text.push_str(&format!("{field}: "));
-        }
-        text.push_str(&detail.reason);
-    }
-    text
-}
-
-fn remove(dir: &Path) -> Result<(), SetError> {
+pub(super) fn remove(dir: &Path) -> Result<(), SetError> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(SetError::io("removing", dir)),
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -23,8 +23,10 @@ mod job;
 mod jobs;
 mod lineage;
 mod manifest;
+mod order;
 mod spine;
 mod verify;
+mod worker;
 
 pub use error::SetError;
 pub use folder::{Folder, SetRef};
