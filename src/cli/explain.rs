@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::{
     CliError, Client, Server, WantedArgs,
-    get::{entities, text},
+    get::{key_type, request_type, rows, text},
 };
 
 #[derive(Args)]
@@ -15,6 +15,9 @@ pub struct Explain {
     /// Join keys of one entity, `key=value`, also several separated by commas.
     #[arg(long = "entity", required = true, num_args = 1.., value_name = "K=V")]
     entity: Vec<String>,
+    /// Columns of the request for on-demand features, `column=value`.
+    #[arg(long = "request", num_args = 1.., value_name = "K=V")]
+    request: Vec<String>,
     /// Values at this time (RFC 3339) instead of now.
     #[arg(long)]
     as_of: Option<String>,
@@ -35,7 +38,10 @@ impl Explain {
     pub fn run(self) -> Result<(), CliError> {
         let client = Client::new(&self.server)?;
         let catalog = client.get("/v1/registry")?;
-        let mut body = json!({ "entities": entities(&self.entity, &catalog)? });
+        let mut body = json!({ "entities": rows(&self.entity, |key| key_type(&catalog, key))? });
+        if !self.request.is_empty() {
+            body["request"] = json!(rows(&self.request, |column| request_type(&catalog, column))?);
+        }
         match (&self.wanted.service, &self.wanted.features) {
             (Some(service), _) => body["feature_service"] = json!(service),
             (None, features) => body["features"] = json!(features),
@@ -74,6 +80,14 @@ impl Explain {
             }
             if window.is_object() {
                 self.print_window(window);
+            }
+            for input in value["computed"]["inputs"].as_array().into_iter().flatten() {
+                println!(
+                    "    {} = {}  ({})",
+                    text(&input["column"]),
+                    text(&input["value"]),
+                    text(&input["from"])
+                );
             }
         }
     }

@@ -172,6 +172,9 @@ impl Asked<'_> {
             total += self.join(client, &waiting, known_at, &mut out, &mut leaks)?;
         }
         bar.finish();
+        for (column, rows) in &out.failed {
+            eprintln!("{column}: its expression failed for {} rows, which are null", progress::count(*rows));
+        }
         out.finish()?;
         Ok((total, leaks))
     }
@@ -180,9 +183,11 @@ impl Asked<'_> {
     fn key_types(&self, client: &Client) -> Result<BTreeMap<String, DataType>, CliError> {
         let catalog = client.get("/v1/registry")?;
         let mut types = BTreeMap::new();
-        for list in ["entities", "feature_services"] {
+        let lists =
+            [("feature_views", "request"), ("entities", "join_keys"), ("feature_services", "join_keys")];
+        for (list, columns) in lists {
             let objects = catalog[list].as_array().into_iter().flatten();
-            for key in objects.filter_map(|object| object["join_keys"].as_array()).flatten() {
+            for key in objects.filter_map(|object| object[columns].as_array()).flatten() {
                 let column: Column = serde_json::from_value(key.clone()).map_err(CliError::failed)?;
                 types.insert(column.name, column.data_type);
             }
@@ -222,6 +227,7 @@ impl Asked<'_> {
                 .body(body.clone())
         })?;
         add_leaks(leaks, response.headers());
+        out.note_failures(response.headers().get("larder-failed-rows"));
         let bytes = response.bytes().map_err(CliError::failed)?;
         let reader = TableReader::from_bytes(Format::ArrowStream, bytes, &ReadOptions::default())
             .map_err(CliError::failed)?;
@@ -267,6 +273,8 @@ struct Output {
     part: PathBuf,
     format: Format,
     file: Option<std::fs::File>,
+    /// On-demand features, each with the rows for which its expression failed.
+    failed: BTreeMap<String, u64>,
     writer: Option<TableWriter<std::fs::File>>,
 }
 
@@ -277,7 +285,22 @@ impl Output {
         let part = PathBuf::from(part);
         let file =
             std::fs::File::create(&part).map_err(|source| CliError::File { path: part.clone(), source })?;
-        Ok(Output { path: path.to_owned(), part, format, file: Some(file), writer: None })
+        Ok(Output {
+            path: path.to_owned(),
+            part,
+            format,
+            file: Some(file),
+            failed: BTreeMap::new(),
+            writer: None,
+        })
+    }
+
+    /// Adds up what the node said of a part: `column=rows, …`.
+    fn note_failures(&mut self, said: Option<&reqwest::header::HeaderValue>) {
+        let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
+        for (column, rows) in said.split(", ").filter_map(|one| one.split_once('=')) {
+            *self.failed.entry(column.to_owned()).or_default() += rows.parse::<u64>().unwrap_or(0);
+        }
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), CliError> {

@@ -59,6 +59,18 @@ pub struct DurabilityConfig {
     pub restart_after: Duration,
 }
 
+/// How the pages of segments are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SegmentCompression {
+    /// Read by everything that reads Parquet.
+    Snappy,
+    /// `LZ4_RAW`: a tenth less to decode than snappy, unknown to readers from before 2022.
+    Lz4,
+    /// Smaller where values repeat, and two to three times as much to decode.
+    Zstd,
+}
+
 /// What an acknowledgement means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -103,6 +115,7 @@ pub struct IngestConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OfflineConfig {
+    pub compression: SegmentCompression,
     pub seal_rows: usize,
     pub seal_bytes: Size,
     pub seal_after: Duration,
@@ -128,6 +141,8 @@ pub struct LimitsConfig {
     pub entities_per_read: usize,
     pub features_per_read: usize,
     pub training_set_bytes: Size,
+    /// 0 = none.
+    pub read_deadline: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use crate::{
     serve::{
         AsOf, Wanted,
         explain::{Explanation, explain},
+        request_columns,
     },
 };
 
@@ -31,6 +32,10 @@ pub struct ExplainRequest {
     /// As of an online read, with one entity: `[{"origin":"JFK"}]`.
     #[schema(value_type = Object)]
     pub entities: Json_,
+    /// What on-demand features take of the request, as of an online read.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub request: Option<Json_>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub as_of: Option<Timestamp>,
@@ -43,7 +48,7 @@ pub struct ExplainRequest {
     request_body(content = ExplainRequest, content_type = "application/json"),
     responses((status = 200, body = Object, description = "`values`: of each `feature` its `value`, `status` and `reason`, \
             and `from_version` (event time, seq, acceptance, ttl, cache) or `from_window` (start, end, function, filter, \
-            number of events and the newest hundred of them, what answered)"),
+            number of events and the newest hundred of them, what answered) or `computed` (expression, inputs)"),
         (status = 400, body = ProblemBody, description = "not exactly one entity"),
         (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn explained(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Explanation>, Problem> {
@@ -51,6 +56,7 @@ pub async fn explained(State(app): State<Arc<App>>, Body(body): Body) -> Result<
     let wanted = Wanted::from_parts(request.feature_service, request.features)?;
     let plan = app.reads.plan(&wanted)?;
     let entities = entities(&plan, request.entities)?;
+    let brought = request_columns(&plan, request.request, entities.len())?;
     let as_of = AsOf { at: request.as_of, known_at: request.known_at };
     let slot = Arc::clone(&app.history_slots).acquire_owned().await;
     let slot = slot.map_err(|_| Problem::unavailable("the node is stopping"))?;
@@ -58,7 +64,7 @@ pub async fn explained(State(app): State<Arc<App>>, Body(body): Body) -> Result<
     let explained = tokio::task::spawn_blocking(move || {
         // Held until the work is done, which goes on when the client is gone.
         let _held = slot;
-        explain(&reads, &plan, &entities, as_of)
+        explain(&reads, &plan, &entities, &brought, as_of)
     });
     Ok(Json(explained.await.map_err(|_| Problem::internal("the read did not finish"))??))
 }

@@ -3,7 +3,7 @@
 use crate::{
     error::{Code, Coded, Detail},
     ingest::{DecodeError, Rejected},
-    registry::FeatureView,
+    registry::{FeatureView, Origin},
     shard::ShardError,
 };
 
@@ -16,6 +16,8 @@ pub enum IngestError {
          send events to /v1/sources/{source_name}/events"
     )]
     StreamView { view: String, source_name: String },
+    #[error("`{0}` is an on-demand feature view, computed when it is asked for: it has no rows")]
+    OnDemandView(String),
     #[error(transparent)]
     Decode(#[from] DecodeError),
     #[error(
@@ -30,10 +32,15 @@ pub enum IngestError {
 }
 
 impl IngestError {
-    /// Why rows of a stream feature view can be neither written nor deleted; none of any other view.
-    pub fn of_stream(view: &FeatureView) -> Option<IngestError> {
-        let stream = view.stream()?;
-        Some(IngestError::StreamView { view: view.name.clone(), source_name: stream.source.clone() })
+    /// Why rows of a view whose values are computed can be neither written nor deleted; none of any other view.
+    pub fn of_computed(view: &FeatureView) -> Option<IngestError> {
+        match &view.origin {
+            Origin::Written => None,
+            Origin::Stream(stream) => {
+                Some(IngestError::StreamView { view: view.name.clone(), source_name: stream.source.clone() })
+            }
+            Origin::OnDemand(_) => Some(IngestError::OnDemandView(view.name.clone())),
+        }
     }
 }
 
@@ -42,9 +49,10 @@ impl Coded for IngestError {
         match self {
             IngestError::UnknownTable { .. } => Code::NotFound,
             IngestError::Decode(e) => e.code(),
-            IngestError::Rows { .. } | IngestError::Invalid(_) | IngestError::StreamView { .. } => {
-                Code::Invalid
-            }
+            IngestError::Rows { .. }
+            | IngestError::Invalid(_)
+            | IngestError::StreamView { .. }
+            | IngestError::OnDemandView(_) => Code::Invalid,
             IngestError::Shard(e) => e.code(),
         }
     }
@@ -57,6 +65,9 @@ impl Coded for IngestError {
                 .iter()
                 .map(|r| Detail { row: Some(r.row), field: r.field.clone(), reason: r.reason.clone() })
                 .collect(),
+            IngestError::OnDemandView(_) => {
+                vec![Detail { row: None, field: Some("view".to_owned()), reason: self.to_string() }]
+            }
             _ => Vec::new(),
         }
     }

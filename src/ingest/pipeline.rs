@@ -198,7 +198,7 @@ fn raw_row(text: String) -> serde_json::Value {
 fn target(catalog: &Catalog, name: &str, kind: TableKind) -> Result<Target, IngestError> {
     let view = catalog.feature_views.get(name);
     let source = catalog.sources.get(name);
-    if let Some(error) = view.and_then(|view| IngestError::of_stream(view)) {
+    if let Some(error) = view.and_then(|view| IngestError::of_computed(view)) {
         return Err(error);
     }
     match (kind, view, source) {

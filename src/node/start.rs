@@ -86,6 +86,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let offline = OfflineStore::open(
         &data.join(OFFLINE),
         OfflineOptions {
+            compression: config.offline.compression,
             compact_min_segments: config.offline.compact_segments,
             segment_rows: config.offline.segment_rows,
             ..OfflineOptions::default()

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use crate::{
     model::{Column, DataType, Duration, TableSchema, Value},
-    registry::{feature_form::FeatureForm, stream::Stream},
+    registry::{feature_form::FeatureForm, on_demand::OnDemand, stream::Stream},
 };
 
 /// The kinds of objects that are defined.
@@ -172,12 +172,13 @@ pub struct Feature {
     pub about: About,
 }
 
-/// Features of an entity: written directly, one version per (entity, event time), or computed of a source's events.
+/// Features of an entity: written directly, one version per (entity, event time), computed of a source's events, or
+/// computed when they are asked for.
 #[derive(Debug)]
 pub struct FeatureView {
     pub name: String,
     pub version: u32,
-    /// Join keys are the entities' keys, end to end.
+    /// Join keys are the entities' keys, end to end. An on-demand view has none: its inputs have theirs.
     pub entities: Vec<String>,
     pub features: Vec<Feature>,
     /// None: valid for ever.
@@ -190,7 +191,7 @@ pub struct FeatureView {
     pub freshness_slo: Option<Duration>,
     pub about: About,
     pub origin: Origin,
-    /// Of a stream feature view it gives keys and types only: the view has no rows, and is not in `Catalog::tables`.
+    /// Of a view that [has no rows](FeatureView::has_rows) it gives keys and types only, and is not in `Catalog::tables`.
     pub schema: Arc<TableSchema>,
     /// The schemas of all versions, oldest first.
     pub schemas: Vec<Arc<TableSchema>>,
@@ -203,6 +204,8 @@ pub enum Origin {
     Written,
     /// Aggregates of a source's events.
     Stream(Arc<Stream>),
+    /// Expressions over a request and other features.
+    OnDemand(Arc<OnDemand>),
 }
 
 impl FeatureView {
@@ -210,7 +213,15 @@ impl FeatureView {
     pub fn stream(&self) -> Option<&Arc<Stream>> {
         match &self.origin {
             Origin::Stream(stream) => Some(stream),
-            Origin::Written => None,
+            Origin::Written | Origin::OnDemand(_) => None,
+        }
+    }
+
+    /// What an on-demand feature view computes; none for other views.
+    pub fn on_demand(&self) -> Option<&Arc<OnDemand>> {
+        match &self.origin {
+            Origin::OnDemand(on_demand) => Some(on_demand),
+            Origin::Written | Origin::Stream(_) => None,
         }
     }
 

@@ -311,3 +311,38 @@ fn what_cannot_be_explained_is_refused() {
     assert_eq!(value(&answer, "plane:seats")["status"], "NOT_FOUND");
     assert_eq!(value(&answer, "delays:landings")["from_window"]["events_total"], 0);
 }
+
+const ON_DEMAND: &str = r#"
+[[on_demand_feature_view]]
+name = "context"
+request = { distance = "float64" }
+uses = ["plane:seats", "delays:landings"]
+feature = [
+  { name = "seat_miles", type = "float64", expression = "seats * distance" },
+  { name = "per_landing", type = "float64", expression = "seat_miles / landings" },
+]
+"#;
+
+#[test]
+fn what_is_computed_on_demand_shows_its_expression_and_what_went_in() {
+    let node = TestNode::at(&time(60));
+    node.apply(&format!("{DEFINITIONS}{ON_DEMAND}"));
+    node.write("plane", json!([{ "tailnum": "N1", "event_time": time(30), "seats": 100 }]));
+    let body =
+        json!({ "features": ["context"], "entities": [{ "tailnum": "N1" }], "request": { "distance": 2.5 } });
+    let answer = explain(&node, &body);
+    let miles = value(&answer, "context:seat_miles");
+    assert_eq!((&miles["value"], &miles["status"]), (&json!(250.0), &json!("PRESENT")), "{answer:#}");
+    let inputs = json!([
+        { "column": "seats", "from": "plane:seats", "value": 100 },
+        { "column": "distance", "from": "request", "value": 2.5 },
+    ]);
+    assert_eq!(miles["computed"], json!({ "expression": "seats * distance", "inputs": inputs }));
+    // No landing: a division by zero.
+    let failed = value(&answer, "context:per_landing");
+    assert_eq!((&failed["value"], &failed["status"]), (&Json::Null, &json!("ERROR")));
+    assert_eq!(failed["computed"]["inputs"][0]["from"], "context:seat_miles");
+    // What they rest on is explained as well.
+    assert_eq!(value(&answer, "plane:seats")["from_version"]["version"]["seq"], 0);
+    assert_eq!(value(&answer, "delays:landings")["from_window"]["events_total"], 0);
+}

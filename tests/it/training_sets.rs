@@ -462,3 +462,26 @@ fn a_job_is_cancelled_or_forgotten() {
     let set_data = bytes(&node, "/v1/training-sets/churn/data");
     assert_eq!(set_data, data, "a named set outlives its job");
 }
+
+#[test]
+fn a_set_with_on_demand_features_is_made_again_and_counts_what_failed() {
+    let node = node();
+    let on_demand = r#"
+[[on_demand_feature_view]]
+name = "context"
+request = { y = "int64" }
+uses = ["profile:n"]
+feature = [{ name = "ratio", type = "int64", expression = "n / y" }]
+"#;
+    node.apply(&format!("{DEFINITIONS}{on_demand}"));
+    fill(&node, 0, 100);
+    let (manifest, data) = build(&node, "features=context,profile:label&name=ratios&leak_guard=report");
+    // Every other label has y = 0.
+    assert!(manifest["failed_rows"]["context__ratio"].as_u64().unwrap() > 20, "{manifest:#}");
+    assert_eq!(manifest["views"][0], json!({ "name": "context", "version": 1 }));
+    let leaks: Vec<&str> =
+        manifest["leaks"].as_array().unwrap().iter().map(|leak| leak["feature"].as_str().unwrap()).collect();
+    assert_eq!(leaks, ["profile:n", "profile:label"], "of what was looked up, also for expressions");
+    assert_eq!(verdict(&node, "ratios/verify")["matches"], true);
+    assert!(build(&node, "features=context,profile:label&known_at=ratios@1&leak_guard=report").1 == data);
+}

@@ -11,6 +11,7 @@ use crate::{
         log::Record,
         parse::{
             objects,
+            on_demand::on_demand_feature_view,
             service::feature_service,
             stream::stream_feature_view,
             tree::{Node, Tree},
@@ -25,11 +26,21 @@ const ENTITY: &str = "entity";
 const SOURCE: &str = "source";
 const FEATURE_VIEW: &str = "feature_view";
 const STREAM_FEATURE_VIEW: &str = "stream_feature_view";
+const ON_DEMAND_FEATURE_VIEW: &str = "on_demand_feature_view";
 const FEATURE_SERVICE: &str = "feature_service";
 /// Written about in definitions.md; read for their names only.
-const UNSUPPORTED: [&str; 2] = ["batch_feature_view", "on_demand_feature_view"];
-const KINDS: [&str; 7] =
-    [ENTITY, SOURCE, FEATURE_VIEW, STREAM_FEATURE_VIEW, UNSUPPORTED[0], UNSUPPORTED[1], FEATURE_SERVICE];
+const UNSUPPORTED: [&str; 1] = ["batch_feature_view"];
+const KINDS: [&str; 7] = [
+    ENTITY,
+    SOURCE,
+    FEATURE_VIEW,
+    STREAM_FEATURE_VIEW,
+    UNSUPPORTED[0],
+    ON_DEMAND_FEATURE_VIEW,
+    FEATURE_SERVICE,
+];
+/// On-demand features of all views: each is an expression to be compiled while the registry waits.
+const MOST_EXPRESSIONS: usize = 10_000;
 
 pub(super) fn read(roots: &[Tree], report: Report) -> Result<Definitions, RegistryError> {
     let mut definitions = Definitions::default();
@@ -93,6 +104,17 @@ fn objects(roots: &[Tree], report: &Report, definitions: &mut Definitions) -> De
         if declare(&mut declared.tables, tree, report).is_some() {
             definitions.feature_views.extend(view);
         }
+    }
+    for tree in all(ON_DEMAND_FEATURE_VIEW) {
+        let draft = on_demand_feature_view(tree, report);
+        if declare(&mut declared.tables, tree, report).is_some() {
+            definitions.on_demand.extend(draft);
+        }
+    }
+    let expressions = definitions.on_demand.iter().map(|draft| draft.expressions.len()).sum::<usize>();
+    if let Some(last) = definitions.on_demand.last().filter(|_| expressions > MOST_EXPRESSIONS) {
+        let message = format!("{expressions} on-demand features; at most {MOST_EXPRESSIONS} are allowed");
+        report.add(&last.place, message);
     }
     for kind in UNSUPPORTED {
         for tree in all(kind) {

@@ -2,6 +2,7 @@
 
 mod flights;
 mod history;
+mod on_demand;
 mod parse;
 mod plan;
 mod replay;

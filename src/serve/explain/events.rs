@@ -37,8 +37,8 @@ pub struct ListedEvent {
 pub struct EventLists(Mutex<BTreeMap<(usize, usize), EventList>>);
 
 impl EventLists {
-    pub fn take(&self, group: usize, feature: usize) -> Option<EventList> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(group, feature))
+    pub fn finish(self) -> BTreeMap<(usize, usize), EventList> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A watch over groupings whose aggregations are these.

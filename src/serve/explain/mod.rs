@@ -4,11 +4,13 @@
 //! by the same join, and events are those that the window join itself counts.
 
 mod answer;
+mod computed;
 mod events;
 mod versions;
 mod window;
 
 pub use answer::{Explained, Explanation, How, explain};
+pub use computed::{ExpressionInput, FromExpression};
 pub use events::{EventList, EventLists, ListedEvent};
 pub use versions::{FromVersion, VersionSeen};
 pub use window::{FromWindow, StateRead};

@@ -87,6 +87,7 @@ pub(super) struct Built {
     pub data: DataMark,
     pub columns: SchemaRef,
     pub leaks: Vec<Leak>,
+    pub failed_rows: BTreeMap<String, u64>,
 }
 
 /// Writes the set to `dir` under `data.<format>`; the directory is the caller's to sync.
@@ -101,9 +102,12 @@ pub(super) fn build(
     let format = order.format()?;
     let mut file = Some(NewFile::create(dir)?);
     let mut out: Option<TableWriter<Hashed<NewFile>>> = None;
-    let (mut schema, mut leaks) = (None, Vec::new());
-    derive(reads, order, spine, done, |TrainingSet { rows: portion, leaks: part }| {
+    let (mut schema, mut leaks, mut failed_rows) = (None, Vec::new(), BTreeMap::new());
+    derive(reads, order, spine, done, |TrainingSet { rows: portion, failed, leaks: part }| {
         add_leaks(&mut leaks, part);
+        for (column, rows) in failed {
+            *failed_rows.entry(column).or_default() += rows as u64;
+        }
         if let Some(file) = file.take() {
             let file = Hashed::new(file, limit);
             out = Some(TableWriter::new(format, file, portion.schema()).map_err(unwritten)?);
@@ -117,7 +121,7 @@ pub(super) fn build(
     let (mut written, bytes, sha256) = out.finish().map_err(unwritten)?.finish();
     let name = format!("data.{format}");
     written.rename(&dir.join(&name))?;
-    Ok(Built { data: DataMark { file: name, bytes, sha256 }, columns: schema, leaks })
+    Ok(Built { data: DataMark { file: name, bytes, sha256 }, columns: schema, leaks, failed_rows })
 }
 
 /// How many rows each table of the order has below its bound.

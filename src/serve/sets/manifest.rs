@@ -89,6 +89,9 @@ pub struct Manifest {
     /// Per table how many rows it had below its `next_seq` when the set was made.
     pub table_rows: BTreeMap<String, u64>,
     pub rows: u64,
+    /// Per on-demand column for how many rows its expression failed; those that have some.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub failed_rows: BTreeMap<String, u64>,
     /// Per feature, where the leak guard was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leaks: Vec<Leak>,

@@ -156,7 +156,7 @@ impl Inner {
         remove(&built)?;
         fs::create_dir(&built).map_err(SetError::io("creating", &built))?;
         let spine = entry.dir.join(SPINE);
-        let Built { data, columns, leaks } = build(reads, order, &spine, &built, left, &done)?;
+        let Built { data, columns, leaks, failed_rows } = build(reads, order, &spine, &built, left, &done)?;
         done(order.spine.rows)?;
         let resolved = order.wanted().resolve(&reads.catalog.current())?;
         let mut manifest = Manifest {
@@ -171,6 +171,7 @@ impl Inner {
             table_rows: table_rows(reads, order)?,
             rows: order.spine.rows,
             leaks,
+            failed_rows,
             data,
         };
         // The job keeps its own until it has ended.
