@@ -256,9 +256,7 @@ mod tests {
         t: i64,
         ttl: Option<i64>,
         lag: i64,
-        known_at: Option<i64>,
-        before: i64,
-        by_then: bool,
+        seen: Seen,
     ) -> (Option<i64>, Outcome) {
         let newest = rows
             .iter()
@@ -266,9 +264,9 @@ mod tests {
             .filter(|(seq, row)| {
                 Some(row.key) == key
                     && row.time + lag <= t
-                    && known_at.is_none_or(|k| row.accepted <= k)
-                    && (*seq as i64) < before
-                    && (!by_then || row.accepted <= t)
+                    && row.accepted <= seen.known_at
+                    && (*seq as i64) < seen.before
+                    && (!seen.by_then || row.accepted <= t)
             })
             .max_by_key(|(seq, row)| (row.time, *seq));
         match newest {
@@ -327,6 +325,7 @@ mod tests {
             }
             let times: Vec<i64> = questions.iter().map(|q| q.1).collect();
             let spine = Spine::new(&bytes, &offsets, &times, lag);
+            let seen = Seen { known_at: known_at.unwrap_or(i64::MAX), before, by_then };
 
             let cut = cut.min(rows.len());
             let mut parts = [(0..cut).collect::<Vec<_>>(), (cut..rows.len()).collect()];
@@ -335,7 +334,6 @@ mod tests {
                 if sorted {
                     part.sort_by_key(|&s| (rows[s].key, rows[s].time, s));
                 }
-                let seen = Seen { known_at: known_at.unwrap_or(i64::MAX), before, by_then };
                 let mut sweep = Sweep::new(&spine, seen);
                 offer(&mut sweep, &rows, part, step, source as u32);
                 sweeps.push(sweep);
@@ -345,7 +343,7 @@ mod tests {
             first.merge(second);
 
             for ((&(key, t), newest), row) in questions.iter().zip(first.finish()).zip(0..) {
-                let (seq, outcome) = naive(&rows, key, t, ttl, lag, known_at, before, by_then);
+                let (seq, outcome) = naive(&rows, key, t, ttl, lag, seen);
                 prop_assert_eq!(newest.map(|v| v.seq), seq, "spine row {}", row);
                 prop_assert_eq!(judge(newest.as_ref(), t, ttl), outcome);
                 if let Some(v) = newest {
