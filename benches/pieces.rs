@@ -17,7 +17,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use larder::{
     clock::Clock,
-    compute::as_of::{Place, Rows, Spine, Sweep},
+    compute::as_of::{Place, Rows, Seen, Spine, Sweep},
     config::Config,
     expression::Expression,
     format::Format,
@@ -268,7 +268,7 @@ fn as_of(c: &mut Criterion) {
     group.bench_function("100,000 questions over 100,000 versions", |b| {
         b.iter(|| {
             let spine = Spine::new(&bytes, &ends, &times, 0);
-            let mut sweep = Sweep::new(&spine, None);
+            let mut sweep = Sweep::new(&spine, Seen::ALL);
             for i in 0..ROWS {
                 let first = Place { source: 0, row: (i * VERSIONS) as u32 };
                 let rows = Rows {

@@ -77,6 +77,7 @@ fn run(spine: &str, store: &str, views: u32, ttl: &str, out: Option<&str>) {
             ttl,
             lag: 0,
             known_at: None,
+            by_then: false,
             columns: &names,
         })
         .unwrap();

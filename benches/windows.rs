@@ -99,6 +99,8 @@ fn run(spine: &Path, table: &Path, wanted: &str, out: Option<&Path>) {
         }],
         lag: 0,
         known_at: None,
+        by_then: false,
+        watch: None,
         memory: MEMORY,
     };
     let columns = window_join(&request).unwrap().remove(0);

@@ -71,7 +71,10 @@ pub fn online(
 }
 
 /// `k=v` pairs as objects: a key that comes again begins the next. A value is other than text only where its key's type is.
-fn rows<'a>(arguments: &[String], type_of: impl Fn(&str) -> Option<&'a str>) -> Result<Vec<Json>, CliError> {
+pub fn rows<'a>(
+    arguments: &[String],
+    type_of: impl Fn(&str) -> Option<&'a str>,
+) -> Result<Vec<Json>, CliError> {
     let mut entities = vec![Map::new()];
     for pair in arguments.iter().flat_map(|argument| pairs(argument)) {
         let Some((key, value)) = pair.split_once('=') else {
@@ -106,13 +109,13 @@ fn pairs(argument: &str) -> Vec<String> {
     pairs
 }
 
-fn key_type<'a>(catalog: &'a Json, key: &str) -> Option<&'a str> {
+pub fn key_type<'a>(catalog: &'a Json, key: &str) -> Option<&'a str> {
     let entities = catalog["entities"].as_array()?;
     let mut keys = entities.iter().filter_map(|e| e["join_keys"].as_array()).flatten();
     keys.find(|k| k["name"] == key)?["type"].as_str()
 }
 
-fn request_type<'a>(catalog: &'a Json, column: &str) -> Option<&'a str> {
+pub fn request_type<'a>(catalog: &'a Json, column: &str) -> Option<&'a str> {
     let views = catalog["feature_views"].as_array()?;
     let mut columns = views.iter().filter_map(|view| view["request"].as_array()).flatten();
     columns.find(|known| known["name"] == column)?["type"].as_str()
@@ -140,7 +143,7 @@ pub fn print(answer: &Json, entities: &[Json]) {
 }
 
 /// A value for people.
-fn text(value: &Json) -> String {
+pub fn text(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
         Json::Null => "-".to_owned(),

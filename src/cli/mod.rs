@@ -6,11 +6,13 @@ mod client;
 mod definitions;
 mod demo;
 mod directory;
+mod explain;
 mod get;
 mod ingest;
 mod ingest_file;
 mod operations;
 mod progress;
+mod training_job;
 mod training_set;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -41,6 +43,8 @@ enum Command {
     Ingest(ingest::Ingest),
     /// Read online features.
     Get(get::Get),
+    /// Say why the values of an entity are what they are.
+    Explain(explain::Explain),
     /// Join a spine with its features as they were at each row's time.
     TrainingSet(training_set::TrainingSet),
     /// Count the events of a stream feature view anew, beside what serves.
@@ -124,6 +128,7 @@ pub fn run() -> ExitCode {
         Command::Apply(apply) => apply.run(),
         Command::Ingest(ingest) => ingest.run(),
         Command::Get(get) => get.run(),
+        Command::Explain(explain) => explain.run(),
         Command::TrainingSet(training_set) => training_set.run(),
         Command::Backfill(backfill) => backfill.run(),
         Command::Backup(backup) => backup.run(),

@@ -35,6 +35,7 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         ("limits.body_bytes", limits.body_bytes),
         ("limits.string_bytes", limits.string_bytes),
         ("limits.key_bytes", limits.key_bytes),
+        ("limits.training_set_bytes", limits.training_set_bytes),
     ] {
         check(size.bytes() > 0, key, "must be more than 0B");
     }

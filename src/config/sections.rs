@@ -46,6 +46,8 @@ pub struct DataConfig {
     pub dir: PathBuf,
     /// 0 = none.
     pub reserve_bytes: Size,
+    /// Empty = none.
+    pub spine_dir: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,6 +140,7 @@ pub struct LimitsConfig {
     pub url_bytes: Size,
     pub entities_per_read: usize,
     pub features_per_read: usize,
+    pub training_set_bytes: Size,
     /// 0 = none.
     pub read_deadline: Duration,
 }

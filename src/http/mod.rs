@@ -11,6 +11,7 @@ mod backfill;
 mod body;
 mod definitions;
 mod edge;
+mod explain;
 mod extract;
 mod health;
 mod ingestion;
@@ -22,6 +23,9 @@ mod request_id;
 mod requests;
 mod router;
 mod server;
+mod set_data;
+mod set_jobs;
+mod sets;
 mod stall;
 mod state;
 #[cfg(test)]

@@ -171,7 +171,7 @@ async fn history(
     Ok(progress.answer(&plan, at, count))
 }
 
-fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {
+pub(super) fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {
     let wrong = |row: Option<u64>, reason: &str| {
         ServeError::Request(vec![Detail {
             row,

@@ -10,6 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::IntoParams;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     ingest::decompress,
     metrics,
     model::{DataType, EVENT_TIME, Timestamp},
-    serve::{TrainingRequest, TrainingSet, Wanted},
+    serve::{Leak, LeakGuard, Split, TrainingRequest, TrainingSet, Wanted},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -41,6 +42,13 @@ pub struct TrainingQuery {
     /// `false`: columns are named `feature` instead of `view__feature`.
     #[serde(default = "yes")]
     pub full_feature_names: bool,
+    /// What came too late for a row: off (the default), lag, report, exclude; counts in the header `larder-leaks`.
+    #[serde(default)]
+    #[param(inline)]
+    pub leak_guard: LeakGuard,
+    /// JSON: `{"time": {"train": TIME, …}}` or `{"hash": {"key": COLUMN, "fractions": {"train": 0.8, …}, "seed"?}}`.
+    #[serde(default)]
+    pub split: Option<String>,
 }
 
 fn yes() -> bool {
@@ -79,35 +87,31 @@ pub async fn training_sets(
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
     let features = query.features.map(|list| list.split(',').map(|f| f.trim().to_owned()).collect());
     let wanted = Wanted::from_parts(query.feature_service, features)?;
+    let split = query.split.as_deref().map(Split::parse).transpose()?;
     let stopping = |_| Problem::unavailable("the node is stopping");
     let slot = Arc::clone(&app.training_slots).acquire_owned().await.map_err(stopping)?;
     let worker = Arc::clone(&app);
-    let (bytes, rows, failed) = tokio::task::spawn_blocking(move || -> Result<_, Problem> {
+    let (bytes, rows, failed, leaks) = tokio::task::spawn_blocking(move || -> Result<_, Problem> {
         // Held until the work is done, which goes on when the client is gone.
         let _held = (place, slot);
         let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)
             .map_err(media::undecodable)?;
-        let resolved = wanted.resolve(&worker.catalog.current())?;
-        // A key such as 007 stays text where the view says so, whatever it looks like.
-        let brought = resolved.computation.request.iter().map(|asked| asked.column.clone());
-        let mut types: BTreeMap<String, DataType> =
-            brought.chain(resolved.join_keys()).map(|column| (column.name, column.data_type)).collect();
-        let event_time = query.event_time.clone().unwrap_or_else(|| EVENT_TIME.to_owned());
-        types.insert(event_time, DataType::Timestamp);
-        let max_decoded_bytes = Some(worker.ingest.max_body.saturating_mul(DECODED_FACTOR));
-        let spine =
-            read_spine(given, body, &ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })?;
+        let options = spine_options(&worker, &wanted, query.event_time.as_deref())?;
+        let spine = read_spine(given, body, &options)?;
         let request = TrainingRequest {
             wanted,
             spine,
             event_time: query.event_time,
             known_at: query.known_at,
+            until: None,
             full_feature_names: query.full_feature_names,
+            guard: query.leak_guard,
+            split,
         };
-        let TrainingSet { rows, failed } = worker.reads.training_set(&request)?;
+        let TrainingSet { rows, failed, leaks } = worker.reads.training_set(&request)?;
         let mut writer = TableWriter::new(wanted_format, Vec::new(), rows.schema())?;
         writer.write(&rows)?;
-        Ok((writer.finish()?, rows.num_rows(), failed))
+        Ok((writer.finish()?, rows.num_rows(), failed, leaks))
     })
     .await
     .map_err(|_| Problem::internal("the training set could not be built"))??;
@@ -115,6 +119,9 @@ pub async fn training_sets(
     let mut response = ([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response();
     if let Some(failed) = failures(&failed) {
         response.headers_mut().insert(FAILED_ROWS, failed);
+    }
+    if !query.leak_guard.is_off() {
+        response.headers_mut().insert(LEAKS, leaks_header(&leaks));
     }
     Ok(response)
 }
@@ -131,6 +138,38 @@ fn failures(failed: &[(String, usize)]) -> Option<HeaderValue> {
         text += &one;
     }
     (!text.is_empty()).then(|| HeaderValue::from_str(&text).ok()).flatten()
+}
+
+/// Features with a count, and their counts, as JSON: `{"view:feature":{"within_lag":0,"accepted_later":3}}`.
+const LEAKS: &str = "larder-leaks";
+/// Features in the header; a job's manifest has them all.
+const MAX_LEAKS: usize = 100;
+
+fn leaks_header(leaks: &[Leak]) -> HeaderValue {
+    let found = leaks.iter().filter(|leak| leak.within_lag > 0 || leak.accepted_later > 0).take(MAX_LEAKS);
+    let counts = found.map(|leak| {
+        let counts = json!({ "within_lag": leak.within_lag, "accepted_later": leak.accepted_later });
+        (leak.feature.clone(), counts)
+    });
+    let text = serde_json::Value::Object(counts.collect()).to_string();
+    // Names are plain ASCII.
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("{}"))
+}
+
+/// How a spine from outside is read.
+pub(super) fn spine_options(
+    app: &App,
+    wanted: &Wanted,
+    event_time: Option<&str>,
+) -> Result<ReadOptions, Problem> {
+    let resolved = wanted.resolve(&app.catalog.current())?;
+    // A key such as 007 stays text where the view says so, whatever it looks like.
+    let brought = resolved.computation.request.iter().map(|asked| asked.column.clone());
+    let mut types: BTreeMap<String, DataType> =
+        brought.chain(resolved.join_keys()).map(|column| (column.name, column.data_type)).collect();
+    types.insert(event_time.unwrap_or(EVENT_TIME).to_owned(), DataType::Timestamp);
+    let max_decoded_bytes = Some(app.ingest.max_body.saturating_mul(DECODED_FACTOR));
+    Ok(ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })
 }
 
 fn read_spine(format: Format, body: Bytes, options: &ReadOptions) -> Result<RecordBatch, Problem> {

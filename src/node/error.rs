@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use crate::{backup::BackupError, offline::OfflineError, registry::RegistryError, shard::ShardError};
+use crate::{
+    backup::BackupError, offline::OfflineError, registry::RegistryError, serve::sets::SetError,
+    shard::ShardError,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -20,6 +23,8 @@ pub enum NodeError {
     Metrics(#[from] crate::metrics::MetricsError),
     #[error(transparent)]
     Backup(#[from] BackupError),
+    #[error("the training sets: {0}")]
+    Sets(#[from] SetError),
     #[error("the registry: {0}")]
     Registry(#[from] RegistryError),
     /// It served reads after a write had failed; see `durability.restart_after`.

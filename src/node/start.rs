@@ -26,7 +26,10 @@ use crate::{
     },
     offline::{OfflineOptions, OfflineStore, Scrubber, actor::SegmentWriterActor},
     registry::{CatalogHandle, Registry, actor::RegistryActor},
-    serve::{Plans, ReadLimits, Reads},
+    serve::{
+        Plans, ReadLimits, Reads,
+        sets::{self, Sets},
+    },
     shard::{
         Answers, CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, Shard,
         ShardOptions, ShardReader, Shards, Store, StoreOptions, StreamDuty, StreamReader, Streams, Warming,
@@ -174,11 +177,32 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         clock: clock.clone(),
         data: data.clone(),
     });
+    let reads = Arc::new(Reads {
+        catalog: catalog.clone(),
+        reader,
+        streams: streams.clone(),
+        stream_reader,
+        offline,
+        tail,
+        clock: clock.clone(),
+        limits: ReadLimits {
+            entities: config.limits.entities_per_read,
+            features: config.limits.features_per_read,
+        },
+        plans: Plans::default(),
+    });
+    let sets = Sets::open(sets::Origin {
+        reads: Arc::clone(&reads),
+        shards: shards.clone(),
+        clock: clock.clone(),
+        data: data.clone(),
+        limit_bytes: config.limits.training_set_bytes.bytes(),
+    })?;
     let app = Arc::new(App {
         ingest: Ingest {
             catalog: catalog.clone(),
             shards: shards.clone(),
-            streams: streams.clone(),
+            streams,
             answers: Answers::new(store.clone()),
             clock: clock.clone(),
             limits: decode_limits(&config),
@@ -186,23 +210,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             max_ratio: usize::try_from(config.limits.decompression_ratio).unwrap_or(usize::MAX),
             retrying: Arc::default(),
         },
-        reads: Arc::new(Reads {
-            catalog: catalog.clone(),
-            reader,
-            streams,
-            stream_reader,
-            offline,
-            tail,
-            clock: clock.clone(),
-            limits: ReadLimits {
-                entities: config.limits.entities_per_read,
-                features: config.limits.features_per_read,
-            },
-            plans: Plans::default(),
-        }),
+        reads,
         quarantine: Quarantine::new(store.clone()),
         backups: Arc::new(backups),
         backfills: Arc::clone(&backfills),
+        sets: Arc::new(sets),
         scrub,
         config: Arc::clone(&config),
         clock,

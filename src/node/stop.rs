@@ -1,4 +1,4 @@
-//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, backup → shards → segment writer →
+//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, training sets, backup → shards → segment writer →
 //! registry → memtables.
 
 use std::time::Duration;
@@ -49,6 +49,12 @@ impl Node {
         if timeout_at(deadline, tokio::task::spawn_blocking(move || backfills.stop())).await.is_err() {
             tracing::warn!(
                 "a backfill was still going on at the drain deadline; it goes on after the next start"
+            );
+        }
+        let sets = std::sync::Arc::clone(&self.app.sets);
+        if timeout_at(deadline, tokio::task::spawn_blocking(move || sets.stop())).await.is_err() {
+            tracing::warn!(
+                "a training set was still being built at the drain deadline; it is built after the next start"
             );
         }
         let backups = std::sync::Arc::clone(&self.app.backups);

@@ -232,7 +232,7 @@ impl FeatureView {
 }
 
 /// One line of a feature service, as written.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Selection {
     pub view: String,
     /// Pinned version of the view, as in `view@3`.

@@ -51,6 +51,27 @@ impl Resolved {
         &self.groups[feature.group].view.features[feature.feature]
     }
 
+    /// The same features in the same order, every view at the version that it was resolved to.
+    pub fn pinned(&self) -> Vec<Selection> {
+        self.features
+            .iter()
+            .map(|feature| {
+                let Group { view, alias, key_columns } = &self.groups[feature.group];
+                let keys = view.schema.keys.iter().zip(key_columns);
+                Selection {
+                    view: view.name.clone(),
+                    version: Some(view.version),
+                    alias: (*alias != view.name).then(|| alias.clone()),
+                    features: vec![view.features[feature.feature].name.clone()],
+                    join_keys: keys
+                        .filter(|(key, column)| key.name != **column)
+                        .map(|(key, column)| (key.name.clone(), column.clone()))
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
     /// The features of a group that are asked for, or that on-demand features are computed from.
     pub fn looked_up(&self, group: usize) -> Vec<usize> {
         let asked = self.features.iter().filter(|feature| feature.group == group).map(|f| f.feature);

@@ -53,7 +53,12 @@ impl Catalog {
         if !malformed.is_empty() {
             return Err(RegistryError::References(malformed));
         }
-        resolve(self, &selections).map_err(RegistryError::References)
+        self.resolve_selections(&selections)
+    }
+
+    /// Selections as a feature service has them.
+    pub fn resolve_selections(&self, selections: &[Selection]) -> Result<Resolved, RegistryError> {
+        resolve(self, selections).map_err(RegistryError::References)
     }
 }
 

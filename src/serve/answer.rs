@@ -153,7 +153,7 @@ impl Answer {
         self.value_of(&self.plan.columns[column], entity)
     }
 
-    fn value_of<'a>(&'a self, wanted: &'a PlanColumn, entity: usize) -> (Served<'a>, Status) {
+    pub(super) fn value_of<'a>(&'a self, wanted: &'a PlanColumn, entity: usize) -> (Served<'a>, Status) {
         let (served, status) = match wanted.source {
             ValueSource::Group { group, feature } => self.looked_up(wanted, entity, group, feature),
             ValueSource::Step(step) => self.computed(wanted, entity, step),

@@ -11,7 +11,7 @@ use crate::{
     offline::{AsOf, History, SpineKeys, as_of_join},
     serve::{
         Entities, Found, Plan, PlanGroup, Progress, Reads, ServeError,
-        aggregates::{Asked, Moments, aggregate, value_at},
+        aggregates::{Asked, Look, Moments, aggregate, value_at},
     },
     shard::PreparedBatch,
 };
@@ -61,6 +61,7 @@ fn read_group(
         ttl: group.ttl,
         lag: 0,
         known_at: known_at.map(Timestamp::micros),
+        by_then: false,
         columns: &columns,
     })?;
     let features: Vec<ArrayRef> = (view.features.iter().zip(result.features.columns()))
@@ -79,7 +80,7 @@ fn read_group(
     Ok(found)
 }
 
-fn encode_keys(
+pub(super) fn encode_keys(
     plan: &Plan,
     group: &PlanGroup,
     entities: &Entities,
@@ -109,12 +110,12 @@ fn read_streams(
         let Some(stream) = group.view.stream() else { continue };
         let features = plan.features_of(g);
         let (keys, offsets) = encode_keys(plan, group, entities)?;
-        asked.push(Asked { view: &group.view, stream, features, keys, offsets });
+        asked.push(Asked { view: &group.view, group: g, stream, features, keys, offsets });
         groups.push(g);
     }
     let times = vec![at.micros(); entities.len()];
     // What was online at that moment had come by then: no lag.
-    let moments = Moments { times: &times, known_at, lagged: false };
+    let moments = Moments { times: &times, known_at, lagged: false, until: None, look: Look::Nobody };
     let columns = aggregate(reads, &reads.catalog.current(), &asked, moments)?;
     for ((g, asked), columns) in groups.into_iter().zip(&asked).zip(columns) {
         let features = &asked.view.features;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     clock::Clock,
-    model::Timestamp,
-    offline::{OfflineStore, Tail},
+    model::{TableSchema, Timestamp},
+    offline::{History, OfflineStore, Tail},
     registry::CatalogHandle,
     serve::{
-        Answer, Entities, Plan, Plans, Progress, ServeError, TrainingRequest, TrainingSet, Wanted, history,
-        online, training,
+        Answer, Entities, Plan, Plans, Progress, ServeError, TrainingRequest, TrainingSet, Until, Wanted,
+        history, online, training,
     },
     shard::{ShardReader, StreamReader, Streams},
 };
@@ -125,6 +125,16 @@ impl Reads {
             )));
         }
         Ok(as_of.at.unwrap_or_else(|| self.clock.now()))
+    }
+
+    /// All acknowledged rows of a table, or those below the bound that `until` has for it.
+    pub fn table_history(&self, schema: &TableSchema, until: Option<&Until>) -> Result<History, ServeError> {
+        let table = self.offline.table(schema)?;
+        let history = History::open(&table, self.tail.as_ref(), schema)?;
+        Ok(match until.and_then(|until| until.get(&schema.name)) {
+            Some(seq) => history.until(*seq)?,
+            None => history,
+        })
     }
 
     fn check_entities(&self, entities: &Entities) -> Result<(), ServeError> {

@@ -11,11 +11,12 @@ use arrow::{
 use crate::{
     error::Detail,
     model::{Column, DataType, EVENT_TIME, Timestamp, Value, encode_keys},
-    offline::{AsOf, History, SpineKeys, as_of_join},
+    offline::{AsOf, SpineKeys, accepted_later, as_of_join},
     registry::{Feature, Group, Origin, RequestColumn},
     serve::{
-        Computation, Reads, ServeError, Wanted,
-        aggregates::{Asked, Moments, aggregate},
+        Computation, Leak, LeakGuard, Reads, ServeError, Split, Until, Wanted,
+        aggregates::{Asked, Look, Moments, aggregate},
+        guard::Leaks,
     },
     shard::ColumnBuilder,
 };
@@ -29,8 +30,13 @@ pub struct TrainingRequest {
     pub event_time: Option<String>,
     /// Ignore versions accepted after this.
     pub known_at: Option<Timestamp>,
+    /// Up to which row each table is read; to its end where nothing is said.
+    pub until: Option<Arc<Until>>,
     /// `view__feature` rather than `feature`.
     pub full_feature_names: bool,
+    pub guard: LeakGuard,
+    /// Adds the column `split`.
+    pub split: Option<Split>,
 }
 
 /// The spine with its features, and what went wrong on the way.
@@ -40,6 +46,8 @@ pub struct TrainingSet {
     /// Columns of on-demand features, each with the number of rows for which its expression failed; only those that have
     /// some.
     pub failed: Vec<(String, usize)>,
+    /// Per feature that was looked up, where the guard was asked for.
+    pub leaks: Vec<Leak>,
 }
 
 /// Bytes of texts and lists that on-demand features may come to in one training set.
@@ -54,6 +62,7 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<Training
 
     let computation = Computation::new(&resolved);
     let brought = spine_columns(&computation.request, spine)?;
+    let leaks = Leaks::new(request.guard);
     // By the position of the group, and of the feature in its view.
     let mut columns: HashMap<(usize, usize), ArrayRef> = HashMap::new();
     let (mut asked, mut places) = (Vec::new(), Vec::new());
@@ -64,15 +73,17 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<Training
             Origin::Stream(stream) => {
                 let (keys, offsets) = spine_keys(group, spine)?;
                 places.extend(features.iter().map(|feature| (g, *feature)));
-                asked.push(Asked { view: &group.view, stream, features, keys, offsets });
+                asked.push(Asked { view: &group.view, group: g, stream, features, keys, offsets });
             }
             Origin::Written => {
-                let joined = join_group(reads, group, &features, spine, &times, request.known_at)?;
+                let joined = join_group(reads, (g, group), &features, &times, request, &leaks)?;
                 columns.extend(features.into_iter().map(|feature| (g, feature)).zip(joined));
             }
         }
     }
-    let moments = Moments { times: &times, known_at: request.known_at, lagged: true };
+    let until = request.until.as_deref();
+    let moments =
+        Moments { times: &times, known_at: request.known_at, lagged: true, until, look: Look::Leaks(&leaks) };
     let aggregates = aggregate(reads, &catalog, &asked, moments)?;
     for ((g, feature), column) in places.into_iter().zip(aggregates.into_iter().flatten()) {
         let definition = &resolved.groups[g].view.features[feature];
@@ -104,8 +115,11 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<Training
         fields.push(Field::new(name, column.data_type().clone(), true));
         arrays.push(column);
     }
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
-    Ok(TrainingSet { rows, failed })
+    let mut rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+    if let Some(split) = &request.split {
+        rows = split.append(rows, &times)?;
+    }
+    Ok(TrainingSet { rows, failed, leaks: leaks.finish(&resolved) })
 }
 
 /// The spine's columns that on-demand features take of a request, in their types.
@@ -134,11 +148,11 @@ fn spine_columns(request: &[RequestColumn], spine: &RecordBatch) -> Result<Vec<A
 /// The features `wanted` of one group, as columns as long as the spine.
 fn join_group(
     reads: &Reads,
-    group: &Group,
+    (number, group): (usize, &Group),
     wanted: &[usize],
-    spine: &RecordBatch,
     times: &[i64],
-    known_at: Option<Timestamp>,
+    request: &TrainingRequest,
+    leaks: &Leaks,
 ) -> Result<Vec<ArrayRef>, ServeError> {
     let view = &group.view;
     if !view.offline {
@@ -147,20 +161,29 @@ fn join_group(
             view.name
         )));
     }
-    let (keys, offsets) = spine_keys(group, spine)?;
-    let table = reads.offline.table(&view.schema)?;
-    let history = History::open(&table, reads.tail.as_ref(), &view.schema)?;
+    let (keys, offsets) = spine_keys(group, &request.spine)?;
+    let history = reads.table_history(&view.schema, request.until.as_deref())?;
     let definitions: Vec<&Feature> = wanted.iter().map(|feature| &view.features[*feature]).collect();
     let columns: Vec<&str> = definitions.iter().map(|d| d.name.as_str()).collect();
-    let result = as_of_join(&AsOf {
+    let join = AsOf {
         history: &history,
         keys: SpineKeys { bytes: &keys, offsets: &offsets },
         times,
         ttl: view.ttl.map(crate::model::Duration::micros),
         lag: 0,
-        known_at: known_at.map(Timestamp::micros),
+        known_at: request.known_at.map(Timestamp::micros),
+        by_then: request.guard.excludes(),
         columns: &columns,
-    })?;
+    };
+    if !request.guard.is_off() {
+        let later = match request.guard.counts_acceptance() {
+            true => accepted_later(&AsOf { by_then: false, ..join })?,
+            false => 0,
+        };
+        // What is written directly has no lag.
+        wanted.iter().for_each(|feature| leaks.add(number, *feature, 0, later));
+    }
+    let result = as_of_join(&join)?;
     definitions
         .iter()
         .zip(result.features.columns())
@@ -265,7 +288,7 @@ fn lossless_cast(column: &ArrayRef, to: &Arrow) -> Option<ArrayRef> {
 }
 
 /// The spine's event times in µs.
-fn event_times(spine: &RecordBatch, name: &str) -> Result<Vec<i64>, ServeError> {
+pub(super) fn event_times(spine: &RecordBatch, name: &str) -> Result<Vec<i64>, ServeError> {
     let wrong = |reason: String| {
         ServeError::Request(vec![Detail { row: None, field: Some(name.to_owned()), reason }])
     };
