@@ -322,7 +322,7 @@ fn the_doctor_finds_a_healthy_directory_healthy_and_leaves_a_node_alone() {
     assert!(output.status.success() && report["kept"].is_null(), "{report:#}");
     let names: Vec<_> =
         std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 4, "online, offline, watermark, format: {names:?}");
+    assert_eq!(names.len(), 5, "online, offline, training sets, watermark, format: {names:?}");
 
     let segment = std::fs::read_dir(data.path().join("offline/state"))
         .unwrap()
