@@ -11,6 +11,7 @@ mod ingest;
 mod ingest_file;
 mod operations;
 mod progress;
+mod sql;
 mod training_set;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -43,6 +44,8 @@ enum Command {
     Get(get::Get),
     /// Join a spine with its features as they were at each row's time.
     TrainingSet(training_set::TrainingSet),
+    /// Query what is kept offline.
+    Sql(sql::Sql),
     /// Count the events of a stream feature view anew, beside what serves.
     Backfill(backfill::Backfill),
     /// Back a running node up, while it writes.
@@ -125,6 +128,7 @@ pub fn run() -> ExitCode {
         Command::Ingest(ingest) => ingest.run(),
         Command::Get(get) => get.run(),
         Command::TrainingSet(training_set) => training_set.run(),
+        Command::Sql(sql) => sql.run(),
         Command::Backfill(backfill) => backfill.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),

@@ -125,6 +125,11 @@ pub struct LimitsConfig {
     pub url_bytes: Size,
     pub entities_per_read: usize,
     pub features_per_read: usize,
+    pub sql_memory: Size,
+    pub sql_timeout: Duration,
+    pub sql_rows: usize,
+    pub sql_answer_bytes: Size,
+    pub sql_concurrency: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -22,6 +22,7 @@ mod request_id;
 mod requests;
 mod router;
 mod server;
+mod sql;
 mod stall;
 mod state;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::http::{
     App, admin, backfill, definitions,
     edge::{self, Class, EdgeOptions},
-    health, ingestion, online, quarantine, server, training,
+    health, ingestion, online, quarantine, server, sql, training,
 };
 
 /// Serves the node until `stopped` becomes true, then lets requests in flight finish.
@@ -53,6 +53,7 @@ fn router(app: Arc<App>) -> Router {
         .routes(routes!(quarantine::retry))
         .routes(routes!(online::online_features))
         .routes(routes!(training::training_sets))
+        .routes(routes!(sql::query))
         .routes(routes!(backfill::start, backfill::progress))
         .routes(routes!(admin::backup))
         .routes(routes!(admin::backup_job))
@@ -75,7 +76,7 @@ fn router(app: Arc<App>) -> Router {
 /// How long a request may take: what stores has longer than what reads, training sets as long as they need.
 fn class(method: &Method, route: &str) -> Class {
     match route {
-        "/v1/training-sets" => Class::Long,
+        "/v1/training-sets" | "/v1/sql" => Class::Long,
         "/v1/online-features" => Class::Read,
         _ if method == Method::POST => Class::Write,
         _ => Class::Read,

@@ -19,6 +19,7 @@ use crate::{
     registry::{CatalogHandle, actor::RegistryActor},
     serve::Reads,
     shard::{Quarantine, Shards},
+    sql::Sql,
 };
 
 /// One node, seen from a request. Handlers hold an `Arc` of it.
@@ -30,6 +31,7 @@ pub struct App {
     pub shards: Shards,
     pub ingest: Ingest,
     pub reads: Arc<Reads>,
+    pub sql: Sql,
     pub quarantine: Quarantine,
     pub backups: Arc<Backups>,
     pub backfills: Arc<Backfills>,

@@ -86,6 +86,11 @@ declare! {
     /// Time to build a training set.
     TRAINING_SECONDS = Histogram "larder_training_seconds" Seconds [];
 
+    /// SQL queries, by result: done or failed.
+    SQL_QUERIES = Counter "larder_sql_queries_total" Count [result];
+    /// Time of a SQL query.
+    SQL_SECONDS = Histogram "larder_sql_seconds" Seconds [];
+
     /// Requests answered. Route is the pattern, or `unmatched`.
     HTTP_REQUESTS = Counter "larder_http_requests_total" Count [route, method, status];
     /// Time from a request's head to its answer's head.

@@ -92,6 +92,11 @@ pub fn record_training(rows: usize, took: Duration) {
     histogram!(TRAINING_SECONDS).record(took);
 }
 
+pub fn record_sql(done: bool, took: Duration) {
+    counter!(SQL_QUERIES, "result" => if done { "done" } else { "failed" }).increment(1);
+    histogram!(SQL_SECONDS).record(took);
+}
+
 pub fn record_backfilled(view: &str, events: u64) {
     counter!(BACKFILL_EVENTS, "view" => view.to_owned()).increment(events);
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use crate::{backup::BackupError, offline::OfflineError, registry::RegistryError, shard::ShardError};
+use crate::{backup::BackupError, offline::OfflineError, registry::RegistryError, shard::ShardError, sql::SqlError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -20,6 +20,8 @@ pub enum NodeError {
     Metrics(#[from] crate::metrics::MetricsError),
     #[error(transparent)]
     Backup(#[from] BackupError),
+    #[error(transparent)]
+    Sql(#[from] SqlError),
     #[error("the registry: {0}")]
     Registry(#[from] RegistryError),
     /// It served reads after a write had failed; see `durability.restart_after`.

@@ -36,6 +36,7 @@ use crate::{
         integrity::{OFFLINE, ONLINE},
         recover,
     },
+    sql::{self, Sql, SqlLimits},
 };
 
 /// A node that serves. Dropping it stops nothing: see [`super::stop`].
@@ -173,7 +174,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         clock: clock.clone(),
         data: data.clone(),
     });
+    let inputs =
+        sql::Inputs { catalog: catalog.clone(), offline: Arc::clone(&offline), tail: tail.clone() };
+    let sql = Sql::new(inputs, SqlLimits::from(&config.limits))?;
     let app = Arc::new(App {
+        sql,
         ingest: Ingest {
             catalog: catalog.clone(),
             shards: shards.clone(),

@@ -14,6 +14,7 @@ mod online;
 mod operations;
 mod registry;
 mod scrub;
+mod sql;
 mod support;
 mod windows;
 mod writes;
