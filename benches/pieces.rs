@@ -68,6 +68,7 @@ fn write(batch: PreparedBatch, offline: bool) -> Write {
         offline,
         quarantine: Vec::new(),
         release: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

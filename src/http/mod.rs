@@ -14,6 +14,7 @@ mod edge;
 mod extract;
 mod health;
 mod ingestion;
+mod materialize;
 mod media;
 mod online;
 mod problem;

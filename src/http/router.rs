@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::http::{
     App, admin, backfill, definitions,
     edge::{self, Class, EdgeOptions},
-    health, ingestion, online, quarantine, server, sql, training,
+    health, ingestion, materialize, online, quarantine, server, sql, training,
 };
 
 /// Serves the node until `stopped` becomes true, then lets requests in flight finish.
@@ -54,6 +54,7 @@ fn router(app: Arc<App>) -> Router {
         .routes(routes!(online::online_features))
         .routes(routes!(training::training_sets))
         .routes(routes!(sql::query))
+        .routes(routes!(materialize::start, materialize::runs))
         .routes(routes!(backfill::start, backfill::progress))
         .routes(routes!(admin::backup))
         .routes(routes!(admin::backup_job))

@@ -19,7 +19,7 @@ use crate::{
     registry::{CatalogHandle, actor::RegistryActor},
     serve::Reads,
     shard::{Quarantine, Shards},
-    sql::Sql,
+    sql::{Runs, Sql},
 };
 
 /// One node, seen from a request. Handlers hold an `Arc` of it.
@@ -32,6 +32,7 @@ pub struct App {
     pub ingest: Ingest,
     pub reads: Arc<Reads>,
     pub sql: Sql,
+    pub runs: Runs,
     pub quarantine: Quarantine,
     pub backups: Arc<Backups>,
     pub backfills: Arc<Backfills>,

@@ -23,6 +23,11 @@ pub enum IngestError {
         rejected.len()
     )]
     Rows { rejected: Vec<Rejected>, total: usize },
+    /// Of rows that no client has sent.
+    #[error("{} of {total} rows are not acceptable: {}", rejected.len(), first(rejected))]
+    Computed { rejected: Vec<Rejected>, total: usize },
+    #[error("`{0}` is a batch feature view: its rows are those of its query, which `larder materialize {0}` runs")]
+    BatchView(String),
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]
@@ -30,11 +35,20 @@ pub enum IngestError {
 }
 
 impl IngestError {
-    /// Why rows of a stream feature view can be neither written nor deleted; none of any other view.
-    pub fn of_stream(view: &FeatureView) -> Option<IngestError> {
+    /// Why rows of a view that is computed can be neither written nor deleted; none of any other view.
+    pub fn of_computed(view: &FeatureView) -> Option<IngestError> {
+        if view.batch().is_some() {
+            return Some(IngestError::BatchView(view.name.clone()));
+        }
         let stream = view.stream()?;
         Some(IngestError::StreamView { view: view.name.clone(), source_name: stream.source.clone() })
     }
+}
+
+fn first(rejected: &[Rejected]) -> String {
+    let Some(first) = rejected.first() else { return String::new() };
+    let field = first.field.as_deref().unwrap_or("row");
+    format!("`{field}` {} in {}", first.reason, crate::format::shorten(&first.raw))
 }
 
 impl Coded for IngestError {
@@ -42,9 +56,11 @@ impl Coded for IngestError {
         match self {
             IngestError::UnknownTable { .. } => Code::NotFound,
             IngestError::Decode(e) => e.code(),
-            IngestError::Rows { .. } | IngestError::Invalid(_) | IngestError::StreamView { .. } => {
-                Code::Invalid
-            }
+            IngestError::Rows { .. }
+            | IngestError::Computed { .. }
+            | IngestError::BatchView(_)
+            | IngestError::Invalid(_)
+            | IngestError::StreamView { .. } => Code::Invalid,
             IngestError::Shard(e) => e.code(),
         }
     }
@@ -57,6 +73,10 @@ impl Coded for IngestError {
                 .iter()
                 .map(|r| Detail { row: Some(r.row), field: r.field.clone(), reason: r.reason.clone() })
                 .collect(),
+            // With a detail it is 422: what was sent could be read, but not done.
+            IngestError::BatchView(view) => {
+                vec![Detail { row: None, field: Some(view.clone()), reason: self.to_string() }]
+            }
             _ => Vec::new(),
         }
     }

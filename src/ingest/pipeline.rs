@@ -150,6 +150,7 @@ impl Ingest {
             offline: target.view.as_ref().is_none_or(|v| v.offline),
             quarantine: self.quarantined(batch_id, decoded.rejected),
             release: Vec::new(),
+            notes: Vec::new(),
         };
         // Columnar bodies unfold: what the rows take now is known.
         let held = sent.saturating_mul(MEMORY_FACTOR);
@@ -198,7 +199,7 @@ fn raw_row(text: String) -> serde_json::Value {
 fn target(catalog: &Catalog, name: &str, kind: TableKind) -> Result<Target, IngestError> {
     let view = catalog.feature_views.get(name);
     let source = catalog.sources.get(name);
-    if let Some(error) = view.and_then(|view| IngestError::of_stream(view)) {
+    if let Some(error) = view.and_then(|view| IngestError::of_computed(view)) {
         return Err(error);
     }
     match (kind, view, source) {

@@ -1,4 +1,4 @@
-//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, backup → shards → segment writer →
+//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, runs, backup → shards → segment writer →
 //! registry → memtables.
 
 use std::time::Duration;
@@ -50,6 +50,10 @@ impl Node {
             tracing::warn!(
                 "a backfill was still going on at the drain deadline; it goes on after the next start"
             );
+        }
+        let runs = self.app.runs.clone();
+        if timeout_at(deadline, tokio::task::spawn_blocking(move || runs.stop())).await.is_err() {
+            tracing::warn!("a run was still going on at the drain deadline; it goes on after the next start");
         }
         let backups = std::sync::Arc::clone(&self.app.backups);
         if timeout_at(deadline, tokio::task::spawn_blocking(move || backups.stop())).await.is_err() {

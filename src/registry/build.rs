@@ -121,11 +121,14 @@ impl Catalog {
             .map(|f| Column { name: f.name.clone(), data_type: f.data_type.clone() });
         let schema = TableSchema::feature_view(table, &definition.name, version, keys, columns.collect());
         let origin = match &definition.stream {
-            None => Origin::Written,
+            None => match &definition.batch {
+                None => Origin::Written,
+                Some(batch) => Origin::Batch(Arc::new(batch.clone())),
+            },
             Some(stream) => Origin::Stream(Arc::new(self.build_stream(&definition.name, stream)?)),
         };
         let (schema, schemas) = match origin {
-            Origin::Written => self.add_schema(schema),
+            Origin::Written | Origin::Batch(_) => self.add_schema(schema),
             Origin::Stream(_) => self.schema_without_table(schema),
         };
         Ok(FeatureView {

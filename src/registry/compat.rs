@@ -174,14 +174,35 @@ pub(super) fn feature_view(
     match (&old.stream, &new.stream) {
         (None, None) => {}
         (Some(before), Some(stream)) => compare_stream(&mut diff, old, before, new, stream),
-        (None, Some(_)) => diff.breaks(
+        (None, Some(_)) if old.batch.is_none() => diff.breaks(
             "name",
             format!("`{}` is or was a feature view whose rows are written; give the stream feature view a new name", new.name),
+        ),
+        (None, Some(_)) => diff.breaks(
+            "name",
+            format!("`{}` is or was a batch feature view; give the stream feature view a new name", new.name),
         ),
         (Some(_), None) => diff.breaks(
             "name",
             format!("`{}` is or was a stream feature view; give the feature view a new name", new.name),
         ),
+    }
+    match (&old.batch, &new.batch) {
+        (Some(before), Some(batch)) => {
+            if before.sql != batch.sql {
+                diff.changes.push("sql changed".to_owned());
+            }
+            diff.compare("schedule", &before.schedule, &batch.schedule);
+        }
+        (None, Some(_)) if old.stream.is_none() => diff.breaks(
+            "name",
+            format!("`{}` is or was a feature view whose rows are written; give the batch feature view a new name", new.name),
+        ),
+        (Some(_), None) if new.stream.is_none() => diff.breaks(
+            "name",
+            format!("`{}` is or was a batch feature view; give the feature view a new name", new.name),
+        ),
+        _ => {}
     }
     for feature in &old.features {
         if !new.features.iter().any(|f| f.name == feature.name) {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::{
     model::{Column, Duration},
     registry::{
+        batch::{Batch, BatchPlaces},
         catalog::Catalog,
         error::{DefinitionError, ReferenceProblem},
         object::{About, Entity, Feature, FeatureService, FeatureView, Selection, Source, SourceKind},
@@ -56,6 +57,9 @@ pub struct FeatureViewDefinition {
     /// None: rows are written directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamDefinition>,
+    /// Rows are those of a query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
     #[serde(flatten)]
     pub about: About,
 }
@@ -94,6 +98,8 @@ pub struct Definitions {
     pub(super) feature_services: Vec<FeatureServiceDefinition>,
     /// By service: where each of its selections is written.
     pub(super) selection_places: BTreeMap<String, Vec<Place>>,
+    /// By batch feature view.
+    pub(super) batch_places: BTreeMap<String, BatchPlaces>,
 }
 
 impl Definitions {
@@ -149,6 +155,7 @@ impl From<&FeatureView> for FeatureViewDefinition {
             retention: view.retention,
             freshness_slo: view.freshness_slo,
             stream: view.stream().map(|stream| stream.as_ref().into()),
+            batch: view.batch().map(|batch| batch.as_ref().clone()),
             about: view.about.clone(),
         }
     }

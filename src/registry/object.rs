@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use crate::{
     model::{Column, DataType, Duration, TableSchema, Value},
-    registry::{feature_form::FeatureForm, stream::Stream},
+    registry::{batch::Batch, feature_form::FeatureForm, stream::Stream},
 };
 
 /// The kinds of objects that are defined.
@@ -172,7 +172,8 @@ pub struct Feature {
     pub about: About,
 }
 
-/// Features of an entity: written directly, one version per (entity, event time), or computed of a source's events.
+/// Features of an entity: written directly, one version per (entity, event time), or computed of a source's events or by a
+/// query.
 #[derive(Debug)]
 pub struct FeatureView {
     pub name: String,
@@ -203,6 +204,8 @@ pub enum Origin {
     Written,
     /// Aggregates of a source's events.
     Stream(Arc<Stream>),
+    /// Rows are those of a query, which runs on a schedule.
+    Batch(Arc<Batch>),
 }
 
 impl FeatureView {
@@ -210,13 +213,21 @@ impl FeatureView {
     pub fn stream(&self) -> Option<&Arc<Stream>> {
         match &self.origin {
             Origin::Stream(stream) => Some(stream),
-            Origin::Written => None,
+            _ => None,
+        }
+    }
+
+    /// What a batch feature view computes; none for other views.
+    pub fn batch(&self) -> Option<&Arc<Batch>> {
+        match &self.origin {
+            Origin::Batch(batch) => Some(batch),
+            _ => None,
         }
     }
 
     /// Whether the view has a table of its own, in which its values are stored.
     pub fn has_rows(&self) -> bool {
-        matches!(self.origin, Origin::Written)
+        matches!(self.origin, Origin::Written | Origin::Batch(_))
     }
 }
 

@@ -4,6 +4,7 @@
 //! refuses. A query sees tables of the catalog and nothing else: no files, no settings, no state. It is bounded in text,
 //! memory, time and answer, runs on threads of its own, and ends when nobody waits for it any more.
 
+mod check;
 #[cfg(not(feature = "sql"))]
 #[path = "absent.rs"]
 mod engine;
@@ -11,9 +12,11 @@ mod engine;
 mod engine;
 mod error;
 mod query;
+mod runs;
 #[allow(clippy::module_inception)]
 mod sql;
 
 pub use error::SqlError;
 pub use query::{Inputs, Parameter, SqlAnswer, SqlLimits, SqlQuery};
+pub use runs::{Cause, Origin, Overview, Run, RunError, RunState, Runs};
 pub use sql::Sql;

@@ -77,6 +77,17 @@ pub(super) fn on_own_thread(work: impl FnOnce() + Send + 'static) -> Result<(), 
     thread.spawn(work).map(drop).map_err(|error| SqlError::Internal(format!("no thread for a query: {error}")))
 }
 
+/// What `work` gives, from such a thread.
+pub(super) fn answered_on_own_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SqlError> + Send + 'static,
+) -> Result<T, SqlError> {
+    let (reply, answer) = std::sync::mpsc::channel();
+    on_own_thread(move || {
+        let _ = reply.send(work());
+    })?;
+    answer.recv().unwrap_or_else(|_| Err(SqlError::Internal("a query ended with a panic".to_owned())))
+}
+
 /// Rows on their way to the client, within the limits of an answer.
 struct AnswerWriter<'a> {
     format: Format,

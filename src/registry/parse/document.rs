@@ -10,6 +10,7 @@ use crate::{
         error::{ReferenceProblem, RegistryError},
         log::Record,
         parse::{
+            batch::batch_feature_view,
             objects,
             service::feature_service,
             stream::stream_feature_view,
@@ -26,10 +27,11 @@ const SOURCE: &str = "source";
 const FEATURE_VIEW: &str = "feature_view";
 const STREAM_FEATURE_VIEW: &str = "stream_feature_view";
 const FEATURE_SERVICE: &str = "feature_service";
+const BATCH_FEATURE_VIEW: &str = "batch_feature_view";
 /// Written about in definitions.md; read for their names only.
-const UNSUPPORTED: [&str; 2] = ["batch_feature_view", "on_demand_feature_view"];
+const UNSUPPORTED: [&str; 1] = ["on_demand_feature_view"];
 const KINDS: [&str; 7] =
-    [ENTITY, SOURCE, FEATURE_VIEW, STREAM_FEATURE_VIEW, UNSUPPORTED[0], UNSUPPORTED[1], FEATURE_SERVICE];
+    [ENTITY, SOURCE, FEATURE_VIEW, STREAM_FEATURE_VIEW, BATCH_FEATURE_VIEW, UNSUPPORTED[0], FEATURE_SERVICE];
 
 pub(super) fn read(roots: &[Tree], report: Report) -> Result<Definitions, RegistryError> {
     let mut definitions = Definitions::default();
@@ -92,6 +94,15 @@ fn objects(roots: &[Tree], report: &Report, definitions: &mut Definitions) -> De
     for (tree, view) in views.chain(streams) {
         if declare(&mut declared.tables, tree, report).is_some() {
             definitions.feature_views.extend(view);
+        }
+    }
+    for tree in all(BATCH_FEATURE_VIEW) {
+        let view = batch_feature_view(tree, &entities, report);
+        if declare(&mut declared.tables, tree, report).is_some()
+            && let Some((view, places)) = view
+        {
+            definitions.batch_places.insert(view.name.clone(), places);
+            definitions.feature_views.push(view);
         }
     }
     for kind in UNSUPPORTED {

@@ -1,10 +1,11 @@
 //! Definition files read: TOML or JSON text to checked [`Definitions`], or everything that is wrong with it.
 //!
 //! Text becomes a tree that knows where each part was written (`tree`), a walker takes known keys out of its tables
-//! (`walk`), and the objects' readers do so for each kind (`objects`, `view`, `stream`, `service`). Nothing stops at the
+//! (`walk`), and the objects' readers do so for each kind (`objects`, `view`, `stream`, `batch`, `service`). Nothing stops at the
 //! first error. What depends on the registry's history is left to `plan`.
 
 mod aggregation;
+mod batch;
 mod document;
 mod feature;
 mod json;

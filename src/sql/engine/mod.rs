@@ -9,9 +9,11 @@ mod errors;
 mod functions;
 mod parameters;
 mod scan;
+mod schedule;
 mod session;
 mod tables;
 mod text;
 mod watch;
 
 pub(super) use engine::Engine;
+pub(super) use schedule::Schedule;

@@ -8,16 +8,13 @@ use datafusion::datasource::TableProvider;
 use crate::{
     model::{DELETED, Duration, TableSchema},
     offline::History,
-    registry::Catalog,
+    registry::{Catalog, LATEST},
     sql::{
         Inputs, SqlError,
         engine::scan::{HistoryTable, Rows},
         query::{Control, Scope},
     },
 };
-
-/// `VIEW__latest` is the table of a view's newest versions.
-pub(in crate::sql) const LATEST: &str = "__latest";
 
 pub(super) struct Tables<'a> {
     catalog: &'a Catalog,
