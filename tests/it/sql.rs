@@ -220,7 +220,7 @@ fn a_year_of_flights_equals_a_naive_computation() {
     check();
     // What the event time excludes is not read.
     let explained = rows(&node, "EXPLAIN SELECT origin FROM landings WHERE event_time > '2020-01-01T00:00:00Z'");
-    assert!(explained.to_string().contains("columns=[origin, event_time], portions=0"), "{explained:#}");
+    assert!(explained.to_string().contains("columns=[event_time, origin], portions=0"), "{explained:#}");
 }
 
 #[test]
@@ -251,7 +251,8 @@ fn answers_come_in_every_format() {
 fn what_is_wrong_is_told_with_its_place() {
     let node = node(&[]);
     for (query, said, field) in [
-        ("SELEC 1", "only a SELECT", None),
+        ("SELEC 1", "an SQL statement", Some("query:1:1")),
+        ("DROP TABLE sales", "only a SELECT", None),
         ("SELECT id,\n  FROM sales WHERE", "", Some("query:2:")),
         ("SELECT totl FROM sales", "totl", Some("query:1:8")),
         ("SELECT 1 FROM sale", "unknown table `sale`; known: sales, sizes, visits", None),
@@ -312,7 +313,7 @@ fn a_client_that_is_gone_gives_its_place_back() {
     let node = node(&[("limits.sql_concurrency", "1"), ("limits.sql_timeout", "1h")]);
     let many: Vec<Json> = (0..2000).map(|n| json!({ "country": "de", "id": n, "event_time": time(0), "total": n })).collect();
     node.write("sales", json!(many));
-    let endless = "SELECT count(*) FROM sales a, sales b, sales c, sales d WHERE a.total + b.total + c.total + d.total < 0";
+    let endless = "SELECT count(*) FROM sales a, sales b, sales c, sales d";
     let client = reqwest::blocking::Client::builder().timeout(std::time::Duration::from_secs(1)).build().unwrap();
     let address = node.running().address();
     let waiting = std::thread::spawn(move || {

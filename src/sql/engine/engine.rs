@@ -176,11 +176,11 @@ fn check_deterministic(plan: &LogicalPlan) -> Result<(), SqlError> {
     }
 }
 
-/// The columns as they are given out: intervals, which most formats lack, as text.
+/// The columns as they are given out: intervals and untyped nulls, which most formats lack, as text.
 fn plain(schema: &Schema) -> SchemaRef {
     let field = |field: &Arc<Field>| match field.data_type() {
-        DataType::Interval(_) | DataType::Duration(_) => {
-            Field::new(field.name(), DataType::Utf8, field.is_nullable())
+        DataType::Interval(_) | DataType::Duration(_) | DataType::Null => {
+            Field::new(field.name(), DataType::Utf8, true)
         }
         data_type => Field::new(field.name(), data_type.clone(), true),
     };

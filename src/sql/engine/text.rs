@@ -3,7 +3,7 @@
 //! sqlparser takes up to 21 KiB of stack a level, and what follows (planner, optimizer, expressions) is recursive too; some of
 //! what the parser tries is tried again when it fails, which nests. So nesting is bounded here.
 
-use std::ops::ControlFlow;
+use std::{any::TypeId, collections::HashMap, ops::ControlFlow};
 
 use datafusion::{
     common::TableReference,
@@ -11,8 +11,11 @@ use datafusion::{
         parser::{DFParserBuilder, Statement},
         resolve::resolve_table_references,
         sqlparser::{
-            ast::{Expr, Query, SetExpr, Statement as SqlStatement, TableFactor, Value, ValueWithSpan, Visit, Visitor},
-            dialect::PostgreSqlDialect,
+            ast::{
+                Expr, ObjectName, Query, SetExpr, Statement as SqlStatement, TableFactor, Value, ValueWithSpan, Visit,
+                Visitor,
+            },
+            dialect::Dialect,
             keywords::Keyword,
             tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError},
         },
@@ -30,11 +33,56 @@ const MAX_PARENTHESES: usize = 50;
 const MAX_CASES: usize = 50;
 /// … and of expressions: a chain of operators nests as well.
 const MAX_EXPRESSION: usize = 250;
-/// Queries within the query, tables and set operations.
+/// Nesting of queries within expressions: the optimizer goes into each of them anew at every level.
+const MAX_SUBQUERIES: usize = 5;
+/// Queries within the query, and set operations.
 const MAX_QUERIES: usize = 100;
-const MAX_TABLES: usize = 50;
+/// Tables, those of a WITH as often as it is named: each time it is planned.
+const MAX_TABLES: usize = 64;
 /// Bytes of a text in quotes: it may be repeated in each row.
 const MAX_LITERAL: usize = 4096;
+
+/// SQL's core. Larger dialects try more than one reading of a call's arguments, and that at each level of nesting.
+#[derive(Debug)]
+struct Selects;
+
+impl Dialect for Selects {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<Self>()
+    }
+
+    fn is_identifier_start(&self, c: char) -> bool {
+        c.is_alphabetic() || c == '_'
+    }
+
+    fn is_identifier_part(&self, c: char) -> bool {
+        c.is_alphanumeric() || c == '_'
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        true
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        true
+    }
+
+    fn supports_window_clause_named_window_reference(&self) -> bool {
+        true
+    }
+
+    fn supports_select_wildcard_except(&self) -> bool {
+        true
+    }
+
+    fn supports_dollar_placeholder(&self) -> bool {
+        true
+    }
+
+    fn supports_nested_comments(&self) -> bool {
+        true
+    }
+}
 
 /// A checked statement.
 pub(super) struct Parsed {
@@ -47,7 +95,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, SqlError> {
     if text.len() > MAX_TEXT {
         return Err(SqlError::query(format!("it has {} bytes; at most {MAX_TEXT} are allowed", text.len())));
     }
-    let dialect = PostgreSqlDialect {};
+    let dialect = Selects;
     let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
         let TokenizerError { message, location } = error;
         SqlError::Query { reason: message, at: Some((location.line, location.column)) }
@@ -146,11 +194,36 @@ fn check_statement(statement: &Statement) -> Result<(), SqlError> {
 #[derive(Default)]
 struct Limits {
     depth: usize,
+    /// Depth of queries within expressions.
+    subqueries: usize,
     queries: usize,
-    tables: usize,
+    /// Tables of each query that is open.
+    open: Vec<usize>,
+    /// The name that a query has in a WITH, by its address.
+    names: HashMap<usize, String>,
+    /// Tables of each query that has such a name.
+    named: HashMap<String, usize>,
+}
+
+fn is_subquery(expression: &Expr) -> bool {
+    matches!(expression, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. })
+}
+
+fn address(query: &Query) -> usize {
+    std::ptr::from_ref(query).addr()
 }
 
 impl Limits {
+    /// Counts tables of the query that is open.
+    fn tables(&mut self, more: usize) -> ControlFlow<String> {
+        let Some(tables) = self.open.last_mut() else { return ControlFlow::Continue(()) };
+        *tables += more;
+        match *tables > MAX_TABLES {
+            true => ControlFlow::Break(format!("it reads more than {MAX_TABLES} tables, counting those of a WITH each time")),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
     /// Set operations are a chain that nests.
     fn body(&mut self, mut body: &SetExpr) -> ControlFlow<String> {
         loop {
@@ -179,10 +252,32 @@ impl Visitor for Limits {
         if self.queries > MAX_QUERIES {
             return ControlFlow::Break(format!("it has more than {MAX_QUERIES} queries within it"));
         }
-        if query.with.as_ref().is_some_and(|with| with.recursive) {
-            return ControlFlow::Break("WITH RECURSIVE is not supported".to_owned());
+        if let Some(with) = &query.with {
+            if with.recursive {
+                return ControlFlow::Break("WITH RECURSIVE is not supported".to_owned());
+            }
+            for part in &with.cte_tables {
+                self.names.insert(address(&part.query), part.alias.name.value.to_lowercase());
+            }
         }
+        self.open.push(0);
         self.body(&query.body)
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        let tables = self.open.pop().unwrap_or(0);
+        match self.names.remove(&address(query)) {
+            Some(name) => {
+                self.named.insert(name, tables);
+                ControlFlow::Continue(())
+            }
+            None => self.tables(tables),
+        }
+    }
+
+    fn pre_visit_relation(&mut self, name: &ObjectName) -> ControlFlow<String> {
+        let tables = self.named.get(&name.to_string().to_lowercase()).copied();
+        self.tables(tables.unwrap_or(1))
     }
 
     fn pre_visit_select(&mut self, select: &datafusion::sql::sqlparser::ast::Select) -> ControlFlow<String> {
@@ -193,10 +288,6 @@ impl Visitor for Limits {
     }
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<String> {
-        self.tables += 1;
-        if self.tables > MAX_TABLES {
-            return ControlFlow::Break(format!("it names more than {MAX_TABLES} tables"));
-        }
         match table {
             TableFactor::Table { args: None, .. }
             | TableFactor::Derived { .. }
@@ -209,7 +300,13 @@ impl Visitor for Limits {
         }
     }
 
-    fn pre_visit_expr(&mut self, _: &Expr) -> ControlFlow<String> {
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<String> {
+        self.subqueries += usize::from(is_subquery(expression));
+        if self.subqueries > MAX_SUBQUERIES {
+            return ControlFlow::Break(format!(
+                "queries within conditions are nested deeper than {MAX_SUBQUERIES} levels; use joins, or WITH"
+            ));
+        }
         self.depth += 1;
         if self.depth > MAX_EXPRESSION {
             return ControlFlow::Break(format!(
@@ -220,7 +317,8 @@ impl Visitor for Limits {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, _: &Expr) -> ControlFlow<String> {
+    fn post_visit_expr(&mut self, expression: &Expr) -> ControlFlow<String> {
+        self.subqueries -= usize::from(is_subquery(expression));
         self.depth -= 1;
         ControlFlow::Continue(())
     }

@@ -127,6 +127,11 @@ impl Runs {
             )));
         }
         let runs = self.0.enqueue(view, &moments, Cause::Request).await?;
+        {
+            // Whoever asks has perhaps put right what was wrong.
+            let mut queues = self.0.queues()?;
+            self.0.queue(&mut queues, view)?.hurry();
+        }
         self.wake();
         Ok(runs)
     }

@@ -71,6 +71,11 @@ impl Queue {
         scheduled.map(|run| run.moment).max()
     }
 
+    /// Has runs that wait for their next attempt wait no longer.
+    pub fn hurry(&mut self) {
+        self.runs.values_mut().for_each(|run| run.next_try = None);
+    }
+
     /// Whether a run of a moment up to `moment` is still to be done.
     pub fn waits_for(&self, moment: Timestamp) -> bool {
         self.runs.values().any(|run| run.is_open() && run.moment <= moment)
