@@ -40,7 +40,9 @@ impl Materialize {
         }
         let mut body = Map::new();
         let times = [("from", &self.from), ("to", &self.to)];
-        body.extend(times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), json!(time.as_ref()?)))));
+        body.extend(
+            times.into_iter().filter_map(|(name, time)| Some((name.to_owned(), json!(time.as_ref()?)))),
+        );
         let begun: Json = client.send(|| client.post(&path).json(&body))?.json().map_err(CliError::failed)?;
         let numbers: Vec<u64> = runs(&begun).filter_map(|run| run["number"].as_u64()).collect();
         let progress = bar(numbers.len() as u64, &format!("materialize {}", self.view));
@@ -49,7 +51,8 @@ impl Materialize {
             let now = client.get(&path)?;
             let is_ours = |run: &&Json| run["number"].as_u64().is_some_and(|n| numbers.contains(&n));
             let ours: Vec<Json> = runs(&now).filter(is_ours).cloned().collect();
-            let open = ours.iter().filter(|run| run["state"] == "queued" || run["state"] == "running").count();
+            let open =
+                ours.iter().filter(|run| run["state"] == "queued" || run["state"] == "running").count();
             progress.set_position((numbers.len() - open) as u64);
             let error = ours.iter().rev().find_map(|run| run["error"].as_str());
             if let Some(error) = error

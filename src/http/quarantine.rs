@@ -42,7 +42,8 @@ pub async fn list(
     Query(query): Query<QuarantineQuery>,
 ) -> Result<Json<Quarantined>, Problem> {
     let catalog = app.catalog.current();
-    if let Some(error) = catalog.feature_views.get(&query.view).and_then(|view| IngestError::of_computed(view))
+    if let Some(error) =
+        catalog.feature_views.get(&query.view).and_then(|view| IngestError::of_computed(view))
     {
         return Err(error.into());
     }

@@ -26,7 +26,9 @@ pub enum IngestError {
     /// Of rows that no client has sent.
     #[error("{} of {total} rows are not acceptable: {}", rejected.len(), first(rejected))]
     Computed { rejected: Vec<Rejected>, total: usize },
-    #[error("`{0}` is a batch feature view: its rows are those of its query, which `larder materialize {0}` runs")]
+    #[error(
+        "`{0}` is a batch feature view: its rows are those of its query, which `larder materialize {0}` runs"
+    )]
     BatchView(String),
     #[error("{0}")]
     Invalid(String),

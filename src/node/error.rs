@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use crate::{backup::BackupError, offline::OfflineError, registry::RegistryError, shard::ShardError, sql::SqlError};
+use crate::{
+    backup::BackupError, offline::OfflineError, registry::RegistryError, shard::ShardError, sql::SqlError,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {

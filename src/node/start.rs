@@ -234,7 +234,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     });
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
-    let mut ticks = ticks::start(&shards, &writer, &backfills, &runs, config.offline.scrub_bytes_per_second.bytes());
+    let mut ticks =
+        ticks::start(&shards, &writer, &backfills, &runs, config.offline.scrub_bytes_per_second.bytes());
     ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");

@@ -12,14 +12,8 @@ use arrow::{
 use crate::{
     model::row_keys,
     offline::{
-        History, OfflineError, Rows, Visible,
-        evolve::conform,
-        layout::Layout,
-        merge::Merge,
-        portions::only_visible,
-        segment_read::Footer,
-        sort::sort,
-        table::STEP,
+        History, OfflineError, Rows, Visible, evolve::conform, layout::Layout, merge::Merge,
+        portions::only_visible, segment_read::Footer, sort::sort, table::STEP,
     },
 };
 
@@ -31,7 +25,8 @@ impl History {
         let choosing = self.layout.choosing(&self.schema)?;
         let names: Vec<&str> = choosing.fields().iter().map(|field| field.name().as_str()).collect();
         let more = columns.iter().copied().filter(|name| !names.contains(name));
-        let target = self.layout.project(&self.schema, &names.iter().copied().chain(more).collect::<Vec<_>>())?;
+        let target =
+            self.layout.project(&self.schema, &names.iter().copied().chain(more).collect::<Vec<_>>())?;
 
         let mut inputs: Vec<Rows> = Vec::new();
         for segment in &self.snapshot.segments {
@@ -48,7 +43,9 @@ impl History {
         let merge = Merge::new(&self.layout, &target, inputs, i64::MIN)?;
         let (layout, table) = (self.layout.clone(), self.layout.table.clone());
         let newest = Newest { merge, layout, target, last: None, ended: false };
-        Ok(Box::new(newest.map(move |batch| conform(&batch?, &wanted).map_err(OfflineError::columns(&table)))))
+        Ok(Box::new(
+            newest.map(move |batch| conform(&batch?, &wanted).map_err(OfflineError::columns(&table))),
+        ))
     }
 }
 
@@ -76,8 +73,10 @@ impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Newest<I> {
         let ends = take_record_batch(&batch, &ends).map_err(OfflineError::columns(&self.layout.table))?;
         let last = self.last.replace(batch.slice(open.end - 1, 1));
         let done = match last {
-            Some(row) if !self.same_entity(&keys, &row, &batch) => concat_batches(&self.target, [&row, &ends])
-                .map_err(OfflineError::columns(&self.layout.table))?,
+            Some(row) if !self.same_entity(&keys, &row, &batch) => {
+                concat_batches(&self.target, [&row, &ends])
+                    .map_err(OfflineError::columns(&self.layout.table))?
+            }
             _ => ends,
         };
         self.without_deleted(&done).map(Some)

@@ -61,7 +61,9 @@ impl History {
             bounds.is_none_or(|(least, greatest)| least <= *times.end() && greatest >= *times.start())
         };
         let mut portions = Vec::new();
-        for segment in self.snapshot.segments.iter().filter(|segment: &&Arc<Segment>| asked(segment.event_time)) {
+        for segment in
+            self.snapshot.segments.iter().filter(|segment: &&Arc<Segment>| asked(segment.event_time))
+        {
             let footer = Footer::read(segment)?;
             for (group, bounds) in footer.groups(&self.layout).into_iter().enumerate() {
                 if asked(bounds.event_time) {

@@ -47,7 +47,8 @@ pub(super) struct NoQueries;
 
 impl Queries for NoQueries {
     fn reads(&self, _: &str) -> Result<Vec<String>, String> {
-        Err("this binary was built without the cargo feature `sql`, which batch feature views need".to_owned())
+        Err("this binary was built without the cargo feature `sql`, which batch feature views need"
+            .to_owned())
     }
 
     fn check_schedule(&self, _: &str) -> Result<(), String> {
@@ -73,7 +74,9 @@ impl Definitions {
         for view in &mut self.feature_views {
             let Some(batch) = &mut view.batch else { continue };
             let mut wrong = |place: Option<&Place>, key: &str, reason: String| {
-                errors.extend(place.map(|place| place.error(format!("batch feature view `{}`: `{key}`: {reason}", view.name))));
+                errors.extend(place.map(|place| {
+                    place.error(format!("batch feature view `{}`: `{key}`: {reason}", view.name))
+                }));
             };
             let places = self.batch_places.get(&view.name);
             match queries.reads(&batch.sql) {

@@ -36,7 +36,9 @@ impl Queries for Sql {
         let mut wrong: Vec<String> = Vec::new();
         if let Err(error) = check_columns(view, &columns) {
             let details = error.details().into_iter();
-            wrong.extend(details.map(|d| format!("its column `{}`: {}", d.field.unwrap_or_default(), d.reason)));
+            wrong.extend(
+                details.map(|d| format!("its column `{}`: {}", d.field.unwrap_or_default(), d.reason)),
+            );
         }
         for feature in view.features.iter().filter(|feature| columns.fields().find(&feature.name).is_none()) {
             wrong.push(format!("it gives no column for the feature `{}`", feature.name));

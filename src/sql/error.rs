@@ -18,7 +18,9 @@ pub enum SqlError {
     Failed(String),
     #[error("the query needs more than {limit} ({setting}); {instead}")]
     TooLarge { limit: String, setting: &'static str, instead: &'static str },
-    #[error("the query took longer than {limit} (limits.sql_timeout); ask for less, or filter on the event time")]
+    #[error(
+        "the query took longer than {limit} (limits.sql_timeout); ask for less, or filter on the event time"
+    )]
     Timeout { limit: String },
     /// The client is gone, or the node is stopping.
     #[error("the query was ended before it was done")]

@@ -53,10 +53,13 @@ impl Sql {
         let control = Arc::new(Control::within(self.limits.timeout));
         let _end = EndWith(Arc::clone(&control));
         let (reply, answer) = oneshot::channel();
-        let (engine, limits, control) = (Arc::clone(&self.engine), Arc::clone(&self.limits), Arc::clone(&control));
+        let (engine, limits, control) =
+            (Arc::clone(&self.engine), Arc::clone(&self.limits), Arc::clone(&control));
         on_own_thread(move || {
-            let mut writer = AnswerWriter { format, limits: &limits, rows: 0, out: None, full: Arc::default() };
-            let result = engine.run(&query, &Scope::Everything, &control, &mut |schema, batch| writer.take(schema, batch));
+            let mut writer =
+                AnswerWriter { format, limits: &limits, rows: 0, out: None, full: Arc::default() };
+            let result = engine
+                .run(&query, &Scope::Everything, &control, &mut |schema, batch| writer.take(schema, batch));
             let result = result.and_then(|()| writer.finish());
             // Held until the work is done, however long the client has waited.
             drop(slot);
@@ -74,7 +77,10 @@ impl Sql {
 /// Runs `work` in a thread with room for deep recursion.
 pub(super) fn on_own_thread(work: impl FnOnce() + Send + 'static) -> Result<(), SqlError> {
     let thread = thread::Builder::new().name("larder-sql".to_owned()).stack_size(STACK);
-    thread.spawn(work).map(drop).map_err(|error| SqlError::Internal(format!("no thread for a query: {error}")))
+    thread
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| SqlError::Internal(format!("no thread for a query: {error}")))
 }
 
 /// What `work` gives, from such a thread.

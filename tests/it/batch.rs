@@ -100,7 +100,12 @@ fn events() -> Events {
     (0..300u32)
         .map(|n| {
             let at = format!("2024-04-{:02}T{:02}:{:02}:00Z", 15 + n / 25, n % 24, n * 7 % 60);
-            (origins[n as usize % 2], dests[(n / 2) as usize % 3], at, (n % 13 != 0).then_some(f64::from(n * 31 % 97)))
+            (
+                origins[n as usize % 2],
+                dests[(n / 2) as usize % 3],
+                at,
+                (n % 13 != 0).then_some(f64::from(n * 31 % 97)),
+            )
         })
         .collect()
 }
@@ -160,22 +165,37 @@ fn runs_come_with_the_clock() {
     assert_eq!(first["runs"][0]["rows"], 6);
     check(&stored(&node)[&micros("2024-05-01T00:00:00Z")], &naive(&events, micros("2024-05-01T00:00:00Z")));
     // Served, with its age at the moment of the run.
-    let read = node.read(&["route_stats:landings"], json!([{ "origin": "EWR", "dest": "LAX" }, { "origin": "X", "dest": "Y" }]));
+    let read = node.read(
+        &["route_stats:landings"],
+        json!([{ "origin": "EWR", "dest": "LAX" }, { "origin": "X", "dest": "Y" }]),
+    );
     assert_eq!(read["status"], json!([["PRESENT"], ["NOT_FOUND"]]));
     assert_eq!(read["values"][0][0], 50);
 
-    send(&node, &[("EWR", "LAX", "2024-05-01T23:45:00Z".to_owned(), Some(1.0)), ("EWR", "LAX", "2024-05-01T23:55:00Z".to_owned(), Some(1.0))]);
+    send(
+        &node,
+        &[
+            ("EWR", "LAX", "2024-05-01T23:45:00Z".to_owned(), Some(1.0)),
+            ("EWR", "LAX", "2024-05-01T23:55:00Z".to_owned(), Some(1.0)),
+        ],
+    );
     node.set_time("2024-05-02T00:00:00Z");
     wait(&node, "route_stats", done(2));
     // Of the two the later one was not yet available.
-    assert_eq!(node.read(&["route_stats:landings"], json!([{ "origin": "EWR", "dest": "LAX" }]))["values"], json!([[51]]));
+    assert_eq!(
+        node.read(&["route_stats:landings"], json!([{ "origin": "EWR", "dest": "LAX" }]))["values"],
+        json!([[51]])
+    );
     // Of moments that were missed, the last.
     node.set_time("2024-05-09T13:00:00Z");
     let third = wait(&node, "route_stats", done(3));
     assert_eq!(micros(third["runs"][0]["moment"].as_str().unwrap()), micros("2024-05-09T00:00:00Z"));
     // Training joins see each version from its moment on.
     let spine = "origin,dest,event_time\nEWR,LAX,2024-04-30T23:59:59Z\nEWR,LAX,2024-05-01T00:00:00Z\nEWR,LAX,2024-05-03T00:00:00Z\n";
-    let set = node.post("/v1/training-sets?features=route_stats:landings").header("Content-Type", "text/csv").header("Accept", "text/csv");
+    let set = node
+        .post("/v1/training-sets?features=route_stats:landings")
+        .header("Content-Type", "text/csv")
+        .header("Accept", "text/csv");
     let set = set.body(spine).send().unwrap().text().unwrap();
     let last: Vec<&str> = set.lines().skip(1).map(|line| line.rsplit(',').next().unwrap()).collect();
     assert_eq!(last, ["", "50", "51"]);
@@ -305,7 +325,10 @@ feature = [{ name = "landings", type = "int64" }]
         node.set_time(&format!("2024-05-01T{hour:02}:00:05Z"));
         wait(&node, "hourly", done(hour as usize + 1));
     }
-    assert_eq!(query(&node, "SELECT count(*) AS n, sum(landings) AS s FROM hourly"), [json!({ "n": 4, "s": sent })]);
+    assert_eq!(
+        query(&node, "SELECT count(*) AS n, sum(landings) AS s FROM hourly"),
+        [json!({ "n": 4, "s": sent })]
+    );
     let end = runs(&node, "hourly");
     for pair in end["runs"].as_array().unwrap().windows(2) {
         assert_eq!(pair[0]["from"], pair[1]["moment"]);
@@ -329,19 +352,31 @@ feature = [{ name = "per_mile", type = "int64" }]
     node.apply(&format!("{BASE}{ratio}"));
     let failing = wait(&node, "ratio", |now| now["runs"][0]["attempts"] == 1);
     assert_eq!(failing["state"], "failing");
-    assert!(failing["runs"][0]["error"].as_str().unwrap().to_lowercase().contains("divide by zero"), "{failing:#}");
+    assert!(
+        failing["runs"][0]["error"].as_str().unwrap().to_lowercase().contains("divide by zero"),
+        "{failing:#}"
+    );
     let next = micros(failing["runs"][0]["next_try"].as_str().unwrap());
     assert_eq!(next, micros(NOW) + 10_000_000);
     node.set_time("2024-05-01T12:00:11Z");
     let second = wait(&node, "ratio", |now| now["runs"][0]["attempts"] == 2);
     assert_eq!(micros(second["runs"][0]["next_try"].as_str().unwrap()), micros("2024-05-01T12:00:31Z"));
     // Serving goes on, and what was wrong can be put right.
-    assert_eq!(node.read(&["ratio:per_mile"], json!([{ "origin": "EWR", "dest": "LAX" }]))["status"], json!([["NOT_FOUND"]]));
-    node.write("distances", json!([{ "origin": "EWR", "dest": "LAX", "event_time": "2024-04-02T00:00:00Z", "miles": 4.0 }]));
+    assert_eq!(
+        node.read(&["ratio:per_mile"], json!([{ "origin": "EWR", "dest": "LAX" }]))["status"],
+        json!([["NOT_FOUND"]])
+    );
+    node.write(
+        "distances",
+        json!([{ "origin": "EWR", "dest": "LAX", "event_time": "2024-04-02T00:00:00Z", "miles": 4.0 }]),
+    );
     node.set_time("2024-05-01T12:01:00Z");
     let end = wait(&node, "ratio", is_idle);
     assert_eq!((&end["runs"][0]["attempts"], &end["runs"][0]["error"]), (&json!(2), &Json::Null));
-    assert_eq!(node.read(&["ratio:per_mile"], json!([{ "origin": "EWR", "dest": "LAX" }]))["values"], json!([[25]]));
+    assert_eq!(
+        node.read(&["ratio:per_mile"], json!([{ "origin": "EWR", "dest": "LAX" }]))["values"],
+        json!([[25]])
+    );
 }
 
 #[test]
@@ -349,7 +384,10 @@ fn what_cannot_be_stored_fails_the_run() {
     let node = TestNode::at(NOW);
     for (sql, said) in [
         ("SELECT origin, dest, event_time, air_time AS x FROM landings", "of one entity at one event time"),
-        ("SELECT origin, NULL AS dest, $as_of AS event_time, 1 AS x FROM landings LIMIT 1", "must not be null"),
+        (
+            "SELECT origin, NULL AS dest, $as_of AS event_time, 1 AS x FROM landings LIMIT 1",
+            "must not be null",
+        ),
         ("SELECT origin, dest, $as_of AS event_time, -1 AS x FROM landings LIMIT 1", "`x`"),
     ] {
         let view = format!(
@@ -361,7 +399,13 @@ fn what_cannot_be_stored_fails_the_run() {
         send(&node, &[("EWR", "LAX", at.clone(), Some(1.0)), ("EWR", "LAX", at, Some(2.0))]);
         node.apply(&format!("{BASE}{view}"));
         materialize(&node, "v", &json!({}));
-        let now = wait(&node, "v", |now| now["runs"].as_array().unwrap().iter().any(|run| run["error"].as_str().is_some_and(|e| e.contains(said))));
+        let now = wait(&node, "v", |now| {
+            now["runs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|run| run["error"].as_str().is_some_and(|e| e.contains(said)))
+        });
         assert_ne!(now["state"], "idle");
         // The next round is another view's.
         node.set_time(NOW);
@@ -382,20 +426,47 @@ fn a_definition_that_cannot_run_is_refused_at_its_place() {
     let daily = "schedule = \"1d\"";
     let good = "SELECT origin, dest, $as_of AS event_time, 1 AS x FROM landings";
     for (definitions, said) in [
-        (view("SELECT origin, dest, $as_of AS event_time, 1 AS x FROM nowhere", daily), "unknown table `nowhere`"),
+        (
+            view("SELECT origin, dest, $as_of AS event_time, 1 AS x FROM nowhere", daily),
+            "unknown table `nowhere`",
+        ),
         (view("SELECT origin, dest, $as_of AS event_time, nope AS x FROM landings", daily), "nope"),
-        (view("SELECT origin, dest, $when AS event_time, 1 AS x FROM landings", daily), "`$when` has no value"),
-        (view("SELECT origin, $as_of AS event_time, 1 AS x FROM landings", daily), "`dest`: the column is missing"),
+        (
+            view("SELECT origin, dest, $when AS event_time, 1 AS x FROM landings", daily),
+            "`$when` has no value",
+        ),
+        (
+            view("SELECT origin, $as_of AS event_time, 1 AS x FROM landings", daily),
+            "`dest`: the column is missing",
+        ),
         (view("SELECT origin, dest, 1 AS x FROM landings", daily), "`event_time`: the column is missing"),
-        (view("SELECT origin, dest, $as_of AS event_time FROM landings", daily), "no column for the feature `x`"),
+        (
+            view("SELECT origin, dest, $as_of AS event_time FROM landings", daily),
+            "no column for the feature `x`",
+        ),
         (view("SELECT origin, dest, $as_of AS event_time, 1 AS x, 2 AS y FROM landings", daily), "`y`"),
-        (view("SELECT origin, dest, $as_of AS event_time, 'a' AS x FROM landings", daily), "`x`: expected int64"),
-        (view("SELECT origin, dest, $as_of AS event_time, air_time AS x FROM landings", daily), "`x`: expected int64"),
+        (
+            view("SELECT origin, dest, $as_of AS event_time, 'a' AS x FROM landings", daily),
+            "`x`: expected int64",
+        ),
+        (
+            view("SELECT origin, dest, $as_of AS event_time, air_time AS x FROM landings", daily),
+            "`x`: expected int64",
+        ),
         (view("SELECT origin, dest, now() AS event_time, 1 AS x FROM landings", daily), "not deterministic"),
-        (view("SELECT origin, dest, $as_of AS event_time, CAST(random() AS BIGINT) AS x FROM landings", daily), "not deterministic"),
+        (
+            view(
+                "SELECT origin, dest, $as_of AS event_time, CAST(random() AS BIGINT) AS x FROM landings",
+                daily,
+            ),
+            "not deterministic",
+        ),
         (view("DROP TABLE landings", daily), "only a SELECT"),
         (view("SELECT origin, dest, event_time, x FROM v", daily), "its rows would be made of its own"),
-        (view("SELECT origin, dest, event_time, x FROM v__latest", daily), "its rows would be made of its own"),
+        (
+            view("SELECT origin, dest, event_time, x FROM v__latest", daily),
+            "its rows would be made of its own",
+        ),
         (view(good, ""), "`schedule` is missing"),
         (view(good, "schedule = \"often\""), "no schedule"),
         (view(good, "schedule = \"5s\""), "too often"),
@@ -423,7 +494,11 @@ fn a_definition_that_cannot_run_is_refused_at_its_place() {
 
     // What a query reads stays as long as it is read.
     node.apply(&view(good, daily));
-    let (status, body) = node.post_bytes("/v1/registry/apply", "application/toml", view(good, daily).replace("name = \"landings\"", "name = \"arrivals\""));
+    let (status, body) = node.post_bytes(
+        "/v1/registry/apply",
+        "application/toml",
+        view(good, daily).replace("name = \"landings\"", "name = \"arrivals\""),
+    );
     assert_eq!(status, 422, "{body:#}");
     let (_, lineage) = node.get("/v1/lineage/source/landings");
     assert_eq!(lineage["downstream"], json!([{ "kind": "feature_view", "name": "v" }]));
@@ -440,7 +515,11 @@ fn a_definition_that_cannot_run_is_refused_at_its_place() {
     assert_eq!(node.post_json("/v1/feature-views/v/delete", &json!({ "entities": [] })).0, 422);
     assert_eq!(node.post_json("/v1/feature-views/distances/materialize", &json!({})).0, 400);
     assert_eq!(node.post_json("/v1/feature-views/nope/materialize", &json!({})).0, 404);
-    for range in [json!({ "to": NOW }), json!({ "from": "2024-05-01T01:00:00Z", "to": "2024-05-01T02:00:00Z" }), json!({ "from": "0001-01-01T00:00:00Z" })] {
+    for range in [
+        json!({ "to": NOW }),
+        json!({ "from": "2024-05-01T01:00:00Z", "to": "2024-05-01T02:00:00Z" }),
+        json!({ "from": "0001-01-01T00:00:00Z" }),
+    ] {
         assert_eq!(node.post_json("/v1/feature-views/v/materialize", &range).0, 400, "{range}");
     }
 }
@@ -465,7 +544,10 @@ feature = [{ name = "landings", type = "int64" }]
     send(&node, &events);
     node.apply(&format!("{BASE}{STATS}{top}"));
     wait(&node, "busiest", is_idle);
-    assert_eq!(query(&node, "SELECT origin, landings FROM busiest ORDER BY origin"), [json!({ "origin": "EWR", "landings": 50 }), json!({ "origin": "JFK", "landings": 50 })]);
+    assert_eq!(
+        query(&node, "SELECT origin, landings FROM busiest ORDER BY origin"),
+        [json!({ "origin": "EWR", "landings": 50 }), json!({ "origin": "JFK", "landings": 50 })]
+    );
     let range = json!({ "from": "2024-04-18T00:00:00Z", "to": "2024-04-20T00:00:00Z" });
     materialize(&node, "route_stats", &range);
     materialize(&node, "busiest", &range);
@@ -476,6 +558,8 @@ feature = [{ name = "landings", type = "int64" }]
         of_ewr.map(|(_, (_, landings))| *landings).max().unwrap()
     };
     let rows = query(&node, "SELECT landings FROM busiest WHERE origin = 'EWR' ORDER BY event_time");
-    let expected = ["2024-04-18T00:00:00Z", "2024-04-19T00:00:00Z", "2024-04-20T00:00:00Z", "2024-05-01T00:00:00Z"].map(|m| json!({ "landings": most(m) }));
+    let expected =
+        ["2024-04-18T00:00:00Z", "2024-04-19T00:00:00Z", "2024-04-20T00:00:00Z", "2024-05-01T00:00:00Z"]
+            .map(|m| json!({ "landings": most(m) }));
     assert_eq!(rows, expected);
 }

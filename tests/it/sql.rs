@@ -112,7 +112,8 @@ fn every_version_is_seen_once_from_the_tail_and_from_segments() {
             .collect();
         let got = rows(node, all);
         for (got, expected) in got.as_array().unwrap().iter().zip(&expected) {
-            let same_time = |row: &Json| larder::model::Timestamp::parse(row["event_time"].as_str().unwrap()).unwrap();
+            let same_time =
+                |row: &Json| larder::model::Timestamp::parse(row["event_time"].as_str().unwrap()).unwrap();
             assert_eq!(same_time(got), same_time(expected));
             for column in ["country", "id", "total", "_deleted", "_seq"] {
                 assert_eq!(got[column], expected[column], "{column}");
@@ -167,7 +168,10 @@ fn views_join_and_events_count_once() {
         let (status, body) = node.post_json("/v1/sources/visits/events", &json!({ "rows": [event] }));
         assert_eq!(status, 200, "{body}");
     }
-    assert_eq!(rows(&node, "SELECT count(*) AS n, sum(minutes) AS m FROM visits"), json!([{ "n": 1, "m": 3.5 }]));
+    assert_eq!(
+        rows(&node, "SELECT count(*) AS n, sum(minutes) AS m FROM visits"),
+        json!([{ "n": 1, "m": 3.5 }])
+    );
     let between = |from: u32, to: u32| {
         let body = json!({ "query": "SELECT count(*) AS n FROM visits WHERE at >= $from AND at < $to",
             "parameters": { "from": time(from), "to": time(to) } });
@@ -185,19 +189,27 @@ fn a_year_of_flights_equals_a_naive_computation() {
     assert_eq!(status, 200, "{body}");
     let mut expected: BTreeMap<(String, String), (u64, f64)> = BTreeMap::new();
     let after = larder::model::Timestamp::parse("2013-01-15T00:00:00Z").unwrap().micros();
-    for batch in TableReader::from_bytes(Format::Parquet, Bytes::from(landings), &ReadOptions::default()).unwrap() {
+    for batch in
+        TableReader::from_bytes(Format::Parquet, Bytes::from(landings), &ReadOptions::default()).unwrap()
+    {
         let batch = batch.unwrap();
         let text = |name: &str| {
-            let text = arrow::compute::cast(batch.column_by_name(name).unwrap(), &arrow::datatypes::DataType::Utf8);
+            let text =
+                arrow::compute::cast(batch.column_by_name(name).unwrap(), &arrow::datatypes::DataType::Utf8);
             text.unwrap().as_string::<i32>().clone()
         };
         let (origin, dest) = (text("origin"), text("dest"));
         let air = batch.column_by_name("air_time").unwrap().as_primitive::<arrow::datatypes::Float64Type>();
-        let at = arrow::compute::cast(batch.column_by_name("event_time").unwrap(), &larder::model::DataType::arrow_timestamp()).unwrap();
+        let at = arrow::compute::cast(
+            batch.column_by_name("event_time").unwrap(),
+            &larder::model::DataType::arrow_timestamp(),
+        )
+        .unwrap();
         let at = at.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
         for row in 0..batch.num_rows() {
             if at.value(row) >= after && !air.is_null(row) {
-                let sum = expected.entry((origin.value(row).to_owned(), dest.value(row).to_owned())).or_default();
+                let sum =
+                    expected.entry((origin.value(row).to_owned(), dest.value(row).to_owned())).or_default();
                 *sum = (sum.0 + 1, sum.1 + air.value(row));
             }
         }
@@ -209,7 +221,10 @@ fn a_year_of_flights_equals_a_naive_computation() {
         let got = got.as_array().unwrap();
         assert_eq!(got.len(), expected.len());
         for (row, ((origin, dest), (n, sum))) in got.iter().zip(&expected) {
-            assert_eq!((row["origin"].as_str().unwrap(), row["dest"].as_str().unwrap()), (&origin[..], &dest[..]));
+            assert_eq!(
+                (row["origin"].as_str().unwrap(), row["dest"].as_str().unwrap()),
+                (&origin[..], &dest[..])
+            );
             assert_eq!(row["n"], json!(n));
             assert!((row["mean"].as_f64().unwrap() - sum / *n as f64).abs() < 1e-9);
         }
@@ -219,7 +234,8 @@ fn a_year_of_flights_equals_a_naive_computation() {
     node.wait_until_sealed("landings");
     check();
     // What the event time excludes is not read.
-    let explained = rows(&node, "EXPLAIN SELECT origin FROM landings WHERE event_time > '2020-01-01T00:00:00Z'");
+    let explained =
+        rows(&node, "EXPLAIN SELECT origin FROM landings WHERE event_time > '2020-01-01T00:00:00Z'");
     assert!(explained.to_string().contains("columns=[event_time, origin], portions=0"), "{explained:#}");
 }
 
@@ -229,9 +245,13 @@ fn answers_come_in_every_format() {
     write_sales(&node, 0, 9);
     let query = "SELECT country, id, event_time, total, tags, INTERVAL '1 day' AS i, 1::smallint AS s FROM sales ORDER BY _seq";
     let mut seen = Vec::new();
-    for (accept, format) in
-        [(ARROW, Format::ArrowStream), (PARQUET, Format::Parquet), (JSON, Format::Json), (NDJSON, Format::NdJson), (CSV, Format::Csv)]
-    {
+    for (accept, format) in [
+        (ARROW, Format::ArrowStream),
+        (PARQUET, Format::Parquet),
+        (JSON, Format::Json),
+        (NDJSON, Format::NdJson),
+        (CSV, Format::Csv),
+    ] {
         let response =
             node.post("/v1/sql").header("Accept", accept).json(&json!({ "query": query })).send().unwrap();
         assert_eq!(response.status(), 200, "{accept}");
@@ -243,7 +263,10 @@ fn answers_come_in_every_format() {
     }
     assert_eq!(seen, [9; 5]);
     // No rows have columns, too.
-    let none = node.post("/v1/sql").header("Accept", CSV).json(&json!({ "query": "SELECT id, total FROM sales LIMIT 0" }));
+    let none = node
+        .post("/v1/sql")
+        .header("Accept", CSV)
+        .json(&json!({ "query": "SELECT id, total FROM sales LIMIT 0" }));
     assert_eq!(none.send().unwrap().text().unwrap(), "id,total\n");
 }
 
@@ -273,12 +296,20 @@ fn what_is_wrong_is_told_with_its_place() {
         assert_eq!((status, body["code"].as_str().unwrap()), (422, "invalid"), "{query}\n{body:#}");
         assert!(body["detail"].as_str().unwrap().contains(said), "{query}\n{body:#}");
         if let Some(field) = field {
-            assert!(body["errors"][0]["field"].as_str().unwrap_or_default().starts_with(field), "{query}\n{body:#}");
+            assert!(
+                body["errors"][0]["field"].as_str().unwrap_or_default().starts_with(field),
+                "{query}\n{body:#}"
+            );
         }
     }
     let list = json!({ "query": "SELECT $x", "parameters": { "x": [1] } });
     assert_eq!(node.post_json("/v1/sql", &list).0, 400);
-    for (value, shown) in [(json!(1), json!(1)), (json!("a'b"), json!("a'b")), (json!(null), json!(null)), (json!(-2.5), json!(-2.5))] {
+    for (value, shown) in [
+        (json!(1), json!(1)),
+        (json!("a'b"), json!("a'b")),
+        (json!(null), json!(null)),
+        (json!(-2.5), json!(-2.5)),
+    ] {
         let body = json!({ "query": "SELECT $x AS x", "parameters": { "x": value } });
         assert_eq!(node.post_json("/v1/sql", &body).1["rows"], json!([{ "x": shown }]));
     }
@@ -298,7 +329,12 @@ fn limits_have_codes() {
     for (query, status, code, setting) in [
         ("SELECT id FROM sales", 413, "too_large", "limits.sql_rows"),
         ("SELECT note, note || 'a' AS b FROM sales LIMIT 900", 413, "too_large", "limits.sql_answer_bytes"),
-        ("SELECT a.id, b.id AS d, array_agg(c.note || b.note) FROM sales a, sales b, sales c GROUP BY 1, 2", 413, "too_large", "limits.sql_memory"),
+        (
+            "SELECT a.id, b.id AS d, array_agg(c.note || b.note) FROM sales a, sales b, sales c GROUP BY 1, 2",
+            413,
+            "too_large",
+            "limits.sql_memory",
+        ),
         ("SELECT count(*) FROM sales a, sales b, sales c, sales d", 408, "timeout", "limits.sql_timeout"),
     ] {
         let (got, body) = sql(&node, query);
@@ -311,10 +347,12 @@ fn limits_have_codes() {
 #[test]
 fn a_client_that_is_gone_gives_its_place_back() {
     let node = node(&[("limits.sql_concurrency", "1"), ("limits.sql_timeout", "1h")]);
-    let many: Vec<Json> = (0..2000).map(|n| json!({ "country": "de", "id": n, "event_time": time(0), "total": n })).collect();
+    let many: Vec<Json> =
+        (0..2000).map(|n| json!({ "country": "de", "id": n, "event_time": time(0), "total": n })).collect();
     node.write("sales", json!(many));
     let endless = "SELECT count(*) FROM sales a, sales b, sales c, sales d";
-    let client = reqwest::blocking::Client::builder().timeout(std::time::Duration::from_secs(1)).build().unwrap();
+    let client =
+        reqwest::blocking::Client::builder().timeout(std::time::Duration::from_secs(1)).build().unwrap();
     let address = node.running().address();
     let waiting = std::thread::spawn(move || {
         // Until it has the place.
@@ -366,7 +404,9 @@ fn a_damaged_segment_is_no_wrong_number() {
 
 /// Queries that are meant to do harm, with the statuses that are an answer.
 fn hostile() -> Vec<String> {
-    let deep = |open: &str, close: &str, core: &str, n: usize| format!("SELECT {}{core}{} AS x", open.repeat(n), close.repeat(n));
+    let deep = |open: &str, close: &str, core: &str, n: usize| {
+        format!("SELECT {}{core}{} AS x", open.repeat(n), close.repeat(n))
+    };
     let mut all: Vec<String> = [
         "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
         "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 'http://127.0.0.1/x'",
@@ -546,8 +586,14 @@ fn hostile() -> Vec<String> {
         all.push(format!("SELECT 1 AS x{}", " UNION ALL SELECT 1".repeat(n)));
         all.push(format!("SELECT 1 AS x{}", " INTERSECT SELECT 1".repeat(n)));
         all.push(format!("SELECT count(*) AS n FROM sales{}", ", sales".repeat(n)));
-        all.push(format!("SELECT count(*) AS n FROM sales t0{}", (1..n.min(3000)).map(|i| format!(" JOIN sales t{i} USING (id)")).collect::<String>()));
-        all.push(format!("SELECT 1{}", (0..n.min(5000)).map(|i| format!(", {i} AS c{i}")).collect::<String>()));
+        all.push(format!(
+            "SELECT count(*) AS n FROM sales t0{}",
+            (1..n.min(3000)).map(|i| format!(" JOIN sales t{i} USING (id)")).collect::<String>()
+        ));
+        all.push(format!(
+            "SELECT 1{}",
+            (0..n.min(5000)).map(|i| format!(", {i} AS c{i}")).collect::<String>()
+        ));
         all.push(format!("SELECT id FROM sales WHERE id IN (1{})", ", 2".repeat(n)));
         all.push(format!("SELECT concat('a'{}) AS x", ", 'b'".repeat(n)));
         all.push(format!("SELECT * FROM sales ORDER BY id{}", ", id".repeat(n)));
@@ -556,14 +602,33 @@ fn hostile() -> Vec<String> {
         all.push(format!("SELECT '{}' AS x FROM sales", "x".repeat(n * 10)));
         all.push(format!("SELECT {} AS x", "9".repeat(n)));
         // A text that doubles at each step.
-        let steps: String = (1..n.min(400)).map(|i| format!(", t{i} AS (SELECT x || x AS x FROM t{})", i - 1)).collect();
-        all.push(format!("WITH t0 AS (SELECT 'abcdefgh' AS x){steps} SELECT length(x) AS n FROM t{}", n.min(400) - 1));
-        let steps: String = (1..n.min(400)).map(|i| format!(", t{i} AS (SELECT concat(x, x) AS x FROM t{})", i - 1)).collect();
-        all.push(format!("WITH t0 AS (SELECT note AS x FROM sales){steps} SELECT length(x) AS n FROM t{}", n.min(400) - 1));
-        let steps: String = (1..n.min(400)).map(|i| format!(", t{i} AS (SELECT replace(x, 'a', x) AS x FROM t{})", i - 1)).collect();
-        all.push(format!("WITH t0 AS (SELECT 'aaaaaaaa' AS x){steps} SELECT length(x) AS n FROM t{}", n.min(400) - 1));
-        let steps: String = (1..n.min(400)).map(|i| format!(", t{i} AS (SELECT a.x FROM t{p} a, t{p} b)", p = i - 1)).collect();
-        all.push(format!("WITH t0 AS (SELECT id AS x FROM sales){steps} SELECT count(*) AS n FROM t{}", n.min(400) - 1));
+        let steps: String =
+            (1..n.min(400)).map(|i| format!(", t{i} AS (SELECT x || x AS x FROM t{})", i - 1)).collect();
+        all.push(format!(
+            "WITH t0 AS (SELECT 'abcdefgh' AS x){steps} SELECT length(x) AS n FROM t{}",
+            n.min(400) - 1
+        ));
+        let steps: String = (1..n.min(400))
+            .map(|i| format!(", t{i} AS (SELECT concat(x, x) AS x FROM t{})", i - 1))
+            .collect();
+        all.push(format!(
+            "WITH t0 AS (SELECT note AS x FROM sales){steps} SELECT length(x) AS n FROM t{}",
+            n.min(400) - 1
+        ));
+        let steps: String = (1..n.min(400))
+            .map(|i| format!(", t{i} AS (SELECT replace(x, 'a', x) AS x FROM t{})", i - 1))
+            .collect();
+        all.push(format!(
+            "WITH t0 AS (SELECT 'aaaaaaaa' AS x){steps} SELECT length(x) AS n FROM t{}",
+            n.min(400) - 1
+        ));
+        let steps: String = (1..n.min(400))
+            .map(|i| format!(", t{i} AS (SELECT a.x FROM t{p} a, t{p} b)", p = i - 1))
+            .collect();
+        all.push(format!(
+            "WITH t0 AS (SELECT id AS x FROM sales){steps} SELECT count(*) AS n FROM t{}",
+            n.min(400) - 1
+        ));
     }
     all
 }
@@ -577,7 +642,11 @@ fn resident(node: &TestNode) -> u64 {
 
 #[test]
 fn hostile_queries_each_get_an_answer_within_the_limits() {
-    let node = node(&[("limits.sql_timeout", "2s"), ("limits.sql_memory", "64MiB"), ("limits.sql_concurrency", "2")]);
+    let node = node(&[
+        ("limits.sql_timeout", "2s"),
+        ("limits.sql_memory", "64MiB"),
+        ("limits.sql_concurrency", "2"),
+    ]);
     let many: Vec<Json> = (0..3000)
         .map(|n| json!({ "country": "de", "id": n, "event_time": time(0), "total": n, "note": format!("note {n}") }))
         .collect();
@@ -588,7 +657,8 @@ fn hostile_queries_each_get_an_answer_within_the_limits() {
         let shown: String = query.chars().take(120).collect();
         let begun = std::time::Instant::now();
         let (status, body) = loop {
-            let response = node.post("/v1/sql").header("Accept", ARROW).json(&json!({ "query": query })).send().unwrap();
+            let response =
+                node.post("/v1/sql").header("Accept", ARROW).json(&json!({ "query": query })).send().unwrap();
             match response.status().as_u16() {
                 // Threads that were told to end are still about to.
                 429 => std::thread::sleep(std::time::Duration::from_millis(50)),
@@ -608,7 +678,9 @@ fn hostile_queries_each_get_an_answer_within_the_limits() {
     let grown = resident(&node).saturating_sub(before);
     assert!(grown < 1024, "grown by {grown} MiB");
     assert_eq!(rows(&node, "SELECT count(*) AS n FROM sales"), json!([{ "n": 3000 }]));
-    for refused in ["COPY sales TO '/tmp/x.csv'", "SET x = 1", "DROP TABLE sales", "SELECT * FROM read_csv('x')"] {
+    for refused in
+        ["COPY sales TO '/tmp/x.csv'", "SET x = 1", "DROP TABLE sales", "SELECT * FROM read_csv('x')"]
+    {
         assert_eq!(sql(&node, refused).0, 422, "{refused}");
     }
 }

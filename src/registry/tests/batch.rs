@@ -36,7 +36,8 @@ fn batch(name: &str, sql: &str) -> String {
     )
 }
 
-const EVENTS: &str = "[[source]]\nname = \"events\"\nkind = \"push\"\nevent_time = \"at\"\nschema = { a = \"string\" }\n";
+const EVENTS: &str =
+    "[[source]]\nname = \"events\"\nkind = \"push\"\nevent_time = \"at\"\nschema = { a = \"string\" }\n";
 
 #[test]
 fn without_a_checker_they_are_refused() {
@@ -57,7 +58,10 @@ fn they_have_rows_versions_and_lineage_and_come_back_from_the_log() {
     assert!(again.changes.updated.is_empty());
     let changed = node.registry.apply(&read(&text("events events")), None, false).unwrap();
     assert_eq!(changed.changes.updated.len(), 1);
-    assert_eq!((changed.changes.updated[0].to, &changed.changes.updated[0].changes[..]), (2, &["sql changed".to_owned()][..]));
+    assert_eq!(
+        (changed.changes.updated[0].to, &changed.changes.updated[0].changes[..]),
+        (2, &["sql changed".to_owned()][..])
+    );
 
     let replayed = Node::over(node.log.clone()).catalog();
     for catalog in [node.catalog(), replayed] {
@@ -76,15 +80,29 @@ fn what_is_wrong_names_the_view_and_its_line() {
     let mut refused = |text: String| {
         let definitions = read(&text);
         let found = errors(node.registry.apply(&definitions, None, false).map(|_| definitions.clone()));
-        found.iter().map(|error| format!("{}: {}", error.line.unwrap_or(0), error.message)).collect::<Vec<_>>()
+        found
+            .iter()
+            .map(|error| format!("{}: {}", error.line.unwrap_or(0), error.message))
+            .collect::<Vec<_>>()
     };
     let with = |views: &[&str]| lines(&[&[AIRPORT, EVENTS], views].concat());
-    assert_eq!(refused(with(&[&batch("b", "nothing")])), ["12: batch feature view `b`: `sql`: unknown table `nothing`"]);
+    assert_eq!(
+        refused(with(&[&batch("b", "nothing")])),
+        ["12: batch feature view `b`: `sql`: unknown table `nothing`"]
+    );
     let cycle = refused(with(&[&batch("b", "d"), &batch("c", "b"), &batch("d", "c__latest")]));
     assert_eq!(cycle.len(), 3, "{cycle:?}");
-    assert!(cycle[0].ends_with("its rows would be made of its own: b → d → c → b") || cycle[0].ends_with("b → c → d → b"), "{}", cycle[0]);
+    assert!(
+        cycle[0].ends_with("its rows would be made of its own: b → d → c → b")
+            || cycle[0].ends_with("b → c → d → b"),
+        "{}",
+        cycle[0]
+    );
     let often = batch("b", "events").replace("1d", "now and then");
-    assert_eq!(refused(with(&[&often])), ["13: batch feature view `b`: `schedule`: `now and then` is no schedule"]);
+    assert_eq!(
+        refused(with(&[&often])),
+        ["13: batch feature view `b`: `schedule`: `now and then` is no schedule"]
+    );
     let bare = wrong(&lines(&[AIRPORT, "[[batch_feature_view]]\nname = \"b\"\nentities = [\"airport\"]\n"]));
     assert_eq!(bare.len(), 3, "{bare:?}");
 }
@@ -93,7 +111,10 @@ fn what_is_wrong_names_the_view_and_its_line() {
 fn a_kind_stays_what_it_is() {
     let mut node = node();
     node.registry.apply(&read(&lines(&[AIRPORT, EVENTS, &batch("b", "events")])), None, false).unwrap();
-    let written = format!("[[feature_view]]\nname = \"b\"\nentities = [\"airport\"]\nfeature = [{}]\n", feature("x", "int64"));
+    let written = format!(
+        "[[feature_view]]\nname = \"b\"\nentities = [\"airport\"]\nfeature = [{}]\n",
+        feature("x", "int64")
+    );
     let refused = node.registry.apply(&read(&lines(&[AIRPORT, EVENTS, &written])), None, false).unwrap_err();
     assert!(refused.to_string().contains("is or was a batch feature view"), "{refused}");
 }

@@ -8,11 +8,14 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use datafusion::{
+    common::{
+        ScalarValue, TableReference,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     execution::SessionState,
     logical_expr::{Expr, LogicalPlan, Volatility},
     physical_plan::execute_stream,
     prelude::{SQLOptions, SessionContext},
-    common::{ScalarValue, TableReference, tree_node::{TreeNode, TreeNodeRecursion}},
 };
 use futures_util::StreamExt;
 use tokio::runtime::{Builder, Runtime};
@@ -71,7 +74,8 @@ impl Engine {
         control.check()?;
         let Some(runtime) = &self.runtime else { return Err(SqlError::Cancelled) };
         runtime.block_on(async {
-            let physical = state.query_planner().create_physical_plan(&plan, &state).await.map_err(running)?;
+            let physical =
+                state.query_planner().create_physical_plan(&plan, &state).await.map_err(running)?;
             let physical = watched(physical, control, self.memory).map_err(running)?;
             let mut rows = execute_stream(physical, state.task_ctx()).map_err(running)?;
             while let Some(batch) = rows.next().await {
@@ -114,15 +118,20 @@ fn plan(state: &SessionState, query: &SqlQuery, tables: &Tables<'_>) -> Result<L
         context.register_table(TableReference::bare(name.as_str()), table).map_err(errors::planning)?;
     }
     // Nothing of this waits: tables are in memory.
-    let plan = futures_util::future::FutureExt::now_or_never(context.state().statement_to_plan(parsed.statement));
+    let plan =
+        futures_util::future::FutureExt::now_or_never(context.state().statement_to_plan(parsed.statement));
     let plan = plan.unwrap_or_else(|| Err(datafusion::common::DataFusionError::Plan("it waits".to_owned())));
     let plan = plan.map_err(errors::planning)?;
-    let only_reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let only_reads =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     only_reads.verify_plan(&plan).map_err(errors::planning)?;
     let schema = plan.schema().as_arrow();
     for (at, field) in schema.fields().iter().enumerate() {
         if schema.fields()[..at].iter().any(|other| other.name() == field.name()) {
-            return Err(SqlError::query(format!("two columns are named `{}`; give one another name with AS", field.name())));
+            return Err(SqlError::query(format!(
+                "two columns are named `{}`; give one another name with AS",
+                field.name()
+            )));
         }
     }
     Ok(plan)
@@ -189,7 +198,9 @@ fn plain(schema: &Schema) -> SchemaRef {
 
 fn plainly(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, SqlError> {
     let failed = |error: arrow::error::ArrowError| SqlError::Failed(error.to_string());
-    let column = |(column, field): (&arrow::array::ArrayRef, &Arc<Field>)| match column.data_type() == field.data_type() {
+    let column = |(column, field): (&arrow::array::ArrayRef, &Arc<Field>)| match column.data_type()
+        == field.data_type()
+    {
         true => Ok(Arc::clone(column)),
         false => cast(column, field.data_type()).map_err(failed),
     };

@@ -12,7 +12,10 @@ pub(super) fn planning(error: DataFusionError) -> SqlError {
     match ours(error) {
         Ok(ours) => ours,
         Err(error) => {
-            let at = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| (span.start.line, span.start.column));
+            let at = error
+                .diagnostic()
+                .and_then(|diagnostic| diagnostic.span)
+                .map(|span| (span.start.line, span.start.column));
             let (reason, told) = without_place(&words(&error));
             SqlError::Query { reason, at: at.or(told) }
         }

@@ -8,8 +8,8 @@ use std::{
 use datafusion::sql::{
     parser::Statement,
     sqlparser::ast::{
-        Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-        Statement as SqlStatement, Value, VisitMut, VisitorMut,
+        Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+        ObjectName, Statement as SqlStatement, Value, VisitMut, VisitorMut,
     },
 };
 
@@ -19,7 +19,10 @@ use crate::{
 };
 
 /// Every placeholder needs a value; a value that no placeholder wants is an error unless it is one of larder's own.
-pub(super) fn put_in(statement: &mut Statement, values: &BTreeMap<String, Parameter>) -> Result<(), SqlError> {
+pub(super) fn put_in(
+    statement: &mut Statement,
+    values: &BTreeMap<String, Parameter>,
+) -> Result<(), SqlError> {
     let query = match statement {
         Statement::Explain(explain) => return put_in(&mut explain.statement, values),
         Statement::Statement(statement) => match statement.as_mut() {
@@ -32,7 +35,9 @@ pub(super) fn put_in(statement: &mut Statement, values: &BTreeMap<String, Parame
     let _: ControlFlow<()> = query.visit(&mut putting);
     match putting.missing.first() {
         None => Ok(()),
-        Some(name) if values.is_empty() => Err(SqlError::query(format!("`${name}` has no value; give it in `parameters`"))),
+        Some(name) if values.is_empty() => {
+            Err(SqlError::query(format!("`${name}` has no value; give it in `parameters`")))
+        }
         Some(name) => {
             let known: Vec<String> = values.keys().map(|name| format!("${name}")).collect();
             Err(SqlError::query(format!("`${name}` has no value; known: {}", known.join(", "))))

@@ -82,7 +82,8 @@ impl TableProvider for HistoryTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let rows = self.rows.clone();
-        let rows = rows.ok_or_else(|| DataFusionError::Internal(format!("`{}` has no rows here", self.table)))?;
+        let rows =
+            rows.ok_or_else(|| DataFusionError::Internal(format!("`{}` has no rows here", self.table)))?;
         let schema = match projection {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => Arc::clone(&self.schema),
@@ -201,10 +202,7 @@ impl ExecutionPlan for HistoryScan {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(
-        self: Arc<Self>,
-        _: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(self)
     }
 

@@ -22,7 +22,8 @@ impl Schedule {
     pub fn parse(text: &str) -> Result<Schedule, String> {
         if text.trim().contains(' ') {
             let parser = CronParser::builder().seconds(Seconds::Disallowed).build();
-            let cron = parser.parse(text).map_err(|error| format!("`{text}` is no cron expression: {error}"))?;
+            let cron =
+                parser.parse(text).map_err(|error| format!("`{text}` is no cron expression: {error}"))?;
             return match cron.find_next_occurrence(&NaiveDateTime::default(), false) {
                 Ok(_) => Ok(Schedule::Cron(Box::new(cron))),
                 Err(_) => Err(format!("`{text}` never comes")),
@@ -101,7 +102,8 @@ mod tests {
     #[test]
     fn a_range_has_its_ends() {
         let schedule = Schedule::parse("1d").unwrap();
-        let [from, to] = ["2024-05-01T00:00:00Z", "2024-05-03T00:00:00Z"].map(|t| Timestamp::parse(t).unwrap());
+        let [from, to] =
+            ["2024-05-01T00:00:00Z", "2024-05-03T00:00:00Z"].map(|t| Timestamp::parse(t).unwrap());
         assert_eq!(schedule.between(from, to, 100).len(), 3);
         assert_eq!(schedule.between(from, to, 1).len(), 2);
         assert!(schedule.between(to, from, 100).is_empty());
@@ -109,7 +111,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "daily", "1", "0s", "1s", "* * *", "61 * * * *", "0 0 31 2 *", "0 0 3 * * *", "@daily"] {
+        for text in
+            ["", "daily", "1", "0s", "1s", "* * *", "61 * * * *", "0 0 31 2 *", "0 0 3 * * *", "@daily"]
+        {
             assert!(Schedule::parse(text).is_err(), "{text}");
         }
     }

@@ -13,7 +13,10 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-use crate::sql::{SqlError, engine::{errors, functions}};
+use crate::sql::{
+    SqlError,
+    engine::{errors, functions},
+};
 
 pub(super) struct Sessions {
     cores: usize,

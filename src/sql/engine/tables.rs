@@ -85,9 +85,9 @@ fn find<'a>(catalog: &'a Catalog, name: &str) -> Result<Found<'a>, SqlError> {
         _ => (name, false),
     };
     match catalog.feature_views.get(of) {
-        Some(view) if !view.offline => Err(SqlError::query(format!(
-            "`{of}` keeps no history (offline = false), so it is no table"
-        ))),
+        Some(view) if !view.offline => {
+            Err(SqlError::query(format!("`{of}` keeps no history (offline = false), so it is no table")))
+        }
         Some(view) if view.has_rows() => Ok(Found { schema: &view.schema, lag: Duration::ZERO, latest }),
         Some(view) => Err(SqlError::query(match view.stream() {
             Some(stream) => format!(
@@ -102,7 +102,9 @@ fn find<'a>(catalog: &'a Catalog, name: &str) -> Result<Found<'a>, SqlError> {
 
 fn unknown(catalog: &Catalog, name: &str) -> SqlError {
     if catalog.sources.contains_key(name.strip_suffix(LATEST).unwrap_or_default()) {
-        return SqlError::query(format!("unknown table `{name}`; `{LATEST}` is for feature views, whose rows have keys"));
+        return SqlError::query(format!(
+            "unknown table `{name}`; `{LATEST}` is for feature views, whose rows have keys"
+        ));
     }
     let views = catalog.feature_views.values().filter(|view| view.has_rows() && view.offline);
     let names: BTreeSet<&String> = catalog.sources.keys().chain(views.map(|view| &view.name)).collect();

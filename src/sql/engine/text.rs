@@ -12,8 +12,8 @@ use datafusion::{
         resolve::resolve_table_references,
         sqlparser::{
             ast::{
-                Expr, ObjectName, Query, SetExpr, Statement as SqlStatement, TableFactor, Value, ValueWithSpan, Visit,
-                Visitor,
+                Expr, ObjectName, Query, SetExpr, Statement as SqlStatement, TableFactor, Value,
+                ValueWithSpan, Visit, Visitor,
             },
             dialect::Dialect,
             keywords::Keyword,
@@ -128,7 +128,8 @@ fn table_name(reference: TableReference) -> Result<String, SqlError> {
 
 fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     let (mut parentheses, mut cases, mut count) = (0_usize, 0_usize, 0_usize);
-    let mut significant = tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
+    let mut significant =
+        tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
     while let Some(token) = significant.next() {
         let refuse = |reason: String| {
             let at = Some((token.span.start.line, token.span.start.column));
@@ -145,7 +146,12 @@ fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
                 Keyword::CASE => cases += 1,
                 Keyword::END => cases = cases.saturating_sub(1),
                 // sqlparser reads what follows twice, and that at each level of nesting.
-                Keyword::INTERVAL if !matches!(significant.peek().map(|t| &t.token), Some(Token::SingleQuotedString(_))) => {
+                Keyword::INTERVAL
+                    if !matches!(
+                        significant.peek().map(|t| &t.token),
+                        Some(Token::SingleQuotedString(_))
+                    ) =>
+                {
                     return refuse("INTERVAL takes text in quotes, as in INTERVAL '90 minutes'".to_owned());
                 }
                 Keyword::POSITION if matches!(significant.peek().map(|t| &t.token), Some(Token::LParen)) => {
@@ -159,7 +165,9 @@ fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
             _ => {}
         }
         if parentheses > MAX_PARENTHESES {
-            return refuse(format!("it is nested deeper than {MAX_PARENTHESES} levels; use WITH for parts of it"));
+            return refuse(format!(
+                "it is nested deeper than {MAX_PARENTHESES} levels; use WITH for parts of it"
+            ));
         }
         if cases > MAX_CASES {
             return refuse(format!("CASE is nested deeper than {MAX_CASES} levels"));
@@ -168,7 +176,8 @@ fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     Ok(())
 }
 
-const READ_ONLY: &str = "only a SELECT (also WITH, VALUES or EXPLAIN) can be sent here: this reads, and changes nothing";
+const READ_ONLY: &str =
+    "only a SELECT (also WITH, VALUES or EXPLAIN) can be sent here: this reads, and changes nothing";
 
 fn check_statement(statement: &Statement) -> Result<(), SqlError> {
     match statement {
@@ -219,7 +228,9 @@ impl Limits {
         let Some(tables) = self.open.last_mut() else { return ControlFlow::Continue(()) };
         *tables += more;
         match *tables > MAX_TABLES {
-            true => ControlFlow::Break(format!("it reads more than {MAX_TABLES} tables, counting those of a WITH each time")),
+            true => ControlFlow::Break(format!(
+                "it reads more than {MAX_TABLES} tables, counting those of a WITH each time"
+            )),
             false => ControlFlow::Continue(()),
         }
     }
@@ -231,7 +242,9 @@ impl Limits {
                 SetExpr::SetOperation { left, .. } => {
                     self.queries += 1;
                     if self.queries > MAX_QUERIES {
-                        return ControlFlow::Break(format!("it has more than {MAX_QUERIES} queries within it"));
+                        return ControlFlow::Break(format!(
+                            "it has more than {MAX_QUERIES} queries within it"
+                        ));
                     }
                     body = left;
                 }
@@ -338,4 +351,3 @@ impl Visitor for Limits {
         }
     }
 }
-

@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use arrow::array::RecordBatch;
 use datafusion::{
-    common::{DataFusionError, Result, tree_node::{Transformed, TreeNode, TreeNodeRecursion}},
+    common::{
+        DataFusionError, Result,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
     execution::TaskContext,
     physical_expr::PhysicalExpr,
     physical_plan::{

@@ -111,9 +111,7 @@ impl Runs {
         let moments = match (from, to) {
             (None, None) => vec![now.micros()],
             (None, Some(_)) => return Err(RunError::Invalid("`to` needs a `from`".to_owned())),
-            (Some(from), to) => {
-                schedule.between(from, to.map_or(now, |to| to.min(now)), MOST_MOMENTS)
-            }
+            (Some(from), to) => schedule.between(from, to.map_or(now, |to| to.min(now)), MOST_MOMENTS),
         };
         if moments.is_empty() {
             return Err(RunError::Invalid(format!(

@@ -60,7 +60,8 @@ impl Collected {
         let rows = take_record_batch(&rows, &order).map_err(failed)?;
         let columns: Vec<_> = keyed(&rows).into_iter().map(|column| column.values).collect();
         if rows.num_rows() > 0
-            && let Some(run) = partition(&columns).map_err(failed)?.ranges().into_iter().find(|run| run.len() > 1)
+            && let Some(run) =
+                partition(&columns).map_err(failed)?.ranges().into_iter().find(|run| run.len() > 1)
         {
             let row = crate::format::row_json(&rows, run.start).map_err(failed)?;
             return Err(RunError::Rows(format!(

@@ -151,7 +151,10 @@ mod tests {
 
     #[test]
     fn an_incremental_run_goes_on_where_the_last_before_it_ended() {
-        let queue = Queue::new([run(1, 10, RunState::Done), run(2, 20, RunState::Done), run(3, 30, RunState::Failed)].into_iter());
+        let queue = Queue::new(
+            [run(1, 10, RunState::Done), run(2, 20, RunState::Done), run(3, 30, RunState::Failed)]
+                .into_iter(),
+        );
         let covered = |moment| queue.covered(7, Timestamp::from_micros(moment)).map(Timestamp::micros);
         assert_eq!([covered(10), covered(20), covered(40)], [None, Some(10), Some(20)]);
         assert_eq!(queue.covered(8, Timestamp::from_micros(40)), None);

@@ -113,7 +113,8 @@ impl Worker {
         let given_up = run.attempts >= ATTEMPTS;
         run.state = if given_up { RunState::Failed } else { RunState::Queued };
         run.next_try = (!given_up).then(|| {
-            let wait = FIRST_WAIT.saturating_mul(1 << run.attempts.saturating_sub(1).min(20)).min(LONGEST_WAIT);
+            let wait =
+                FIRST_WAIT.saturating_mul(1 << run.attempts.saturating_sub(1).min(20)).min(LONGEST_WAIT);
             Timestamp::from_micros(now.micros().saturating_add(wait))
         });
         run.finished = given_up.then_some(now);
