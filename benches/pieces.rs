@@ -3,7 +3,11 @@
 // A bench that cannot be set up has nothing to measure.
 #![allow(clippy::unwrap_used)]
 
-use std::{hint::black_box, sync::Arc};
+use std::{
+    hint::black_box,
+    io::{BufRead as _, Read as _, Write as _},
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
@@ -13,12 +17,15 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use larder::{
     clock::Clock,
-    compute::as_of::{Place, Rows, Spine, Sweep},
+    compute::as_of::{Place, Rows, Seen, Spine, Sweep},
+    config::Config,
     expression::Expression,
     format::Format,
     ingest::{DecodeLimits, decode},
     model::{BatchId, Column, DataType, TableId, TableSchema, Timestamp, encode_keys},
+    node,
     registry::{CatalogHandle, DefinitionFile, MemoryLog, Registry, parse_toml},
+    serve::{Entities, Wanted, request_columns},
     shard::{
         CommittedTables, Durability, PreparedBatch, Row, RowCache, RowLayout, Shard, ShardOptions,
         ShardReader, Store, StoreOptions, StreamDuty, StreamReader, StreamSet, Streams, Write, aggregates,
@@ -262,7 +269,7 @@ fn as_of(c: &mut Criterion) {
     group.bench_function("100,000 questions over 100,000 versions", |b| {
         b.iter(|| {
             let spine = Spine::new(&bytes, &ends, &times, 0);
-            let mut sweep = Sweep::new(&spine, None);
+            let mut sweep = Sweep::new(&spine, Seen::ALL);
             for i in 0..ROWS {
                 let first = Place { source: 0, row: (i * VERSIONS) as u32 };
                 let rows = Rows {
@@ -325,5 +332,136 @@ fn expressions(c: &mut Criterion) {
     });
 }
 
-criterion_group!(pieces, write_path, read_path, windows, as_of, expressions);
+const FLIGHT: &str = r#"
+[[entity]]
+name = "aircraft"
+join_keys = [{ name = "tailnum", type = "string" }]
+[[entity]]
+name = "airport"
+join_keys = [{ name = "origin", type = "string" }]
+[[feature_view]]
+name = "plane"
+entities = ["aircraft"]
+feature = [{ name = "built_year", type = "int64" }, { name = "air_time", type = "float64" }]
+[[feature_view]]
+name = "weather"
+entities = ["airport"]
+feature = [{ name = "wind_gust", type = "float64" }]
+[[on_demand_feature_view]]
+name = "context"
+request = { distance = "float64" }
+uses = ["plane:built_year", "weather:wind_gust", "plane:air_time"]
+feature = [
+  { name = "plane_age", type = "int64", expression = "2013 - built_year" },
+  { name = "is_gusty", type = "bool", expression = "coalesce(wind_gust, 0) > 25" },
+  { name = "speed", type = "float64", expression = "distance / (air_time / 60)" },
+]
+"#;
+
+/// A connection to a node that stays open.
+struct Connection(std::io::BufReader<std::net::TcpStream>);
+
+impl Connection {
+    /// The answer's body, which must be that of a success.
+    fn post(&mut self, path: &str, content_type: &str, body: &str) -> Vec<u8> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.0.get_mut().write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
+        let (mut line, mut length, mut first) = (String::new(), 0, true);
+        loop {
+            line.clear();
+            self.0.read_line(&mut line).unwrap();
+            assert!(!first || line.contains(" 200 "), "{line}");
+            first = false;
+            match line.trim_end().split_once(':') {
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.trim().parse().unwrap();
+                }
+                None if line.trim_end().is_empty() => break,
+                _ => {}
+            }
+        }
+        let mut answer = vec![0; length];
+        self.0.read_exact(&mut answer).unwrap();
+        answer
+    }
+}
+
+/// An online read with three on-demand features and the same read without them: the work of the node alone, and over HTTP.
+fn on_demand(c: &mut Criterion) {
+    let dir = tempfile::TempDir::new().unwrap();
+    let settings = [
+        ("data.dir".to_owned(), dir.path().display().to_string()),
+        ("server.listen".to_owned(), "127.0.0.1:0".to_owned()),
+        ("durability.mode".to_owned(), "buffer".to_owned()),
+        ("log.level".to_owned(), "error".to_owned()),
+    ];
+    let config = Config::load(None, std::iter::empty(), &settings).unwrap();
+    let running = node::spawn(config, Clock::system()).unwrap();
+    let stream = std::net::TcpStream::connect(running.address()).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut connection = Connection(std::io::BufReader::new(stream));
+    connection.post("/v1/registry/apply", "application/toml", FLIGHT);
+    let time = "\"event_time\":\"2024-05-01T12:00:00Z\"";
+    let planes: Vec<String> = (0..100)
+        .map(|i| {
+            format!(
+                "{{\"tailnum\":\"N{i}\",{time},\"built_year\":{},\"air_time\":{}}}",
+                1970 + i % 40,
+                60 + i
+            )
+        })
+        .collect();
+    let rows = |rows: &[String]| format!("{{\"rows\":[{}]}}", rows.join(","));
+    connection.post("/v1/feature-views/plane/rows", "application/json", &rows(&planes));
+    let weather = format!("{{\"origin\":\"JFK\",{time},\"wind_gust\":30.5}}");
+    connection.post("/v1/feature-views/weather/rows", "application/json", &rows(&[weather]));
+
+    let reads = &running.app().reads;
+    let plain = ["plane", "weather"];
+    let computed = ["plane", "weather", "context"];
+    let mut group = c.benchmark_group("online read of 3 features");
+    for entities in [1, 100] {
+        group.throughput(Throughput::Elements(entities));
+        let keys: Vec<serde_json::Value> = (0..entities)
+            .map(|i| serde_json::json!({ "tailnum": format!("N{i}"), "origin": "JFK" }))
+            .collect();
+        for (name, features, request) in [
+            ("plain", &plain[..], None),
+            ("with 3 expressions", &computed, Some(serde_json::json!({ "distance": 1400.0 }))),
+        ] {
+            let wanted = Wanted::Features(features.iter().map(|f| (*f).to_owned()).collect());
+            let objects: Vec<_> = keys.iter().map(|key| key.as_object().unwrap().clone()).collect();
+            group.bench_function(format!("{name}, {entities} entities"), |b| {
+                b.iter(|| {
+                    let plan = reads.plan(&wanted).unwrap();
+                    let entities = Entities::from_rows(&plan, &objects).unwrap();
+                    let brought = request_columns(&plan, request.clone(), entities.len()).unwrap();
+                    let mut answer = reads.newest(&plan, &entities).unwrap().answer;
+                    answer.compute(&brought).unwrap();
+                    for entity in 0..answer.entities {
+                        for column in 0..plan.columns.len() {
+                            black_box(answer.value(entity, column));
+                        }
+                    }
+                });
+            });
+            let mut body = serde_json::json!({ "features": features, "entities": keys });
+            if let Some(request) = &request {
+                body["request"] = request.clone();
+            }
+            let body = body.to_string();
+            group.bench_function(format!("{name}, {entities} entities, over HTTP"), |b| {
+                b.iter(|| connection.post("/v1/online-features", "application/json", &body));
+            });
+        }
+    }
+    group.finish();
+    drop(connection);
+    running.stop();
+}
+
+criterion_group!(pieces, write_path, read_path, windows, as_of, expressions, on_demand);
 criterion_main!(pieces);

@@ -11,12 +11,13 @@
 // A bench that cannot be set up has nothing to measure.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs::File, path::Path, sync::Arc, time::Instant};
+mod common;
+
+use std::{path::Path, sync::Arc, time::Instant};
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
-    compute::concat_batches,
-    datatypes::{Int64Type, Schema, TimestampMicrosecondType},
+    array::{ArrayRef, AsArray, RecordBatch},
+    datatypes::{Int64Type, TimestampMicrosecondType},
 };
 use larder::{
     compute::window::{Function, Mode, Window},
@@ -26,17 +27,17 @@ use larder::{
         WindowJoin, window_join,
     },
 };
-use parquet::arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder};
 
-/// Rows of one append.
-const PORTION: usize = 1_000_000;
 const WINDOWS: [&str; 4] = ["1h", "24h", "7d", "30d"];
 const MEMORY: usize = 1 << 30;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["load", events, table] => load(Path::new(events), Path::new(table)),
+        ["load", events, table] => {
+            let rows = common::load(Path::new(events), Path::new(table), &schema());
+            println!("{rows} events");
+        }
         ["run", spine, table, wanted] => run(Path::new(spine), Path::new(table), wanted, None),
         ["run", spine, table, wanted, out] => {
             run(Path::new(spine), Path::new(table), wanted, Some(Path::new(out)));
@@ -59,47 +60,13 @@ fn schema() -> TableSchema {
     TableSchema::source(TableId(1), "events", 1, "event_time", columns, None)
 }
 
-fn read(path: &Path) -> RecordBatch {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
-    let schema = Arc::clone(reader.schema());
-    let batches: Vec<_> = reader.with_batch_size(1 << 16).build().unwrap().map(Result::unwrap).collect();
-    concat_batches(&schema, &batches).unwrap()
-}
-
-fn load(events: &Path, table: &Path) {
-    let schema = schema();
-    let store = OfflineStore::open(table, OfflineOptions::default()).unwrap();
-    let table = store.table(&schema).unwrap();
-    let mut files: Vec<_> = std::fs::read_dir(events).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let (mut waiting, mut rows, mut seq) = (Vec::new(), 0, 0);
-    for (number, file) in files.iter().enumerate() {
-        let batch = read(file);
-        let mut columns: Vec<ArrayRef> = ["event_time", "entity_id", "amount", "item"]
-            .map(|name| Arc::clone(batch.column_by_name(name).unwrap()))
-            .to_vec();
-        let seqs = Int64Array::from_iter_values((seq..).take(batch.num_rows()));
-        columns.push(Arc::new(seqs));
-        columns.push(Arc::clone(&columns[0]));
-        columns.push(Arc::new(BooleanArray::from(vec![false; batch.num_rows()])));
-        seq += batch.num_rows() as i64;
-        rows += batch.num_rows();
-        waiting.push(RecordBatch::try_new(Arc::clone(schema.offline()), columns).unwrap());
-        if rows >= PORTION || number + 1 == files.len() {
-            table.append(&schema, std::mem::take(&mut waiting), seq as u64).unwrap();
-            rows = 0;
-        }
-    }
-    println!("{seq} events in {} segments", table.snapshot().segments.len());
-}
-
 fn run(spine: &Path, table: &Path, wanted: &str, out: Option<&Path>) {
     let started = Instant::now();
     let schema = schema();
     let store = OfflineStore::open(table, OfflineOptions::default()).unwrap();
     let table = store.table(&schema).unwrap();
     let history = History::open(&table, &NoTail, &schema).unwrap();
-    let spine = read(spine);
+    let spine = common::read(spine);
     let at = spine.schema_ref().index_of("entity_id").unwrap();
     let (bytes, offsets) = encode_keys(&spine, &[at], |_, _| {});
     let times = spine.column_by_name("event_time").unwrap().as_primitive::<TimestampMicrosecondType>();
@@ -132,34 +99,17 @@ fn run(spine: &Path, table: &Path, wanted: &str, out: Option<&Path>) {
         }],
         lag: 0,
         known_at: None,
+        by_then: false,
+        watch: None,
         memory: MEMORY,
     };
     let columns = window_join(&request).unwrap().remove(0);
-    let seconds = started.elapsed().as_secs_f64();
-    let (cpu, peak, rows) = (cpu(), status("VmHWM:"), spine.num_rows());
-    println!("{{\"seconds\":{seconds:.3},\"cpu\":{cpu:.2},\"peak_kib\":{peak},\"rows\":{rows}}}");
+    common::print_figures(started, spine.num_rows());
 
     if let Some(out) = out {
         let rows = spine.column_by_name("row_id").unwrap().as_primitive::<Int64Type>().clone();
         let named = std::iter::once(("row_id".to_owned(), Arc::new(rows) as ArrayRef));
         let batch = RecordBatch::try_from_iter(named.chain(names.into_iter().zip(columns))).unwrap();
-        let schema: Arc<Schema> = batch.schema();
-        let mut writer = ArrowWriter::try_new(File::create(out).unwrap(), schema, None).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
+        common::write(out, &batch);
     }
-}
-
-/// Seconds of this process on all cores: fields 14 and 15 of `/proc/self/stat`, in hundredths of a second.
-fn cpu() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
-
-/// A line of `/proc/self/status`, in KiB.
-fn status(name: &str) -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok()).unwrap_or(0)
 }

@@ -40,6 +40,7 @@
 //! - A table is written by two shards. A table (a view's or a source's rows) belongs to one shard for ever, so a request is
 //!   one atomic batch.
 //! - `compute` does I/O. Validity (ttl, tombstones, order) is decided anywhere else than in `compute::as_of`.
+//! - Training computes an on-demand feature by other code than serving does: both go through `serve::Computation`.
 //! - A bound rests on an actor's mailbox: memory is bounded by permits that messages carry.
 //! - An actor sets a timer: time comes as a `Tick` message, one at a time.
 //! - The outbox forgets a row before the table's Delta log names it.

@@ -1,14 +1,14 @@
 //! What can go wrong with a backfill.
 
 use crate::{
-    error::{Code, Coded},
+    error::{Code, Coded, Detail},
     offline::OfflineError,
     shard::ShardError,
 };
 
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
-    #[error("`{0}` is written directly; only a stream feature view is computed from events")]
+    #[error("`{0}` is not computed from events; only a stream feature view is")]
     NotAStream(String),
     #[error("`{0}` has no window state yet; try again in a moment")]
     Unknown(String),
@@ -27,6 +27,14 @@ impl Coded for BackfillError {
             BackfillError::Unknown(_) | BackfillError::Stopped => Code::Unavailable,
             BackfillError::Shard(error) => error.code(),
             BackfillError::Offline(error) => error.code(),
+        }
+    }
+    fn details(&self) -> Vec<Detail> {
+        match self {
+            BackfillError::NotAStream(_) => {
+                vec![Detail { row: None, field: Some("view".to_owned()), reason: self.to_string() }]
+            }
+            _ => Vec::new(),
         }
     }
 }

@@ -125,7 +125,7 @@ impl Backfills {
     }
 
     pub fn of(&self, view: &FeatureView) -> Result<Backfill, BackfillError> {
-        if view.has_rows() {
+        if view.stream().is_none() {
             return Err(BackfillError::NotAStream(view.name.clone()));
         }
         let streams = self.origin.streams.current();

@@ -22,6 +22,8 @@
 //! the earlier one that has not changed. The earlier one is whole until the new manifest takes its place; what only it
 //! needed is removed after that.
 //!
+//! Named training sets are not in a backup: they follow from what is, and their files can be copied at any time.
+//!
 //! A hard link shares its bytes with the node's file: it survives the file's removal but not a broken disk. For that
 //! the backup belongs on another file system, where files are copied.
 

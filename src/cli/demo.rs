@@ -38,11 +38,12 @@ pub struct Demo {
 }
 
 /// The definitions and the sample are part of the program, so that it shows the same wherever it runs.
-const DEFINITIONS: [(&str, &str); 5] = [
+const DEFINITIONS: [(&str, &str); 6] = [
     ("entities.toml", include_str!("../../config/flights/entities.toml")),
     ("sources.toml", include_str!("../../config/flights/sources.toml")),
     ("views.toml", include_str!("../../config/flights/views.toml")),
     ("streams.toml", include_str!("../../config/flights/streams.toml")),
+    ("on_demand.toml", include_str!("../../config/flights/on_demand.toml")),
     ("services.toml", include_str!("../../config/flights/services.toml")),
 ];
 const WEATHER: &[u8] = include_bytes!("../../config/flights/data/weather.parquet");
@@ -127,11 +128,13 @@ impl Demo {
 
         let entity = json!({ "origin": "JFK", "dest": "EWR", "tailnum": "N14228" });
         let wanted = WantedArgs { service: Some("flight_delay".to_owned()), features: None };
-        let shown = [entity.clone()];
+        let shown = [entity];
+        let request = || Some(vec![json!({ "distance": 21.0 })]);
+        let read = |as_of| get::online(&client, &wanted, &shown, request(), as_of);
         say(&format!("The features of one flight as they were at {MOMENT}:"));
-        get::print(&get::online(&client, &wanted, std::slice::from_ref(&entity), Some(MOMENT))?, &shown);
+        get::print(&read(Some(MOMENT))?, &shown);
         say("The same now: weather of 2013 is older than its ttl, the plane is still the plane:");
-        get::print(&get::online(&client, &wanted, &[entity], None)?, &shown);
+        get::print(&read(None)?, &shown);
 
         say("A training set: each flight of January with its features 30 minutes before departure");
         let spine = write("labels.parquet", LABELS)?;
@@ -140,6 +143,7 @@ impl Demo {
             "Look around:\n  metrics   {address}/metrics\n  API       {address}/openapi.json\n  tables    {}\n\n  \
              curl -s {address}/v1/online-features -H 'content-type: application/json' \\\n    \
              -d '{{\"feature_service\":\"flight_delay\",\"include\":[\"status\"],\
+             \"request\":{{\"distance\":21}},\
              \"entities\":[{{\"origin\":\"JFK\",\"dest\":\"EWR\",\"tailnum\":\"N14228\"}}]}}'\n  \
              curl -s '{address}/v1/features?query=wind'\n  \
              curl -s {address}/v1/lineage/feature_view/airport_weather",

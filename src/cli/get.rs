@@ -12,6 +12,10 @@ pub struct Get {
     /// Join keys, `key=value`, also several separated by commas. A key that comes again begins the next entity.
     #[arg(long = "entity", required = true, num_args = 1.., value_name = "K=V")]
     entities: Vec<String>,
+    /// What on-demand features take of the request, `column=value`, also several separated by commas: the same for all
+    /// entities, or, where a column comes again, the next entity's.
+    #[arg(long = "request", num_args = 1.., value_name = "K=V")]
+    request: Vec<String>,
     /// Values at this time (RFC 3339) instead of now.
     #[arg(long)]
     as_of: Option<String>,
@@ -26,8 +30,12 @@ impl Get {
     pub fn run(self) -> Result<(), CliError> {
         let client = Client::new(&self.server)?;
         let catalog = client.get("/v1/registry")?;
-        let entities = entities(&self.entities, &catalog)?;
-        let answer = online(&client, &self.wanted, &entities, self.as_of.as_deref())?;
+        let entities = rows(&self.entities, |key| key_type(&catalog, key))?;
+        let request = match self.request.is_empty() {
+            true => None,
+            false => Some(rows(&self.request, |column| request_type(&catalog, column))?),
+        };
+        let answer = online(&client, &self.wanted, &entities, request, self.as_of.as_deref())?;
         if self.json {
             println!("{answer}");
         } else {
@@ -37,14 +45,21 @@ impl Get {
     }
 }
 
-/// Reads with statuses and event times.
+/// Reads with statuses and event times. One row of `request` is for all entities.
 pub fn online(
     client: &Client,
     wanted: &WantedArgs,
     entities: &[Json],
+    request: Option<Vec<Json>>,
     as_of: Option<&str>,
 ) -> Result<Json, CliError> {
     let mut body = json!({ "entities": entities, "include": ["status", "event_time"] });
+    if let Some(mut rows) = request {
+        if rows.len() == 1 && entities.len() > 1 {
+            rows = vec![rows[0].clone(); entities.len()];
+        }
+        body["request"] = json!(rows);
+    }
     match (&wanted.service, &wanted.features) {
         (Some(service), _) => body["feature_service"] = json!(service),
         (None, features) => body["features"] = json!(features),
@@ -55,14 +70,17 @@ pub fn online(
     client.send(|| client.post("/v1/online-features").json(&body))?.json().map_err(CliError::failed)
 }
 
-/// `k=v` pairs as objects. A value is a number or a bool only where the join key of that name is one.
-fn entities(arguments: &[String], catalog: &Json) -> Result<Vec<Json>, CliError> {
+/// `k=v` pairs as objects: a key that comes again begins the next. A value is other than text only where its key's type is.
+pub fn rows<'a>(
+    arguments: &[String],
+    type_of: impl Fn(&str) -> Option<&'a str>,
+) -> Result<Vec<Json>, CliError> {
     let mut entities = vec![Map::new()];
     for pair in arguments.iter().flat_map(|argument| pairs(argument)) {
         let Some((key, value)) = pair.split_once('=') else {
             return Err(CliError::Usage(format!("`{pair}` is not `key=value`")));
         };
-        let typed = match key_type(catalog, key) {
+        let typed = match type_of(key) {
             Some("string") | None => Json::String(value.to_owned()),
             Some(_) => serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned())),
         };
@@ -91,10 +109,16 @@ fn pairs(argument: &str) -> Vec<String> {
     pairs
 }
 
-fn key_type<'a>(catalog: &'a Json, key: &str) -> Option<&'a str> {
+pub fn key_type<'a>(catalog: &'a Json, key: &str) -> Option<&'a str> {
     let entities = catalog["entities"].as_array()?;
     let mut keys = entities.iter().filter_map(|e| e["join_keys"].as_array()).flatten();
     keys.find(|k| k["name"] == key)?["type"].as_str()
+}
+
+pub fn request_type<'a>(catalog: &'a Json, column: &str) -> Option<&'a str> {
+    let views = catalog["feature_views"].as_array()?;
+    let mut columns = views.iter().filter_map(|view| view["request"].as_array()).flatten();
+    columns.find(|known| known["name"] == column)?["type"].as_str()
 }
 
 /// One line per value: entity, feature, value, status, event time.
@@ -119,7 +143,7 @@ pub fn print(answer: &Json, entities: &[Json]) {
 }
 
 /// A value for people.
-fn text(value: &Json) -> String {
+pub fn text(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
         Json::Null => "-".to_owned(),
@@ -136,11 +160,14 @@ mod tests {
         let catalog = json!({ "entities": [{ "join_keys": [{ "name": "id", "type": "int64" }, { "name": "s", "type": "string" }] }] });
         let read = |arguments: &[&str]| {
             let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-            entities(&arguments, &catalog).unwrap()
+            rows(&arguments, |key| key_type(&catalog, key)).unwrap()
         };
         assert_eq!(read(&["id=1,s=2"]), [json!({ "id": 1, "s": "2" })]);
         assert_eq!(read(&["id=1", "s=a,b"]), [json!({ "id": 1, "s": "a,b" })]);
         assert_eq!(read(&["id=1", "id=2"]), [json!({ "id": 1 }), json!({ "id": 2 })]);
-        assert!(entities(&["id".to_owned()], &catalog).is_err());
+        let catalog = json!({ "feature_views": [{}, { "request": [{ "name": "km", "type": "float64" }] }] });
+        let brought = rows(&["km=1.5,how=fast".to_owned()], |column| request_type(&catalog, column)).unwrap();
+        assert_eq!(brought, [json!({ "km": 1.5, "how": "fast" })]);
+        assert!(rows(&["id".to_owned()], |_| None).is_err());
     }
 }

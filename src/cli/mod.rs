@@ -6,6 +6,7 @@ mod client;
 mod definitions;
 mod demo;
 mod directory;
+mod explain;
 mod get;
 mod ingest;
 mod ingest_file;
@@ -13,6 +14,7 @@ mod materialize;
 mod operations;
 mod progress;
 mod sql;
+mod training_job;
 mod training_set;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -43,6 +45,8 @@ enum Command {
     Ingest(ingest::Ingest),
     /// Read online features.
     Get(get::Get),
+    /// Say why the values of an entity are what they are.
+    Explain(explain::Explain),
     /// Join a spine with its features as they were at each row's time.
     TrainingSet(training_set::TrainingSet),
     /// Query what is kept offline.
@@ -130,6 +134,7 @@ pub fn run() -> ExitCode {
         Command::Apply(apply) => apply.run(),
         Command::Ingest(ingest) => ingest.run(),
         Command::Get(get) => get.run(),
+        Command::Explain(explain) => explain.run(),
         Command::TrainingSet(training_set) => training_set.run(),
         Command::Sql(sql) => sql.run(),
         Command::Backfill(backfill) => backfill.run(),

@@ -87,10 +87,29 @@ impl Rows<'_> {
     }
 }
 
+/// Which versions there are for a join.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// Those accepted later (microseconds) are not.
+    pub known_at: i64,
+    /// Those with this seq or a higher one are not.
+    pub before: i64,
+    /// Those accepted after a question's own time are not there for that question.
+    pub by_then: bool,
+}
+
+impl Seen {
+    pub const ALL: Seen = Seen { known_at: i64::MAX, before: i64::MAX, by_then: false };
+
+    fn has(&self, rows: &Rows<'_>, row: usize) -> bool {
+        rows.accepted_at[row] <= self.known_at && rows.seqs[row] < self.before
+    }
+}
+
 /// The best version seen so far for each question. One per thread.
 pub struct Sweep<'a> {
     spine: &'a Spine,
-    known_at: i64,
+    seen: Seen,
     best: Vec<Option<Version>>,
     held: Option<Held>,
     /// Rank of the key offered last, or of the next one asked for.
@@ -105,15 +124,8 @@ struct Held {
 }
 
 impl<'a> Sweep<'a> {
-    /// Versions accepted after `known_at` are not seen.
-    pub fn new(spine: &'a Spine, known_at: Option<i64>) -> Self {
-        Self {
-            spine,
-            known_at: known_at.unwrap_or(i64::MAX),
-            best: vec![None; spine.times.len()],
-            held: None,
-            near: 0,
-        }
+    pub fn new(spine: &'a Spine, seen: Seen) -> Self {
+        Self { spine, seen, best: vec![None; spine.times.len()], held: None, near: 0 }
     }
 
     /// Takes `range` of `rows`, all of them versions of `key`.
@@ -127,8 +139,11 @@ impl<'a> Sweep<'a> {
         if self.held.as_ref().is_some_and(|held| held.key != key) {
             self.release();
         }
+        if self.seen.by_then {
+            return self.seed(slots, rows, range);
+        }
         for row in range {
-            if rows.accepted_at[row] > self.known_at {
+            if !self.seen.has(rows, row) {
                 continue;
             }
             let time = rows.event_times[row];
@@ -150,6 +165,19 @@ impl<'a> Sweep<'a> {
         }
     }
 
+    /// Notes each version at the first of its key's slots that it may answer; [`Sweep::finish`] takes it on from there.
+    /// A version that was accepted late begins later than its event time says.
+    fn seed(&mut self, slots: Range<usize>, rows: &Rows<'_>, range: Range<usize>) {
+        let times = &self.spine.times[slots.clone()];
+        for row in range.filter(|row| self.seen.has(rows, *row)) {
+            let accepted = rows.accepted_at[row].saturating_sub(self.spine.lag);
+            let first = times.partition_point(|&t| t < rows.event_times[row].max(accepted));
+            if first < times.len() {
+                keep(&mut self.best[slots.start + first], rows.version(row));
+            }
+        }
+    }
+
     /// Takes what another sweep over the same spine has found.
     pub fn merge(&mut self, mut other: Sweep<'_>) {
         other.release();
@@ -164,11 +192,27 @@ impl<'a> Sweep<'a> {
     /// The newest version for each row of the spine, in the spine's order.
     pub fn finish(mut self) -> Vec<Option<Version>> {
         self.release();
+        if self.seen.by_then {
+            self.carry();
+        }
         let mut newest = vec![None; self.spine.spine_rows];
         for (&row, version) in self.spine.rows.iter().zip(self.best) {
             newest[row as usize] = version;
         }
         newest
+    }
+
+    /// What answers a slot answers the later ones of its key too, where nothing newer does.
+    fn carry(&mut self) {
+        for key in 0..self.spine.keys() as u32 {
+            let mut newest = None;
+            for best in &mut self.best[self.spine.slots(key)] {
+                if let Some(version) = newest {
+                    keep(best, version);
+                }
+                newest = *best;
+            }
+        }
     }
 
     /// The held version answers all later slots of its key too.
@@ -201,7 +245,7 @@ mod tests {
     }
 
     fn row() -> impl Strategy<Value = Row> {
-        (0..4u8, -6..6i64, 0..10i64, prop::bool::weighted(0.2))
+        (0..4u8, -6..6i64, -6..10i64, prop::bool::weighted(0.2))
             .prop_map(|(key, time, accepted, deleted)| Row { key, time, accepted, deleted })
     }
 
@@ -212,13 +256,17 @@ mod tests {
         t: i64,
         ttl: Option<i64>,
         lag: i64,
-        known_at: Option<i64>,
+        seen: Seen,
     ) -> (Option<i64>, Outcome) {
         let newest = rows
             .iter()
             .enumerate()
-            .filter(|(_, row)| {
-                Some(row.key) == key && row.time + lag <= t && known_at.is_none_or(|k| row.accepted <= k)
+            .filter(|(seq, row)| {
+                Some(row.key) == key
+                    && row.time + lag <= t
+                    && row.accepted <= seen.known_at
+                    && (*seq as i64) < seen.before
+                    && (!seen.by_then || row.accepted <= t)
             })
             .max_by_key(|(seq, row)| (row.time, *seq));
         match newest {
@@ -264,6 +312,8 @@ mod tests {
             ttl in prop::option::of(0..6i64),
             lag in 0..4i64,
             known_at in prop::option::of(0..10i64),
+            before in prop_oneof![Just(i64::MAX), 0..40i64],
+            by_then: bool,
             cut in 0..40usize,
             sorted: bool,
             step in 1..9usize,
@@ -275,6 +325,7 @@ mod tests {
             }
             let times: Vec<i64> = questions.iter().map(|q| q.1).collect();
             let spine = Spine::new(&bytes, &offsets, &times, lag);
+            let seen = Seen { known_at: known_at.unwrap_or(i64::MAX), before, by_then };
 
             let cut = cut.min(rows.len());
             let mut parts = [(0..cut).collect::<Vec<_>>(), (cut..rows.len()).collect()];
@@ -283,7 +334,7 @@ mod tests {
                 if sorted {
                     part.sort_by_key(|&s| (rows[s].key, rows[s].time, s));
                 }
-                let mut sweep = Sweep::new(&spine, known_at);
+                let mut sweep = Sweep::new(&spine, seen);
                 offer(&mut sweep, &rows, part, step, source as u32);
                 sweeps.push(sweep);
             }
@@ -292,7 +343,7 @@ mod tests {
             first.merge(second);
 
             for ((&(key, t), newest), row) in questions.iter().zip(first.finish()).zip(0..) {
-                let (seq, outcome) = naive(&rows, key, t, ttl, lag, known_at);
+                let (seq, outcome) = naive(&rows, key, t, ttl, lag, seen);
                 prop_assert_eq!(newest.map(|v| v.seq), seq, "spine row {}", row);
                 prop_assert_eq!(judge(newest.as_ref(), t, ttl), outcome);
                 if let Some(v) = newest {

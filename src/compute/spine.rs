@@ -16,6 +16,8 @@ pub struct Spine {
     /// Per slot: the row of the spine.
     pub(super) rows: Vec<u32>,
     pub(super) spine_rows: usize,
+    /// Microseconds by which `times` are before the questions' own.
+    pub(super) lag: i64,
 }
 
 impl Spine {
@@ -54,6 +56,7 @@ impl Spine {
             times: slots.iter().map(|slot| slot.1).collect(),
             rows: slots.iter().map(|slot| slot.2).collect(),
             spine_rows: times.len(),
+            lag,
         }
     }
 

@@ -37,6 +37,7 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         ("limits.string_bytes", limits.string_bytes),
         ("limits.key_bytes", limits.key_bytes),
         ("limits.sql_answer_bytes", limits.sql_answer_bytes),
+        ("limits.training_set_bytes", limits.training_set_bytes),
     ] {
         check(size.bytes() > 0, key, "must be more than 0B");
     }

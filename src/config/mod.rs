@@ -14,7 +14,7 @@ mod size;
 pub use error::{Complaint, ConfigError, Origin};
 pub use sections::{
     Config, DataConfig, DurabilityConfig, DurabilityMode, IngestConfig, LimitsConfig, LogConfig, LogFormat,
-    OfflineConfig, OnlineConfig, ServerConfig, TracingConfig,
+    OfflineConfig, OnlineConfig, SegmentCompression, ServerConfig, TracingConfig,
 };
 pub use size::{ParseSizeError, Size};
 

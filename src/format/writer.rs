@@ -108,6 +108,9 @@ impl<W: Write + Send> TableWriter<W> {
                 while let Some(batch) = coalescer.next_completed_batch() {
                     writer.write(&batch).map_err(parquet_error)?;
                 }
+                // First: `into_inner` keeps of an error of the sink only its text.
+                writer.flush().map_err(parquet_error)?;
+                writer.sync()?;
                 let mut out = writer.into_inner().map_err(parquet_error)?;
                 out.flush()?;
                 Ok(out)

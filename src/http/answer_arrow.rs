@@ -1,6 +1,6 @@
 //! An online answer as one Arrow record batch: a column per feature, then what was asked to be included.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
@@ -16,7 +16,7 @@ use crate::{
 
 /// Columns are named as in `feature_names`; included ones `name:status`, `name:event_time`, `name:age_ms`, and
 /// `name:window_start` with `name:window_end`. The
-/// schema's metadata holds `registry_version`.
+/// schema's metadata holds `registry_version`, and `partial` where the deadline passed.
 pub fn encode(answer: &Answer, include: &[Include]) -> Result<Vec<u8>, ServeError> {
     let (mut fields, mut arrays) = (Vec::new(), Vec::<ArrayRef>::new());
     for (column, name) in answer.plan.names.iter().enumerate() {
@@ -59,8 +59,12 @@ pub fn encode(answer: &Answer, include: &[Include]) -> Result<Vec<u8>, ServeErro
             arrays.push(array);
         }
     }
-    let version = [("registry_version".to_owned(), answer.plan.registry_version.to_string())];
-    let schema = Arc::new(Schema::new(fields).with_metadata(version.into()));
+    let mut metadata =
+        HashMap::from([("registry_version".to_owned(), answer.plan.registry_version.to_string())]);
+    if answer.partial {
+        metadata.insert("partial".to_owned(), "true".to_owned());
+    }
+    let schema = Arc::new(Schema::new(fields).with_metadata(metadata));
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(answer.entities));
     let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?;
     let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;

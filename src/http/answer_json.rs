@@ -50,6 +50,9 @@ pub fn encode(answer: &Answer, include: &[Include]) -> Vec<u8> {
             None => out.extend_from_slice(b"null"),
         });
     }
+    if answer.partial {
+        out.extend_from_slice(b",\"partial\":true");
+    }
     out.extend_from_slice(b",\"registry_version\":");
     integer(answer.plan.registry_version.cast_signed(), &mut out);
     out.push(b'}');

@@ -6,18 +6,18 @@ use axum::{
     Json,
     extract::{Path, Query, State},
     http::{HeaderMap, header},
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    http::{App, Problem, ProblemBody, extract::Body, media},
+    http::{App, Problem, ProblemBody, extract::Body, media, sets},
     registry::{
-        ApplyOutcome, DefinitionFile, Definitions, FeatureHit, Lineage, ParseObjectKindError,
-        Query as SearchQuery, RegistryError, actor::ApplyDefinitions, describe_catalog, describe_entity,
-        describe_feature_service, describe_feature_view, describe_source, lineage, parse_json, parse_toml,
-        search,
+        ApplyOutcome, DefinitionFile, Definitions, FeatureHit, ParseObjectKindError, Query as SearchQuery,
+        RegistryError, actor::ApplyDefinitions, describe_catalog, describe_entity, describe_feature_service,
+        describe_feature_view, describe_source, lineage, parse_json, parse_toml, search,
     },
 };
 
@@ -169,16 +169,20 @@ pub async fn features(
 }
 
 #[utoipa::path(get, path = "/v1/lineage/{kind}/{name}", tag = "registry",
-    params(("kind" = String, Path, description = "entity, source, feature_view or feature_service"),
+    params(("kind" = String, Path,
+            description = "entity, source, feature_view, feature_service or training_set (its name or `name@version`)"),
         ("name" = String, Path)),
     responses((status = 200, body = Object, description = "upstream, downstream, edges"),
         (status = 404, body = ProblemBody)))]
 pub async fn object_lineage(
     State(app): State<Arc<App>>,
     Path((kind, name)): Path<(String, String)>,
-) -> Result<Json<Lineage>, Problem> {
+) -> Result<Response, Problem> {
+    if kind.replace('-', "_").trim_end_matches('s') == "training_set" {
+        return sets::lineage(app, name).await;
+    }
     let parsed = kind.parse().map_err(|e: ParseObjectKindError| Problem::not_found(e.to_string()))?;
     lineage(&app.catalog.current(), parsed, &name)
-        .map(Json)
+        .map(|found| Json(found).into_response())
         .ok_or_else(|| Problem::not_found(format!("there is no {kind} `{name}`")))
 }

@@ -1,6 +1,9 @@
 //! `POST /v1/online-features`: the newest values, or those as of a moment.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::State,
@@ -21,7 +24,7 @@ use crate::{
     },
     metrics,
     model::Timestamp,
-    serve::{Answer, AsOf, Entities, Plan, Reads, ServeError, Wanted},
+    serve::{Answer, AsOf, Entities, Plan, Progress, ServeError, Wanted, request_columns},
 };
 
 /// What of each value to include beside the value.
@@ -55,6 +58,15 @@ pub struct OnlineRequest {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub known_at: Option<Timestamp>,
+    /// What on-demand features take of the request, for each entity: rows `[{"distance":500}, …]`, columns
+    /// `{"distance":[500, …]}`, or one object for all entities.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub request: Option<Json>,
+    /// Answer after this many milliseconds with what there is: what is missing has the status TIMED_OUT, and `partial` is
+    /// true. Only reads of history take that long.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
     #[serde(default)]
     pub include: Vec<Include>,
 }
@@ -64,33 +76,38 @@ pub struct OnlineRequest {
     responses(
         (status = 200, description = "one row of values per entity, in the request's order; \
             `feature_names`, `values`, and what `include` asked for: `status`, `event_time`, `age_ms`, `window`; \
+            `partial` where the deadline passed; \
             as one record batch with `Accept: application/vnd.apache.arrow.stream`"),
         (status = 404, body = ProblemBody, description = "unknown feature service, view or feature"),
-        (status = 422, body = ProblemBody, description = "an entity lacks a join key, or has one of the wrong type")))]
+        (status = 422, body = ProblemBody, description = "an entity lacks a join key or a column of the \
+            request, or has one of the wrong type")))]
 pub async fn online_features(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let format = media::accepted(&headers, &[Format::Json, Format::ArrowStream])?;
     let request: OnlineRequest = parse_json(&body, app.config.limits.json_depth)?;
     let wanted = Wanted::from_parts(request.feature_service, request.features)?;
     let plan = app.reads.plan(&wanted)?;
     let entities = entities(&plan, request.entities)?;
+    let brought = request_columns(&plan, request.request, entities.len())?;
     let as_of = AsOf { at: request.as_of, known_at: request.known_at };
-    let answer = if as_of.is_now() {
+    let deadline = deadline(&app, started, request.deadline_ms);
+    let mut answer = if as_of.is_now() {
         let newest = app.reads.newest(&plan, &entities)?;
         if newest.ahead.is_empty() {
             newest.answer
         } else {
-            let plan = Arc::clone(&plan);
-            history(&app, &plan, move |reads| reads.complete(newest, &entities)).await?
+            let (plan, now) = (Arc::clone(&newest.answer.plan), newest.answer.now);
+            newest.complete(&history(&app, plan, entities, now, None, deadline).await?)
         }
     } else {
-        let asked = Arc::clone(&plan);
-        history(&app, &plan, move |reads| reads.as_of(&asked, &entities, as_of)).await?
+        let at = app.reads.moment(&plan, &entities, as_of)?;
+        history(&app, plan, entities, at, as_of.known_at, deadline).await?
     };
+    answer.compute(&brought)?;
     metrics::record_online(wanted.label(), started.elapsed());
     for (view, status, count) in answer.tally() {
         metrics::record_values(view, status.as_str(), count);
@@ -102,30 +119,59 @@ pub async fn online_features(
     Ok(([(header::CONTENT_TYPE, format.media_type())], bytes).into_response())
 }
 
-/// Runs a read of history on a thread of its own, so that it does not hold up other requests. Those of windows, which may
-/// hold many events, wait for each other.
-async fn history(
-    app: &App,
-    plan: &Plan,
-    read: impl FnOnce(&Reads) -> Result<Answer, ServeError> + Send + 'static,
-) -> Result<Answer, Problem> {
-    let slot = match plan.groups.iter().any(|group| group.stream.is_some()) {
-        true => {
-            let slot = Arc::clone(&app.history_slots).acquire_owned().await;
-            Some(slot.map_err(|_| Problem::unavailable("the node is stopping"))?)
-        }
-        false => None,
+/// When the request is to be answered with what there is by then: as it says itself, or else as is configured.
+fn deadline(app: &App, started: Instant, asked: Option<u64>) -> Option<Instant> {
+    let configured = app.config.limits.read_deadline.std();
+    let wait = match asked {
+        Some(millis) => Duration::from_millis(millis),
+        None if configured.is_zero() => return None,
+        None => configured,
     };
-    let reads = Arc::clone(&app.reads);
-    let read = tokio::task::spawn_blocking(move || {
-        // Held until the work is done, which goes on when the client is gone.
-        let _held = slot;
-        read(&reads)
-    });
-    Ok(read.await.map_err(|_| Problem::internal("the read did not finish"))??)
+    started.checked_add(wait)
 }
 
-fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {
+/// Reads history on a thread of its own, so that it does not hold up other requests; for no longer than until `deadline`.
+/// Reads of windows, which may hold many events, wait for each other.
+async fn history(
+    app: &App,
+    plan: Arc<Plan>,
+    entities: Entities,
+    at: Timestamp,
+    known_at: Option<Timestamp>,
+    deadline: Option<Instant>,
+) -> Result<Answer, Problem> {
+    let progress = Arc::new(Progress::new(&plan));
+    let count = entities.len();
+    let read = {
+        let (plan, progress) = (Arc::clone(&plan), Arc::clone(&progress));
+        async move {
+            let slot = match plan.groups.iter().any(|group| group.stream.is_some()) {
+                true => {
+                    let slot = Arc::clone(&app.history_slots).acquire_owned().await;
+                    Some(slot.map_err(|_| Problem::unavailable("the node is stopping"))?)
+                }
+                false => None,
+            };
+            let reads = Arc::clone(&app.reads);
+            let read = tokio::task::spawn_blocking(move || {
+                // Held until the work is done, which goes on when nobody waits for it.
+                let _held = slot;
+                reads.history(&plan, &entities, at, known_at, &progress)
+            });
+            read.await.map_err(|_| Problem::internal("the read did not finish"))?.map_err(Problem::from)
+        }
+    };
+    match deadline {
+        None => read.await?,
+        Some(deadline) => match tokio::time::timeout_at(deadline.into(), read).await {
+            Ok(done) => done?,
+            Err(_) => progress.give_up(),
+        },
+    }
+    Ok(progress.answer(&plan, at, count))
+}
+
+pub(super) fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {
     let wrong = |row: Option<u64>, reason: &str| {
         ServeError::Request(vec![Detail {
             row,

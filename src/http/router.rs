@@ -10,7 +10,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::http::{
     App, admin, backfill, definitions,
     edge::{self, Class, EdgeOptions},
-    health, ingestion, materialize, online, quarantine, server, sql, training,
+    explain, health, ingestion, materialize, online, quarantine, server, set_data, set_jobs, sets, sql,
+    training,
 };
 
 /// Serves the node until `stopped` becomes true, then lets requests in flight finish.
@@ -52,9 +53,18 @@ fn router(app: Arc<App>) -> Router {
         .routes(routes!(quarantine::list))
         .routes(routes!(quarantine::retry))
         .routes(routes!(online::online_features))
-        .routes(routes!(training::training_sets))
         .routes(routes!(sql::query))
         .routes(routes!(materialize::start, materialize::runs))
+        .routes(routes!(explain::explained))
+        .routes(routes!(training::training_sets, sets::list))
+        .routes(routes!(set_jobs::start, set_jobs::list))
+        .routes(routes!(set_jobs::get, set_jobs::cancel))
+        .routes(routes!(set_data::of_job))
+        .routes(routes!(sets::manifest))
+        .routes(routes!(sets::versions))
+        .routes(routes!(sets::delete))
+        .routes(routes!(set_jobs::verify))
+        .routes(routes!(set_data::of_set))
         .routes(routes!(backfill::start, backfill::progress))
         .routes(routes!(admin::backup))
         .routes(routes!(admin::backup_job))
@@ -77,8 +87,8 @@ fn router(app: Arc<App>) -> Router {
 /// How long a request may take: what stores has longer than what reads, training sets as long as they need.
 fn class(method: &Method, route: &str) -> Class {
     match route {
-        "/v1/training-sets" | "/v1/sql" => Class::Long,
-        "/v1/online-features" => Class::Read,
+        "/v1/training-sets" | "/v1/training-sets/jobs" | "/v1/sql" => Class::Long,
+        "/v1/online-features" | "/v1/explain" => Class::Read,
         _ if method == Method::POST => Class::Write,
         _ => Class::Read,
     }

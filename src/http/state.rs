@@ -17,7 +17,7 @@ use crate::{
     metrics::MetricsHandle,
     offline::ScrubLog,
     registry::{CatalogHandle, actor::RegistryActor},
-    serve::Reads,
+    serve::{Reads, sets::Sets},
     shard::{Quarantine, Shards},
     sql::{Runs, Sql},
 };
@@ -36,6 +36,7 @@ pub struct App {
     pub quarantine: Quarantine,
     pub backups: Arc<Backups>,
     pub backfills: Arc<Backfills>,
+    pub sets: Arc<Sets>,
     pub scrub: Arc<ScrubLog>,
     pub readiness: Readiness,
     pub metrics: MetricsHandle,

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::{array::RecordBatch, compute::concat_batches};
 use axum::{
     extract::{FromRequest, Query, Request, State},
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::IntoParams;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     ingest::decompress,
     metrics,
     model::{DataType, EVENT_TIME, Timestamp},
-    serve::{TrainingRequest, Wanted},
+    serve::{Leak, LeakGuard, Split, TrainingRequest, TrainingSet, Wanted},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -41,6 +42,13 @@ pub struct TrainingQuery {
     /// `false`: columns are named `feature` instead of `view__feature`.
     #[serde(default = "yes")]
     pub full_feature_names: bool,
+    /// What came too late for a row: off (the default), lag, report, exclude; counts in the header `larder-leaks`.
+    #[serde(default)]
+    #[param(inline)]
+    pub leak_guard: LeakGuard,
+    /// JSON: `{"time": {"train": TIME, …}}` or `{"hash": {"key": COLUMN, "fractions": {"train": 0.8, …}, "seed"?}}`.
+    #[serde(default)]
+    pub split: Option<String>,
 }
 
 fn yes() -> bool {
@@ -49,6 +57,9 @@ fn yes() -> bool {
 
 /// A spine may take this many times the body's limit once it is decoded.
 const DECODED_FACTOR: usize = 16;
+/// For how many rows on-demand features failed, by column.
+const FAILED_ROWS: HeaderName = HeaderName::from_static("larder-failed-rows");
+const MAX_FAILED_ROWS: usize = 4 << 10;
 const FORMATS: [Format; 5] =
     [Format::Parquet, Format::ArrowStream, Format::Csv, Format::NdJson, Format::Json];
 
@@ -56,7 +67,8 @@ const FORMATS: [Format; 5] =
     request_body(content = Vec<u8>, content_type = "application/vnd.apache.parquet",
         description = "the spine: entity keys, event time, further columns; Parquet, Arrow, CSV or NDJSON"),
     responses((status = 200, description = "the spine's rows in the spine's order, with the features at each row's \
-            own time; in `Accept`'s format, Parquet by default", content_type = "application/vnd.apache.parquet"),
+            own time; in `Accept`'s format, Parquet by default; `larder-failed-rows` counts rows for which on-demand features \
+            failed", content_type = "application/vnd.apache.parquet"),
         (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn training_sets(
     State(app): State<Arc<App>>,
@@ -75,39 +87,89 @@ pub async fn training_sets(
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
     let features = query.features.map(|list| list.split(',').map(|f| f.trim().to_owned()).collect());
     let wanted = Wanted::from_parts(query.feature_service, features)?;
+    let split = query.split.as_deref().map(Split::parse).transpose()?;
     let stopping = |_| Problem::unavailable("the node is stopping");
     let slot = Arc::clone(&app.training_slots).acquire_owned().await.map_err(stopping)?;
     let worker = Arc::clone(&app);
-    let (bytes, rows) = tokio::task::spawn_blocking(move || -> Result<(Vec<u8>, usize), Problem> {
+    let (bytes, rows, failed, leaks) = tokio::task::spawn_blocking(move || -> Result<_, Problem> {
         // Held until the work is done, which goes on when the client is gone.
         let _held = (place, slot);
         let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)
             .map_err(media::undecodable)?;
-        let resolved = wanted.resolve(&worker.catalog.current())?;
-        // A key such as 007 stays text where the view says so, whatever it looks like.
-        let mut types: BTreeMap<String, DataType> =
-            resolved.join_keys().into_iter().map(|key| (key.name, key.data_type)).collect();
-        let event_time = query.event_time.clone().unwrap_or_else(|| EVENT_TIME.to_owned());
-        types.insert(event_time, DataType::Timestamp);
-        let max_decoded_bytes = Some(worker.ingest.max_body.saturating_mul(DECODED_FACTOR));
-        let spine =
-            read_spine(given, body, &ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })?;
+        let options = spine_options(&worker, &wanted, query.event_time.as_deref())?;
+        let spine = read_spine(given, body, &options)?;
         let request = TrainingRequest {
             wanted,
             spine,
             event_time: query.event_time,
             known_at: query.known_at,
+            until: None,
             full_feature_names: query.full_feature_names,
+            guard: query.leak_guard,
+            split,
         };
-        let set = worker.reads.training_set(&request)?;
-        let mut writer = TableWriter::new(wanted_format, Vec::new(), set.schema())?;
-        writer.write(&set)?;
-        Ok((writer.finish()?, set.num_rows()))
+        let TrainingSet { rows, failed, leaks } = worker.reads.training_set(&request)?;
+        let mut writer = TableWriter::new(wanted_format, Vec::new(), rows.schema())?;
+        writer.write(&rows)?;
+        Ok((writer.finish()?, rows.num_rows(), failed, leaks))
     })
     .await
     .map_err(|_| Problem::internal("the training set could not be built"))??;
     metrics::record_training(rows, started.elapsed());
-    Ok(([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response())
+    let mut response = ([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response();
+    if let Some(failed) = failures(&failed) {
+        response.headers_mut().insert(FAILED_ROWS, failed);
+    }
+    if !query.leak_guard.is_off() {
+        response.headers_mut().insert(LEAKS, leaks_header(&leaks));
+    }
+    Ok(response)
+}
+
+/// `column=rows` of each on-demand feature whose expression failed for some; those that fit into one header.
+fn failures(failed: &[(String, usize)]) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for (column, rows) in failed {
+        let comma = if text.is_empty() { "" } else { ", " };
+        let one = format!("{comma}{column}={rows}");
+        if text.len() + one.len() > MAX_FAILED_ROWS {
+            break;
+        }
+        text += &one;
+    }
+    (!text.is_empty()).then(|| HeaderValue::from_str(&text).ok()).flatten()
+}
+
+/// Features with a count, and their counts, as JSON: `{"view:feature":{"within_lag":0,"accepted_later":3}}`.
+const LEAKS: &str = "larder-leaks";
+/// Features in the header; a job's manifest has them all.
+const MAX_LEAKS: usize = 100;
+
+fn leaks_header(leaks: &[Leak]) -> HeaderValue {
+    let found = leaks.iter().filter(|leak| leak.within_lag > 0 || leak.accepted_later > 0).take(MAX_LEAKS);
+    let counts = found.map(|leak| {
+        let counts = json!({ "within_lag": leak.within_lag, "accepted_later": leak.accepted_later });
+        (leak.feature.clone(), counts)
+    });
+    let text = serde_json::Value::Object(counts.collect()).to_string();
+    // Names are plain ASCII.
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("{}"))
+}
+
+/// How a spine from outside is read.
+pub(super) fn spine_options(
+    app: &App,
+    wanted: &Wanted,
+    event_time: Option<&str>,
+) -> Result<ReadOptions, Problem> {
+    let resolved = wanted.resolve(&app.catalog.current())?;
+    // A key such as 007 stays text where the view says so, whatever it looks like.
+    let brought = resolved.computation.request.iter().map(|asked| asked.column.clone());
+    let mut types: BTreeMap<String, DataType> =
+        brought.chain(resolved.join_keys()).map(|column| (column.name, column.data_type)).collect();
+    types.insert(event_time.unwrap_or(EVENT_TIME).to_owned(), DataType::Timestamp);
+    let max_decoded_bytes = Some(app.ingest.max_body.saturating_mul(DECODED_FACTOR));
+    Ok(ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })
 }
 
 fn read_spine(format: Format, body: Bytes, options: &ReadOptions) -> Result<RecordBatch, Problem> {

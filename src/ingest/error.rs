@@ -3,7 +3,7 @@
 use crate::{
     error::{Code, Coded, Detail},
     ingest::{DecodeError, Rejected},
-    registry::FeatureView,
+    registry::{FeatureView, Origin},
     shard::ShardError,
 };
 
@@ -16,6 +16,8 @@ pub enum IngestError {
          send events to /v1/sources/{source_name}/events"
     )]
     StreamView { view: String, source_name: String },
+    #[error("`{0}` is an on-demand feature view, computed when it is asked for: it has no rows")]
+    OnDemandView(String),
     #[error(transparent)]
     Decode(#[from] DecodeError),
     #[error(
@@ -37,13 +39,16 @@ pub enum IngestError {
 }
 
 impl IngestError {
-    /// Why rows of a view that is computed can be neither written nor deleted; none of any other view.
+    /// Why rows of a view whose values are computed can be neither written nor deleted; none of any other view.
     pub fn of_computed(view: &FeatureView) -> Option<IngestError> {
-        if view.batch().is_some() {
-            return Some(IngestError::BatchView(view.name.clone()));
+        match &view.origin {
+            Origin::Written => None,
+            Origin::Stream(stream) => {
+                Some(IngestError::StreamView { view: view.name.clone(), source_name: stream.source.clone() })
+            }
+            Origin::OnDemand(_) => Some(IngestError::OnDemandView(view.name.clone())),
+            Origin::Batch(_) => Some(IngestError::BatchView(view.name.clone())),
         }
-        let stream = view.stream()?;
-        Some(IngestError::StreamView { view: view.name.clone(), source_name: stream.source.clone() })
     }
 }
 
@@ -60,9 +65,10 @@ impl Coded for IngestError {
             IngestError::Decode(e) => e.code(),
             IngestError::Rows { .. }
             | IngestError::Computed { .. }
-            | IngestError::BatchView(_)
             | IngestError::Invalid(_)
-            | IngestError::StreamView { .. } => Code::Invalid,
+            | IngestError::StreamView { .. }
+            | IngestError::BatchView(_)
+            | IngestError::OnDemandView(_) => Code::Invalid,
             IngestError::Shard(e) => e.code(),
         }
     }
@@ -76,8 +82,8 @@ impl Coded for IngestError {
                 .map(|r| Detail { row: Some(r.row), field: r.field.clone(), reason: r.reason.clone() })
                 .collect(),
             // With a detail it is 422: what was sent could be read, but not done.
-            IngestError::BatchView(view) => {
-                vec![Detail { row: None, field: Some(view.clone()), reason: self.to_string() }]
+            IngestError::BatchView(_) | IngestError::OnDemandView(_) => {
+                vec![Detail { row: None, field: Some("view".to_owned()), reason: self.to_string() }]
             }
             _ => Vec::new(),
         }

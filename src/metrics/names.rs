@@ -85,6 +85,10 @@ declare! {
     TRAINING_ROWS = Counter "larder_training_rows_total" Count [];
     /// Time to build a training set.
     TRAINING_SECONDS = Histogram "larder_training_seconds" Seconds [];
+    /// Jobs for training sets that ended, by result: done, failed or cancelled.
+    SET_JOBS = Counter "larder_training_set_jobs_total" Count [result];
+    /// Time that a job for a training set took.
+    SET_JOB_SECONDS = Histogram "larder_training_set_job_seconds" Seconds [];
 
     /// SQL queries, by result: done or failed.
     SQL_QUERIES = Counter "larder_sql_queries_total" Count [result];

@@ -87,6 +87,11 @@ pub fn record_compaction() {
     counter!(COMPACTIONS).increment(1);
 }
 
+pub fn record_set_job(result: &'static str, took: Duration) {
+    counter!(SET_JOBS, "result" => result).increment(1);
+    histogram!(SET_JOB_SECONDS).record(took.as_secs_f64());
+}
+
 pub fn record_training(rows: usize, took: Duration) {
     counter!(TRAINING_ROWS).increment(rows as u64);
     histogram!(TRAINING_SECONDS).record(took);

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use crate::{
-    backup::BackupError, offline::OfflineError, registry::RegistryError, shard::ShardError, sql::SqlError,
+    backup::BackupError, offline::OfflineError, registry::RegistryError, serve::sets::SetError,
+    shard::ShardError, sql::SqlError,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,8 @@ pub enum NodeError {
     Backup(#[from] BackupError),
     #[error(transparent)]
     Sql(#[from] SqlError),
+    #[error("the training sets: {0}")]
+    Sets(#[from] SetError),
     #[error("the registry: {0}")]
     Registry(#[from] RegistryError),
     /// It served reads after a write had failed; see `durability.restart_after`.

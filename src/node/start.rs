@@ -26,7 +26,10 @@ use crate::{
     },
     offline::{OfflineOptions, OfflineStore, Scrubber, actor::SegmentWriterActor},
     registry::{CatalogHandle, Queries, Registry, actor::RegistryActor},
-    serve::{Plans, ReadLimits, Reads},
+    serve::{
+        Plans, ReadLimits, Reads,
+        sets::{self, Sets},
+    },
     shard::{
         Answers, CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, RunLog, Shard,
         ShardOptions, ShardReader, Shards, Store, StoreOptions, StreamDuty, StreamReader, Streams, Warming,
@@ -84,6 +87,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let offline = OfflineStore::open(
         &data.join(OFFLINE),
         OfflineOptions {
+            compression: config.offline.compression,
             compact_min_segments: config.offline.compact_segments,
             segment_rows: config.offline.segment_rows,
             ..OfflineOptions::default()
@@ -188,13 +192,34 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             clock: clock.clone(),
         },
     );
+    let reads = Arc::new(Reads {
+        catalog: catalog.clone(),
+        reader,
+        streams: streams.clone(),
+        stream_reader,
+        offline,
+        tail,
+        clock: clock.clone(),
+        limits: ReadLimits {
+            entities: config.limits.entities_per_read,
+            features: config.limits.features_per_read,
+        },
+        plans: Plans::default(),
+    });
+    let sets = Sets::open(sets::Origin {
+        reads: Arc::clone(&reads),
+        shards: shards.clone(),
+        clock: clock.clone(),
+        data: data.clone(),
+        limit_bytes: config.limits.training_set_bytes.bytes(),
+    })?;
     let app = Arc::new(App {
         sql,
         runs: runs.clone(),
         ingest: Ingest {
             catalog: catalog.clone(),
             shards: shards.clone(),
-            streams: streams.clone(),
+            streams,
             answers: Answers::new(store.clone()),
             clock: clock.clone(),
             limits: decode_limits(&config),
@@ -202,23 +227,11 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
             max_ratio: usize::try_from(config.limits.decompression_ratio).unwrap_or(usize::MAX),
             retrying: Arc::default(),
         },
-        reads: Arc::new(Reads {
-            catalog: catalog.clone(),
-            reader,
-            streams,
-            stream_reader,
-            offline,
-            tail,
-            clock: clock.clone(),
-            limits: ReadLimits {
-                entities: config.limits.entities_per_read,
-                features: config.limits.features_per_read,
-            },
-            plans: Plans::default(),
-        }),
+        reads,
         quarantine: Quarantine::new(store.clone()),
         backups: Arc::new(backups),
         backfills: Arc::clone(&backfills),
+        sets: Arc::new(sets),
         scrub,
         config: Arc::clone(&config),
         clock,

@@ -17,7 +17,7 @@ use crate::{failpoint, offline::OfflineError};
 pub(super) const TEMPORARY: &str = "_tmp-";
 
 /// A file in the making; removed when dropped before it is given its name. Knows its length and CRC-32C.
-pub(super) struct NewFile {
+pub struct NewFile {
     out: BufWriter<File>,
     path: PathBuf,
     length: u64,
@@ -26,7 +26,7 @@ pub(super) struct NewFile {
 }
 
 /// What was written.
-pub(super) struct Written {
+pub struct Written {
     pub length: u64,
     pub crc32c: u32,
 }
@@ -94,7 +94,7 @@ impl Drop for NewFile {
 }
 
 /// Makes names given, and names removed, in `dir` survive a power loss.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), OfflineError> {
+pub fn sync_dir(dir: &Path) -> Result<(), OfflineError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(OfflineError::io("syncing", dir))
 }
 

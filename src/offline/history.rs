@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
 use crate::{
-    model::TableSchema,
+    model::{SEQ, TableSchema},
     offline::{
         OfflineError,
         evolve::{conform, evolve},
         layout::Layout,
+        segment::Segment,
         segment_read::{Footer, SegmentRows},
         seqs::rows_from,
         table::{STEP, Table, TableSnapshot},
@@ -24,6 +25,8 @@ pub struct History {
     /// In the shape of `schema`.
     pub(super) tail: Vec<RecordBatch>,
     pub(super) schema: SchemaRef,
+    /// Rows from this `_seq` on do not exist; above all that there are unless [`History::until`] says otherwise.
+    pub(super) before: i64,
 }
 
 impl History {
@@ -38,7 +41,53 @@ impl History {
         let (rows, _) = rows_from(&layout, rows, snapshot.sealed_seq)?;
         let tail = rows.iter().map(|batch| conform(batch, &schema)).collect::<Result<_, _>>();
         let tail = tail.map_err(OfflineError::columns(table.name()))?;
-        Ok(History { layout, snapshot, tail, schema })
+        Ok(History { layout, snapshot, tail, schema, before: i64::MAX })
+    }
+
+    /// The history as it was when `seq` was the next row's number: what was accepted from there on does not exist for
+    /// the joins.
+    pub fn until(mut self, seq: u64) -> Result<History, OfflineError> {
+        let before = i64::try_from(seq).unwrap_or(i64::MAX);
+        let segments = &self.snapshot.segments;
+        if segments.iter().any(|segment| segment.seq.is_none_or(|(_, last)| last >= seq)) {
+            let snapshot = &self.snapshot;
+            let earlier = |segment: &&Arc<Segment>| segment.seq.is_none_or(|(first, _)| first < seq);
+            self.snapshot = Arc::new(TableSnapshot {
+                delta_version: snapshot.delta_version,
+                sealed_seq: snapshot.sealed_seq,
+                segments: segments.iter().filter(earlier).cloned().collect(),
+                schema: Arc::clone(&snapshot.schema),
+            });
+            self.before = before;
+        }
+        let mut tail = Vec::with_capacity(self.tail.len());
+        for batch in &self.tail {
+            let rows = self.layout.seqs(batch)?.partition_point(|seq| *seq < before);
+            if rows > 0 {
+                tail.push(batch.slice(0, rows));
+            }
+        }
+        self.tail = tail;
+        Ok(self)
+    }
+
+    /// Rows in all, tombstones included, those left out that [`History::until`] leaves out.
+    pub fn counted(&self) -> Result<u64, OfflineError> {
+        let mut rows = self.tail.iter().map(|batch| batch.num_rows() as u64).sum();
+        let target = self.layout.project(&self.schema, &[SEQ])?;
+        for segment in &self.snapshot.segments {
+            let whole =
+                segment.seq.is_some_and(|(_, last)| i64::try_from(last).is_ok_and(|last| last < self.before));
+            if whole || self.before == i64::MAX {
+                rows += segment.rows;
+                continue;
+            }
+            for batch in Footer::read(segment)?.rows(&target, None, STEP)? {
+                let batch = batch?;
+                rows += self.layout.seqs(&batch)?.iter().filter(|seq| **seq < self.before).count() as u64;
+            }
+        }
+        Ok(rows)
     }
 
     /// The columns: the table's, and those that the schema given has beyond them; each in the wider of the two types.

@@ -11,7 +11,7 @@ use arrow::{
 };
 
 use crate::{
-    compute::as_of::{Outcome, Place, Rows, Spine, Sweep, Version, judge},
+    compute::as_of::{Outcome, Place, Rows, Seen, Spine, Sweep, Version, judge},
     model::row_keys,
     offline::{
         History, OfflineError,
@@ -46,6 +46,8 @@ pub struct AsOf<'a> {
     pub lag: i64,
     /// Versions accepted later (microseconds) are not seen.
     pub known_at: Option<i64>,
+    /// Nor those accepted after the time of the row that asks.
+    pub by_then: bool,
     /// Wanted columns of the table.
     pub columns: &'a [&'a str],
 }
@@ -97,7 +99,7 @@ pub fn as_of_join(request: &AsOf<'_>) -> Result<AsOfResult, OfflineError> {
 
 /// First pass: the newest version for each spine row. Sources are the segments in the snapshot's order, then the
 /// tail's batches.
-fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, OfflineError> {
+pub(super) fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, OfflineError> {
     let history = request.history;
     let layout = &history.layout;
     let Some(latest) = spine.latest() else { return Ok(vec![None; request.times.len()]) };
@@ -124,7 +126,9 @@ fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Version>>, Off
     // Large ones first, so that no core is left with one at the end.
     tasks.sort_by_key(|task| std::cmp::Reverse(task.bounds.rows));
 
-    let new_sweep = || Sweep::new(spine, request.known_at);
+    let known_at = request.known_at.unwrap_or(i64::MAX);
+    let seen = Seen { known_at, before: history.before, by_then: request.by_then };
+    let new_sweep = || Sweep::new(spine, seen);
     let mut sweeps =
         in_parallel(&tasks, MOST_SLOTS / request.times.len().max(1) + 1, new_sweep, |sweep, task| {
             let mut row = task.bounds.first_row as u32;
@@ -178,7 +182,7 @@ fn offer(
 }
 
 /// Second pass: the values at the places chosen.
-fn fetch(
+pub(super) fn fetch(
     history: &History,
     wanted: &SchemaRef,
     chosen: &[Option<Place>],

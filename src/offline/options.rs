@@ -1,5 +1,7 @@
 //! How the offline store lays its tables out.
 
+use crate::config::SegmentCompression;
+
 /// Sizes and thresholds; [`Default`] suits tables of a thousand to a hundred million rows.
 #[derive(Debug, Clone)]
 pub struct OfflineOptions {
@@ -11,8 +13,7 @@ pub struct OfflineOptions {
     pub row_group_rows: usize,
     /// Rows of a Parquet page: the least that is decoded for one row.
     pub page_rows: usize,
-    /// 1 (fast) to 22 (small).
-    pub zstd_level: i32,
+    pub compression: SegmentCompression,
     /// Segments with fewer rows and …
     pub compact_small_rows: u64,
     /// … fewer bytes than this are merged …
@@ -32,7 +33,7 @@ impl Default for OfflineOptions {
             segment_bytes: 256 << 20,
             row_group_rows: 1 << 17,
             page_rows: 1 << 13,
-            zstd_level: 1,
+            compression: SegmentCompression::Snappy,
             compact_small_rows: 1 << 19,
             compact_small_bytes: 128 << 20,
             compact_min_segments: 8,

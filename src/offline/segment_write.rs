@@ -12,6 +12,7 @@ use parquet::{
 use serde_json::Value;
 
 use crate::{
+    config::SegmentCompression,
     failpoint,
     model::SEQ,
     offline::{
@@ -25,6 +26,10 @@ use crate::{
 
 /// The first part of a segment's file name; the version that was to name it, and a UUID, follow.
 pub(super) const PREFIX: &str = "part-";
+
+/// A column's dictionary of a row group is given up beyond this: a larger one, of values that hardly repeat, takes longer to
+/// write and to decode than the values themselves.
+const DICTIONARY_BYTES: usize = 64 << 10;
 
 /// Writes one stream of sorted rows as as many segments as it takes. What it has written is removed again when it is
 /// dropped before [`Staged::keep`].
@@ -143,9 +148,14 @@ impl<'a> SegmentWriter<'a> {
     }
 
     fn properties(&self) -> WriterProperties {
-        let level = ZstdLevel::try_new(self.options.zstd_level).unwrap_or_default();
+        let compression = match self.options.compression {
+            SegmentCompression::Snappy => Compression::SNAPPY,
+            SegmentCompression::Lz4 => Compression::LZ4_RAW,
+            SegmentCompression::Zstd => Compression::ZSTD(ZstdLevel::default()),
+        };
         let mut properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
+            .set_compression(compression)
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_max_row_group_row_count(Some(self.options.row_group_rows.max(1)))
             .set_data_page_row_count_limit(self.options.page_rows.max(1))
             .set_write_batch_size(self.options.page_rows.clamp(1, 1024))

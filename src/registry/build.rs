@@ -6,10 +6,11 @@ use crate::{
     model::{Column, TableId, TableSchema},
     registry::{
         catalog::Catalog,
-        definition::{FeatureViewDefinition, SourceDefinition, StreamDefinition},
+        definition::{FeatureViewDefinition, OnDemandDefinition, SourceDefinition, StreamDefinition},
         log::{Record, Revision},
         lookup::history,
         object::{Entity, FeatureService, FeatureView, ObjectKind, ObjectRef, Origin, Source},
+        on_demand::OnDemand,
         stream::Stream,
     },
 };
@@ -120,16 +121,17 @@ impl Catalog {
             .iter()
             .map(|f| Column { name: f.name.clone(), data_type: f.data_type.clone() });
         let schema = TableSchema::feature_view(table, &definition.name, version, keys, columns.collect());
-        let origin = match &definition.stream {
-            None => match &definition.batch {
-                None => Origin::Written,
-                Some(batch) => Origin::Batch(Arc::new(batch.clone())),
-            },
-            Some(stream) => Origin::Stream(Arc::new(self.build_stream(&definition.name, stream)?)),
+        let origin = match (&definition.stream, &definition.on_demand, &definition.batch) {
+            (Some(stream), ..) => Origin::Stream(Arc::new(self.build_stream(&definition.name, stream)?)),
+            (None, Some(on_demand), _) => {
+                Origin::OnDemand(Arc::new(build_on_demand(on_demand, &schema.columns)))
+            }
+            (None, None, Some(batch)) => Origin::Batch(Arc::new(batch.clone())),
+            (None, None, None) => Origin::Written,
         };
         let (schema, schemas) = match origin {
             Origin::Written | Origin::Batch(_) => self.add_schema(schema),
-            Origin::Stream(_) => self.schema_without_table(schema),
+            Origin::Stream(_) | Origin::OnDemand(_) => self.schema_without_table(schema),
         };
         Ok(FeatureView {
             name: definition.name.clone(),
@@ -159,7 +161,7 @@ impl Catalog {
         })
     }
 
-    /// A stream feature view stores no rows: its schemas are those of its versions and no table's.
+    /// A view that stores no rows: its schemas are those of its versions and no table's.
     fn schema_without_table(&self, schema: TableSchema) -> (Arc<TableSchema>, Vec<Arc<TableSchema>>) {
         let schema = Arc::new(schema);
         let before = history(&self.feature_view_versions, &schema.name).map(|(_, view)| &view.schema);
@@ -173,4 +175,14 @@ impl Catalog {
         schemas.push(Arc::clone(&schema));
         (schema, schemas.clone())
     }
+}
+
+fn build_on_demand(definition: &OnDemandDefinition, features: &[Column]) -> OnDemand {
+    OnDemand::new(
+        definition.request.clone(),
+        definition.uses.clone(),
+        definition.types.clone(),
+        definition.expressions.clone(),
+        features.to_vec(),
+    )
 }

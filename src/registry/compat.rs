@@ -11,8 +11,8 @@ use crate::{
     model::{Column, DataType, TableSchema},
     registry::{
         definition::{
-            EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, SourceDefinition,
-            StreamDefinition,
+            EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, OnDemandDefinition,
+            SourceDefinition, StreamDefinition,
         },
         object::{About, Feature, Selection},
     },
@@ -146,14 +146,14 @@ pub(super) fn source(old: &SourceDefinition, history: &[Arc<TableSchema>], new: 
     diff
 }
 
-/// `history` are the schemas of all versions of the view's table; a stream feature view has none.
+/// `history` are the schemas of all versions of the view's table; a view without rows has none.
 pub(super) fn feature_view(
     old: &FeatureViewDefinition,
     history: &[Arc<TableSchema>],
     new: &FeatureViewDefinition,
 ) -> Diff {
     let mut diff = Diff::default();
-    if old.entities != new.entities {
+    if old.entities != new.entities && kind(old) == kind(new) {
         let (old, new) = (old.entities.join(", "), new.entities.join(", "));
         diff.breaks(
             "entities",
@@ -167,42 +167,25 @@ pub(super) fn feature_view(
             Some(before) => compare_feature(&mut diff, before, feature),
         }
         // What is computed is not stored: its type may become any, as long as nobody uses it.
-        if new.stream.is_none() {
+        if new.stream.is_none() && new.on_demand.is_none() {
             check_type(&mut diff, &widest, &feature.name, &feature.data_type, "view");
         }
     }
-    match (&old.stream, &new.stream) {
-        (None, None) => {}
-        (Some(before), Some(stream)) => compare_stream(&mut diff, old, before, new, stream),
-        (None, Some(_)) if old.batch.is_none() => diff.breaks(
-            "name",
-            format!("`{}` is or was a feature view whose rows are written; give the stream feature view a new name", new.name),
-        ),
-        (None, Some(_)) => diff.breaks(
-            "name",
-            format!("`{}` is or was a batch feature view; give the stream feature view a new name", new.name),
-        ),
-        (Some(_), None) => diff.breaks(
-            "name",
-            format!("`{}` is or was a stream feature view; give the feature view a new name", new.name),
-        ),
+    if kind(old) != kind(new) {
+        let (name, was, is) = (&new.name, kind(old), kind(new));
+        diff.breaks("name", format!("`{name}` is or was a {was}; give the {is} a new name"));
     }
-    match (&old.batch, &new.batch) {
-        (Some(before), Some(batch)) => {
-            if before.sql != batch.sql {
-                diff.changes.push("sql changed".to_owned());
-            }
-            diff.compare("schedule", &before.schedule, &batch.schedule);
+    if let (Some(before), Some(stream)) = (&old.stream, &new.stream) {
+        compare_stream(&mut diff, old, before, new, stream);
+    }
+    if let (Some(before), Some(on_demand)) = (&old.on_demand, &new.on_demand) {
+        compare_on_demand(&mut diff, old, before, new, on_demand);
+    }
+    if let (Some(before), Some(batch)) = (&old.batch, &new.batch) {
+        if before.sql != batch.sql {
+            diff.changes.push("sql changed".to_owned());
         }
-        (None, Some(_)) if old.stream.is_none() => diff.breaks(
-            "name",
-            format!("`{}` is or was a feature view whose rows are written; give the batch feature view a new name", new.name),
-        ),
-        (Some(_), None) if new.stream.is_none() => diff.breaks(
-            "name",
-            format!("`{}` is or was a batch feature view; give the feature view a new name", new.name),
-        ),
-        _ => {}
+        diff.compare("schedule", &before.schedule, &batch.schedule);
     }
     for feature in &old.features {
         if !new.features.iter().any(|f| f.name == feature.name) {
@@ -280,13 +263,71 @@ fn compare_stream(
         }
         diff.compare(&format!("{of}window"), &old.window, &aggregation.window);
         diff.compare_optional(&format!("{of}filter"), old.filter.as_ref(), aggregation.filter.as_ref());
-        if before.data_type != feature.data_type && !widens(&before.data_type, &feature.data_type) {
-            diff.retyped.push(Retyped {
-                feature: feature.name.clone(),
-                from: before.data_type.clone(),
-                to: feature.data_type.clone(),
-            });
+        compare_type(diff, before, feature);
+    }
+}
+
+fn compare_on_demand(
+    diff: &mut Diff,
+    old: &FeatureViewDefinition,
+    old_on_demand: &OnDemandDefinition,
+    new: &FeatureViewDefinition,
+    on_demand: &OnDemandDefinition,
+) {
+    for column in &on_demand.request {
+        match old_on_demand.request.iter().find(|old| old.name == column.name) {
+            None => diff.changes.push(format!("request column `{}` added", column.name)),
+            Some(old) => {
+                let what = format!("request column `{}`: type", column.name);
+                diff.compare(&what, &old.data_type, &column.data_type);
+            }
         }
+    }
+    let gone = |old: &&Column| !on_demand.request.iter().any(|column| column.name == old.name);
+    for column in old_on_demand.request.iter().filter(gone) {
+        diff.changes.push(format!("request column `{}` dropped", column.name));
+    }
+    let used = |definition: &OnDemandDefinition| {
+        let all = definition.uses.iter().zip(&definition.types);
+        all.map(|(used, data_type)| (used.clone(), data_type.clone())).collect::<Vec<_>>()
+    };
+    let (before, after) = (used(old_on_demand), used(on_demand));
+    for (used, data_type) in &after {
+        match before.iter().find(|(old, _)| old == used) {
+            None => diff.changes.push(format!("use of `{used}` added")),
+            Some((_, old)) => diff.compare(&format!("type of the used `{used}`"), old, data_type),
+        }
+    }
+    for (used, _) in before.iter().filter(|(old, _)| !after.iter().any(|(new, _)| new == old)) {
+        diff.changes.push(format!("use of `{used}` dropped"));
+    }
+    for (feature, expression) in new.features.iter().zip(&on_demand.expressions) {
+        let all = old.features.iter().zip(&old_on_demand.expressions);
+        let Some((before, old)) = all.into_iter().find(|(f, _)| f.name == feature.name) else { continue };
+        diff.compare(&format!("feature `{}`: expression", feature.name), old, expression);
+        compare_type(diff, before, feature);
+    }
+}
+
+/// A type that is no wider one breaks whoever uses the feature.
+fn compare_type(diff: &mut Diff, before: &Feature, feature: &Feature) {
+    if before.data_type != feature.data_type && !widens(&before.data_type, &feature.data_type) {
+        diff.retyped.push(Retyped {
+            feature: feature.name.clone(),
+            from: before.data_type.clone(),
+            to: feature.data_type.clone(),
+        });
+    }
+}
+
+const WRITTEN: &str = "feature view whose rows are written";
+
+fn kind(view: &FeatureViewDefinition) -> &'static str {
+    match (&view.stream, &view.on_demand, &view.batch) {
+        (Some(_), ..) => "stream feature view",
+        (None, Some(_), _) => "on-demand feature view",
+        (None, None, Some(_)) => "batch feature view",
+        (None, None, None) => WRITTEN,
     }
 }
 

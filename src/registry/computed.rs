@@ -1,4 +1,6 @@
-//! What is computed of events at one catalog: more than the current definitions say, where services pin older versions.
+//! What is computed of events at one catalog: more than the current definitions say, where older versions are pinned.
+
+use std::collections::BTreeSet;
 
 use crate::registry::{
     catalog::Catalog,
@@ -9,12 +11,13 @@ use crate::registry::{
 
 impl Catalog {
     /// Every aggregation that is computed for a stream feature view, each once: those of its current version, then those
-    /// of older versions that services pin.
+    /// of older versions that services and on-demand views pin.
     pub fn computed(&self, view: &FeatureView) -> Vec<&Aggregation> {
-        let selections = self.feature_services.values().flat_map(|service| &service.selections);
-        let versions = selections.filter(|selection| selection.view == view.name).filter_map(|s| s.version);
-        let pinned =
-            versions.filter_map(|version| self.feature_view_versions.get(&(view.name.clone(), version)));
+        let mut versions = self.pinned_by_services(&view.name);
+        versions.extend(self.pinned_by_on_demand(&view.name));
+        let pinned = versions
+            .into_iter()
+            .filter_map(|version| self.feature_view_versions.get(&(view.name.clone(), version)));
         let current = self.feature_views.get(&view.name);
         let streams = current.into_iter().chain(pinned).filter_map(|view| view.stream());
         let mut computed: Vec<&Aggregation> = Vec::new();
@@ -24,6 +27,24 @@ impl Catalog {
             }
         }
         computed
+    }
+
+    fn pinned_by_services(&self, view: &str) -> BTreeSet<u32> {
+        let selections = self.feature_services.values().flat_map(|service| &service.selections);
+        selections.filter(|selection| selection.view == view).filter_map(|s| s.version).collect()
+    }
+
+    /// By on-demand views, at the versions at which these are served.
+    fn pinned_by_on_demand(&self, view: &str) -> BTreeSet<u32> {
+        let mut versions = BTreeSet::new();
+        let names = self.feature_views.values().filter(|view| view.on_demand().is_some());
+        for current in names {
+            let served = self.pinned_by_services(&current.name).into_iter();
+            let served = served.filter_map(|v| self.feature_view_versions.get(&(current.name.clone(), v)));
+            let uses = served.chain([current]).filter_map(|view| view.on_demand()).flat_map(|o| &o.uses);
+            versions.extend(uses.filter(|used| used.view == view).filter_map(|used| used.version));
+        }
+        versions
     }
 
     /// Where pinned versions stand in the way: what they compute has to fit their source as it now is, and all that is

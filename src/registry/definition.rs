@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::{Column, Duration},
+    model::{Column, DataType, Duration},
     registry::{
         batch::{Batch, BatchPlaces},
         catalog::Catalog,
         error::{DefinitionError, ReferenceProblem},
         object::{About, Entity, Feature, FeatureService, FeatureView, Selection, Source, SourceKind},
+        on_demand::{OnDemand, Use},
         place::Place,
         resolve::resolve,
         stream::{Aggregation, Stream},
@@ -54,12 +55,14 @@ pub struct FeatureViewDefinition {
     pub retention: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness_slo: Option<Duration>,
-    /// None: rows are written directly.
+    /// At most one of the two is there; neither: rows are written directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamDefinition>,
     /// Rows are those of a query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemandDefinition>,
     #[serde(flatten)]
     pub about: About,
 }
@@ -69,6 +72,16 @@ pub struct FeatureViewDefinition {
 pub struct StreamDefinition {
     pub source: String,
     pub aggregations: Vec<Aggregation>,
+}
+
+/// What an on-demand feature view computes, and of what; `expressions[i]` makes the view's `features[i]`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct OnDemandDefinition {
+    pub request: Vec<Column>,
+    pub uses: Vec<Use>,
+    /// Of the used features, when the view was built: the view gets a version when they change.
+    pub types: Vec<DataType>,
+    pub expressions: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -94,7 +107,9 @@ pub struct Definitions {
     pub note: Note,
     pub(super) entities: Vec<EntityDefinition>,
     pub(super) sources: Vec<SourceDefinition>,
+    /// All but the on-demand ones.
     pub(super) feature_views: Vec<FeatureViewDefinition>,
+    pub(super) on_demand: Vec<Draft>,
     pub(super) feature_services: Vec<FeatureServiceDefinition>,
     /// By service: where each of its selections is written.
     pub(super) selection_places: BTreeMap<String, Vec<Place>>,
@@ -102,7 +117,40 @@ pub struct Definitions {
     pub(super) batch_places: BTreeMap<String, BatchPlaces>,
 }
 
+/// An on-demand feature view as it is written: what the features that it uses are is known to a catalog only.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    /// With `types` still empty.
+    pub view: FeatureViewDefinition,
+    pub place: Place,
+    /// Where each of its uses is written, …
+    pub uses: Vec<Place>,
+    /// … and each of its expressions.
+    pub expressions: Vec<Place>,
+}
+
+impl Draft {
+    pub fn name(&self) -> &str {
+        &self.view.name
+    }
+
+    /// What it uses, with where that is written.
+    pub fn uses(&self) -> impl Iterator<Item = (&Use, &Place)> {
+        self.view.on_demand.iter().flat_map(|on_demand| &on_demand.uses).zip(&self.uses)
+    }
+
+    /// Whether it uses that feature, of whichever version of the view.
+    pub fn names(&self, view: &str, feature: &str) -> bool {
+        self.uses().any(|(used, _)| used.view == view && used.feature == feature)
+    }
+}
+
 impl Definitions {
+    pub(super) fn has_view(&self, name: &str) -> bool {
+        self.feature_views.iter().any(|view| view.name == name)
+            || self.on_demand.iter().any(|draft| draft.name() == name)
+    }
+
     /// What of the services does not hold in `catalog`, each problem with where it is written.
     pub(super) fn reference_errors(&self, catalog: &Catalog) -> Vec<(ReferenceProblem, DefinitionError)> {
         let mut errors = Vec::new();
@@ -156,6 +204,7 @@ impl From<&FeatureView> for FeatureViewDefinition {
             freshness_slo: view.freshness_slo,
             stream: view.stream().map(|stream| stream.as_ref().into()),
             batch: view.batch().map(|batch| batch.as_ref().clone()),
+            on_demand: view.on_demand().map(|on_demand| on_demand.as_ref().into()),
             about: view.about.clone(),
         }
     }
@@ -164,6 +213,17 @@ impl From<&FeatureView> for FeatureViewDefinition {
 impl From<&Stream> for StreamDefinition {
     fn from(stream: &Stream) -> Self {
         StreamDefinition { source: stream.source.clone(), aggregations: stream.aggregations.clone() }
+    }
+}
+
+impl From<&OnDemand> for OnDemandDefinition {
+    fn from(on_demand: &OnDemand) -> Self {
+        OnDemandDefinition {
+            request: on_demand.request.clone(),
+            uses: on_demand.uses.clone(),
+            types: on_demand.types.clone(),
+            expressions: on_demand.expressions.clone(),
+        }
     }
 }
 

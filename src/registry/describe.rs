@@ -4,13 +4,14 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    model::{Column, TableId, TableKind, TableSchema},
+    model::{Column, DataType, TableId, TableKind, TableSchema},
     registry::{
         catalog::Catalog,
         definition::{EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, SourceDefinition},
         error::RegistryError,
         lookup::{Versions, history},
-        object::{Entity, FeatureService, FeatureView, ObjectKind, Source},
+        object::{Entity, FeatureService, FeatureView, ObjectKind, Origin, Source},
+        on_demand::Use,
         resolve::resolve,
         stream::Aggregation,
     },
@@ -41,8 +42,12 @@ struct Table {
 
 #[derive(Serialize)]
 struct ViewContents {
+    /// Where its values come from.
+    kind: &'static str,
     #[serde(flatten)]
     stream: Option<StreamContents>,
+    #[serde(flatten)]
+    on_demand: Option<OnDemandContents>,
     #[serde(flatten)]
     table: Table,
 }
@@ -62,6 +67,31 @@ struct NamedAggregation {
     aggregation: Aggregation,
 }
 
+/// What an on-demand feature view computes, and of what.
+#[derive(Serialize)]
+struct OnDemandContents {
+    request: Vec<Column>,
+    uses: Vec<Used>,
+    expressions: Vec<NamedExpression>,
+    /// Of what it uses.
+    join_keys: Option<Vec<Column>>,
+}
+
+#[derive(Serialize)]
+struct Used {
+    #[serde(flatten)]
+    used: Use,
+    #[serde(rename = "type")]
+    data_type: DataType,
+}
+
+#[derive(Serialize)]
+struct NamedExpression {
+    /// Of the feature that it makes.
+    name: String,
+    expression: String,
+}
+
 #[derive(Serialize)]
 struct SchemaColumn {
     #[serde(flatten)]
@@ -75,6 +105,8 @@ struct ServiceContents {
     features: Option<Vec<String>>,
     /// Columns that a request must have.
     join_keys: Option<Vec<Column>>,
+    /// Columns that a request must have beside them, for on-demand features.
+    request: Option<Vec<Column>>,
 }
 
 pub fn describe_entity(catalog: &Catalog, entity: &Entity) -> Json {
@@ -109,7 +141,24 @@ pub fn describe_feature_view(catalog: &Catalog, view: &FeatureView) -> Json {
                 .collect(),
         }
     });
-    let more = ViewContents { stream, table: table(&view.schema) };
+    let on_demand = definition.on_demand.take().map(|on_demand| {
+        let names = definition.features.iter().map(|feature| feature.name.clone());
+        let expressions = names.zip(on_demand.expressions);
+        let uses = on_demand.uses.into_iter().zip(on_demand.types);
+        OnDemandContents {
+            request: on_demand.request,
+            uses: uses.map(|(used, data_type)| Used { used, data_type }).collect(),
+            expressions: expressions.map(|(name, expression)| NamedExpression { name, expression }).collect(),
+            join_keys: catalog.inputs_of(view).map(|resolved| resolved.join_keys()),
+        }
+    });
+    let kind = match &view.origin {
+        Origin::Written => "written",
+        Origin::Batch(_) => "batch",
+        Origin::Stream(_) => "stream",
+        Origin::OnDemand(_) => "on_demand",
+    };
+    let more = ViewContents { kind, stream, on_demand, table: table(&view.schema) };
     to_json(&Described { object: ObjectKind::FeatureView, version: view.version, versions, definition, more })
 }
 
@@ -120,6 +169,7 @@ pub fn describe_feature_service(catalog: &Catalog, service: &FeatureService) -> 
     let more = ServiceContents {
         features: resolved.as_ref().map(|r| r.features.iter().map(|feature| feature.name.clone()).collect()),
         join_keys: resolved.as_ref().map(|r| r.join_keys()),
+        request: resolved.map(|r| r.computation.request.into_iter().map(|asked| asked.column).collect()),
     };
     to_json(&Described {
         object: ObjectKind::FeatureService,
@@ -178,7 +228,7 @@ fn numbers<T>(versions: &Versions<T>, name: &str) -> Vec<u32> {
 
 fn table(schema: &TableSchema) -> Table {
     let column = |column: &Column, role| SchemaColumn { column: column.clone(), role };
-    let event_time = Column { name: schema.event_time.clone(), data_type: crate::model::DataType::Timestamp };
+    let event_time = Column { name: schema.event_time.clone(), data_type: DataType::Timestamp };
     let role = match schema.kind {
         TableKind::FeatureView => "feature",
         TableKind::Source => "column",

@@ -1,4 +1,5 @@
-//! What an object is made of, and what is made of it: entity and source → feature view → feature service.
+//! What an object is made of, and what is made of it: entity and source → feature view → on-demand
+//! feature view → feature service.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -62,6 +63,14 @@ fn edges(catalog: &Catalog) -> BTreeSet<Edge> {
         if let Some(stream) = view.stream() {
             edges.insert(Edge {
                 from: object(ObjectKind::Source, &stream.source),
+                to: object(ObjectKind::FeatureView, &view.name),
+            });
+        }
+    }
+    for view in catalog.feature_views.values() {
+        for used in view.on_demand().iter().flat_map(|on_demand| &on_demand.uses) {
+            edges.insert(Edge {
+                from: object(ObjectKind::FeatureView, &used.view),
                 to: object(ObjectKind::FeatureView, &view.name),
             });
         }

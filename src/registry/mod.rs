@@ -10,21 +10,25 @@ mod build;
 mod catalog;
 mod changes;
 mod compat;
+mod computation;
 mod computed;
 mod definition;
 mod describe;
 mod error;
 mod feature_form;
 mod lineage;
+mod link;
 mod log;
 mod lookup;
 mod object;
+mod on_demand;
 mod parse;
 mod place;
 mod plan;
 mod reference;
 #[allow(clippy::module_inception)]
 mod registry;
+mod requests;
 mod resolve;
 mod search;
 mod stream;
@@ -33,9 +37,10 @@ mod suggest;
 pub use batch::{Batch, LATEST, Queries};
 pub use catalog::{Catalog, CatalogHandle};
 pub use changes::{ApplyOutcome, Breaking, Changes, ObjectVersion, Updated};
+pub use computation::{Computation, Operand, RequestColumn, Step};
 pub use definition::{
-    Definitions, EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, Note, SourceDefinition,
-    StreamDefinition,
+    Definitions, EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, Note, OnDemandDefinition,
+    SourceDefinition, StreamDefinition,
 };
 pub use describe::{
     describe, describe_all, describe_catalog, describe_entity, describe_feature_service,
@@ -48,6 +53,7 @@ pub use object::{
     About, Entity, Feature, FeatureService, FeatureStatus, FeatureView, ObjectKind, ObjectRef, Origin,
     ParseObjectKindError, Selection, Source, SourceKind, Validation,
 };
+pub use on_demand::{Input, OnDemand, Use};
 pub use parse::{DefinitionFile, parse_json, parse_toml};
 pub use plan::{Plan, plan};
 pub use reference::{Group, Resolved, ResolvedFeature};

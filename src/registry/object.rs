@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use crate::{
     model::{Column, DataType, Duration, TableSchema, Value},
-    registry::{batch::Batch, feature_form::FeatureForm, stream::Stream},
+    registry::{batch::Batch, feature_form::FeatureForm, on_demand::OnDemand, stream::Stream},
 };
 
 /// The kinds of objects that are defined.
@@ -172,13 +172,13 @@ pub struct Feature {
     pub about: About,
 }
 
-/// Features of an entity: written directly, one version per (entity, event time), or computed of a source's events or by a
-/// query.
+/// Features of an entity: written directly, one version per (entity, event time), computed of a source's events or by a query,
+/// or computed when they are asked for.
 #[derive(Debug)]
 pub struct FeatureView {
     pub name: String,
     pub version: u32,
-    /// Join keys are the entities' keys, end to end.
+    /// Join keys are the entities' keys, end to end. An on-demand view has none: its inputs have theirs.
     pub entities: Vec<String>,
     pub features: Vec<Feature>,
     /// None: valid for ever.
@@ -191,7 +191,7 @@ pub struct FeatureView {
     pub freshness_slo: Option<Duration>,
     pub about: About,
     pub origin: Origin,
-    /// Of a stream feature view it gives keys and types only: the view has no rows, and is not in `Catalog::tables`.
+    /// Of a view that [has no rows](FeatureView::has_rows) it gives keys and types only, and is not in `Catalog::tables`.
     pub schema: Arc<TableSchema>,
     /// The schemas of all versions, oldest first.
     pub schemas: Vec<Arc<TableSchema>>,
@@ -206,6 +206,8 @@ pub enum Origin {
     Stream(Arc<Stream>),
     /// Rows are those of a query, which runs on a schedule.
     Batch(Arc<Batch>),
+    /// Expressions over a request and other features.
+    OnDemand(Arc<OnDemand>),
 }
 
 impl FeatureView {
@@ -225,6 +227,14 @@ impl FeatureView {
         }
     }
 
+    /// What an on-demand feature view computes; none for other views.
+    pub fn on_demand(&self) -> Option<&Arc<OnDemand>> {
+        match &self.origin {
+            Origin::OnDemand(on_demand) => Some(on_demand),
+            _ => None,
+        }
+    }
+
     /// Whether the view has a table of its own, in which its values are stored.
     pub fn has_rows(&self) -> bool {
         matches!(self.origin, Origin::Written | Origin::Batch(_))
@@ -232,7 +242,7 @@ impl FeatureView {
 }
 
 /// One line of a feature service, as written.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Selection {
     pub view: String,
     /// Pinned version of the view, as in `view@3`.

@@ -8,11 +8,14 @@ use crate::{
         catalog::Catalog,
         changes::{Breaking, Changes, ObjectVersion, Updated},
         compat::{self, Diff, Retyped},
-        definition::{Definitions, FeatureServiceDefinition},
+        definition::{Definitions, FeatureServiceDefinition, FeatureViewDefinition},
         error::{ReferenceProblem, RegistryError},
+        link::{in_order, link},
         log::{Record, Revision},
         lookup::history,
         object::{ObjectKind, ObjectRef, Selection},
+        on_demand::Use,
+        requests::requests_that_break,
     },
 };
 
@@ -34,13 +37,17 @@ pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, Regist
         changes: Changes::default(),
         revision: Revision::default(),
         dropped: BTreeSet::new(),
+        unlinked: BTreeSet::new(),
     };
     planner.entities(definitions);
     planner.sources(definitions);
-    planner.feature_views(definitions);
+    for definition in &definitions.feature_views {
+        planner.feature_view(definitions, definition);
+    }
+    planner.on_demand(definitions)?;
     planner.feature_services(definitions);
     planner.retire(definitions);
-    let Planner { mut changes, revision, dropped, .. } = planner;
+    let Planner { mut changes, revision, dropped, unlinked, .. } = planner;
     let next = if revision.is_empty() {
         current.clone()
     } else {
@@ -54,6 +61,7 @@ pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, Regist
         ReferenceProblem::Feature { view, feature, .. } => {
             !dropped.contains(&(view.clone(), feature.clone()))
         }
+        ReferenceProblem::View { view, .. } => !unlinked.contains(view),
         _ => true,
     });
     if !errors.is_empty() {
@@ -61,6 +69,7 @@ pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, Regist
     }
     if changes.breaking.is_empty() {
         changes.breaking = next.pins_that_break();
+        changes.breaking.extend(requests_that_break(current, &next));
     }
     Ok(Plan { changes, next, revision })
 }
@@ -78,6 +87,8 @@ struct Planner<'a> {
     revision: Revision,
     /// `(view, feature)`: dropped, but used.
     dropped: BTreeSet<(String, String)>,
+    /// On-demand views that use what is dropped.
+    unlinked: BTreeSet<String>,
 }
 
 impl Planner<'_> {
@@ -108,43 +119,90 @@ impl Planner<'_> {
         }
     }
 
-    fn feature_views(&mut self, definitions: &Definitions) {
-        for definition in &definitions.feature_views {
-            let name = &definition.name;
-            let table = self.table(ObjectKind::FeatureView, name);
-            let last = history(&self.current.feature_view_versions, name).next_back();
-            let live = self.current.feature_views.contains_key(name);
-            let mut before = last.map(|(version, view)| {
-                let schemas = self.current.tables.get(&table).map_or(&[][..], Vec::as_slice);
-                (version, compat::feature_view(&view.as_ref().into(), schemas, definition))
-            });
-            if live && let Some((_, diff)) = &mut before {
-                for retyped in std::mem::take(&mut diff.retyped) {
-                    self.retype(definitions, name, &retyped, diff);
-                }
-                for feature in std::mem::take(&mut diff.dropped) {
-                    for service in &definitions.feature_services {
-                        if let Some(how) = self.uses(service, name, &feature) {
-                            diff.breaking.push((
-                                feature.clone(),
-                                format!(
-                                    "`{feature}` was dropped, but feature service `{}` {how}; keep the feature, \
-                                     list in the service what it shall have, or give the new view a new name",
-                                    service.name
-                                ),
-                            ));
-                            self.dropped.insert((name.clone(), feature.clone()));
-                        }
+    /// Gives the record of the view's new version, if there is one.
+    fn feature_view(
+        &mut self,
+        definitions: &Definitions,
+        definition: &FeatureViewDefinition,
+    ) -> Option<Record> {
+        let name = &definition.name;
+        let table = self.table(ObjectKind::FeatureView, name);
+        let last = history(&self.current.feature_view_versions, name).next_back();
+        let live = self.current.feature_views.contains_key(name);
+        let mut before = last.map(|(version, view)| {
+            let schemas = self.current.tables.get(&table).map_or(&[][..], Vec::as_slice);
+            (version, compat::feature_view(&view.as_ref().into(), schemas, definition))
+        });
+        if live && let Some((_, diff)) = &mut before {
+            for retyped in std::mem::take(&mut diff.retyped) {
+                self.retype(definitions, name, &retyped, diff);
+            }
+            for feature in std::mem::take(&mut diff.dropped) {
+                self.drop_feature(definitions, name, &feature, diff);
+            }
+        }
+        let version = self.settle(ObjectKind::FeatureView, name, before, live)?;
+        let record = Record::FeatureView { version, table, definition: definition.clone() };
+        self.revision.objects.push(record.clone());
+        Some(record)
+    }
+
+    /// On-demand views, each after those that it uses, against a catalog that has them.
+    fn on_demand(&mut self, definitions: &Definitions) -> Result<(), RegistryError> {
+        if definitions.on_demand.is_empty() {
+            return Ok(());
+        }
+        let corrupt = |reason| RegistryError::Corrupt { version: self.current.version + 1, reason };
+        let mut staged = self.current.revised(&self.revision).map_err(corrupt)?;
+        staged.feature_views.retain(|name, _| definitions.has_view(name));
+        let mut errors = Vec::new();
+        let in_order = in_order(&definitions.on_demand, &staged);
+        for draft in in_order.map_err(|error| RegistryError::Invalid(vec![error]))? {
+            match link(draft, &staged) {
+                Ok(definition) => {
+                    if let Some(record) = self.feature_view(definitions, &definition) {
+                        staged.add(&record).map_err(corrupt)?;
                     }
                 }
+                Err(problems) => {
+                    self.unlinked.insert(draft.name().to_owned());
+                    // Told of as breaking, or of what it uses.
+                    let told = |problem: &ReferenceProblem| match problem {
+                        ReferenceProblem::Feature { view, feature, .. } => {
+                            self.dropped.contains(&(view.clone(), feature.clone()))
+                        }
+                        ReferenceProblem::View { view, .. } => self.unlinked.contains(view),
+                        _ => false,
+                    };
+                    let untold = problems.into_iter().filter(|(problem, _)| !told(problem));
+                    errors.extend(untold.map(|(_, error)| error));
+                }
             }
-            if let Some(version) = self.settle(ObjectKind::FeatureView, name, before, live) {
-                self.revision.objects.push(Record::FeatureView {
-                    version,
-                    table,
-                    definition: definition.clone(),
-                });
+        }
+        if errors.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(errors)) }
+    }
+
+    /// Refuses to drop a feature that a service or an on-demand view uses.
+    fn drop_feature(&mut self, definitions: &Definitions, view: &str, feature: &str, diff: &mut Diff) {
+        let mut breaks = |reason: String| {
+            diff.breaking.push((feature.to_owned(), reason));
+            self.dropped.insert((view.to_owned(), feature.to_owned()));
+        };
+        for service in &definitions.feature_services {
+            if let Some(how) = uses(self.current, service, view, feature) {
+                breaks(format!(
+                    "`{feature}` was dropped, but feature service `{}` {how}; keep the feature, list in the service \
+                     what it shall have, or give the new view a new name",
+                    service.name
+                ));
             }
+        }
+        for draft in definitions.on_demand.iter().filter(|draft| draft.names(view, feature)) {
+            breaks(format!(
+                "`{feature}` was dropped, but on-demand feature view `{}` uses it; keep the feature, or give the new \
+                 view a new name",
+                draft.name()
+            ));
         }
     }
 
@@ -245,42 +303,22 @@ impl Planner<'_> {
                 ));
             }
         }
-    }
-
-    /// How a service of the new definitions uses a feature that its view drops, if it does.
-    fn uses(&self, service: &FeatureServiceDefinition, view: &str, feature: &str) -> Option<String> {
-        let lists = |features: &[String]| features.iter().any(|f| f == feature);
-        let of_view = service.selections.iter().filter(|selection| selection.view == view);
-        for selection in of_view {
-            if lists(&selection.features) {
-                return Some("lists it".to_owned());
-            }
-            if !selection.features.is_empty() {
-                continue;
-            }
-            match selection.version {
-                Some(version) => {
-                    let pinned = self.current.feature_view_versions.get(&(view.to_owned(), version));
-                    if pinned.is_some_and(|pinned| pinned.features.iter().any(|f| f.name == feature)) {
-                        return Some(format!("takes all of `{view}@{version}`"));
-                    }
-                }
-                // A service that is new, or that did not have the feature, loses nothing.
-                None => {
-                    let before = self.current.feature_services.get(&service.name);
-                    let had = before.is_some_and(|before| {
-                        before
-                            .selections
-                            .iter()
-                            .any(|s| s.view == view && (s.features.is_empty() || lists(&s.features)))
-                    });
-                    if had {
-                        return Some(format!("takes all of `{view}`"));
-                    }
-                }
+        for draft in &definitions.on_demand {
+            let unpinned =
+                |used: &Use| used.version.is_none() && (used.view.as_str(), &used.feature) == (view, feature);
+            let before = self.current.feature_views.get(draft.name()).and_then(|view| view.on_demand());
+            let used_before = before.is_some_and(|before| before.uses.iter().any(unpinned));
+            if used_before && draft.uses().any(|(used, _)| unpinned(used)) {
+                diff.breaking.push((
+                    feature.clone(),
+                    format!(
+                        "`{feature}` would be {to} and no longer {from}, but on-demand feature view `{}` uses it; \
+                         give the new feature a new name, or pin the view's version where it is used",
+                        draft.name()
+                    ),
+                ));
             }
         }
-        None
     }
 
     /// Retires what is defined no longer; what uses others goes first.
@@ -297,7 +335,7 @@ impl Planner<'_> {
             gone(ObjectKind::FeatureService, name, service.version, kept);
         }
         for (name, view) in &current.feature_views {
-            let kept = definitions.feature_views.iter().any(|d| d.name == *name);
+            let kept = definitions.has_view(name);
             gone(ObjectKind::FeatureView, name, view.version, kept);
         }
         for (name, source) in &current.sources {
@@ -309,4 +347,40 @@ impl Planner<'_> {
             gone(ObjectKind::Entity, name, entity.version, kept);
         }
     }
+}
+
+/// How a service of the new definitions uses a feature that its view drops, if it does.
+fn uses(current: &Catalog, service: &FeatureServiceDefinition, view: &str, feature: &str) -> Option<String> {
+    let lists = |features: &[String]| features.iter().any(|f| f == feature);
+    let of_view = service.selections.iter().filter(|selection| selection.view == view);
+    for selection in of_view {
+        if lists(&selection.features) {
+            return Some("lists it".to_owned());
+        }
+        if !selection.features.is_empty() {
+            continue;
+        }
+        match selection.version {
+            Some(version) => {
+                let pinned = current.feature_view_versions.get(&(view.to_owned(), version));
+                if pinned.is_some_and(|pinned| pinned.features.iter().any(|f| f.name == feature)) {
+                    return Some(format!("takes all of `{view}@{version}`"));
+                }
+            }
+            // A service that is new, or that did not have the feature, loses nothing.
+            None => {
+                let before = current.feature_services.get(&service.name);
+                let had = before.is_some_and(|before| {
+                    before
+                        .selections
+                        .iter()
+                        .any(|s| s.view == view && (s.features.is_empty() || lists(&s.features)))
+                });
+                if had {
+                    return Some(format!("takes all of `{view}`"));
+                }
+            }
+        }
+    }
+    None
 }

@@ -1,7 +1,7 @@
 //! Feature references (`view:feature`, `alias:feature`, `view@3:feature`) resolved against a catalog.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     fmt,
     sync::Arc,
 };
@@ -9,6 +9,7 @@ use std::{
 use crate::{
     model::Column,
     registry::{
+        computation::Computation,
         error::RegistryError,
         object::{Feature, FeatureView, Selection},
     },
@@ -25,7 +26,8 @@ pub struct ResolvedFeature {
     pub name: String,
 }
 
-/// All features that come from one view by one mapping of join keys: one lookup per entity.
+/// All features that come from one view by one mapping of join keys: one lookup per entity. Of an on-demand view nothing
+/// is looked up.
 #[derive(Debug, Clone)]
 pub struct Group {
     pub view: Arc<FeatureView>,
@@ -38,13 +40,43 @@ pub struct Group {
 /// A list of features, in the order asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Resolved {
+    /// Also those that are only looked up for on-demand features.
     pub groups: Vec<Group>,
     pub features: Vec<ResolvedFeature>,
+    pub computation: Computation,
 }
 
 impl Resolved {
     pub fn definition(&self, feature: &ResolvedFeature) -> &Feature {
         &self.groups[feature.group].view.features[feature.feature]
+    }
+
+    /// The same features in the same order, every view at the version that it was resolved to.
+    pub fn pinned(&self) -> Vec<Selection> {
+        self.features
+            .iter()
+            .map(|feature| {
+                let Group { view, alias, key_columns } = &self.groups[feature.group];
+                let keys = view.schema.keys.iter().zip(key_columns);
+                Selection {
+                    view: view.name.clone(),
+                    version: Some(view.version),
+                    alias: (*alias != view.name).then(|| alias.clone()),
+                    features: vec![view.features[feature.feature].name.clone()],
+                    join_keys: keys
+                        .filter(|(key, column)| key.name != **column)
+                        .map(|(key, column)| (key.name.clone(), column.clone()))
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// The features of a group that are asked for, or that on-demand features are computed from.
+    pub fn looked_up(&self, group: usize) -> Vec<usize> {
+        let asked = self.features.iter().filter(|feature| feature.group == group).map(|f| f.feature);
+        let inputs = self.computation.inputs.iter().filter(|(of, _)| *of == group).map(|(_, f)| *f);
+        asked.chain(inputs).collect::<BTreeSet<usize>>().into_iter().collect()
     }
 
     /// The columns that a request or a spine must have, with their types; each once, in the order of first use.

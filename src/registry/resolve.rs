@@ -1,7 +1,7 @@
 //! From references to views, features and key columns, at one catalog.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -18,6 +18,18 @@ use crate::{
 };
 
 impl Catalog {
+    /// A view with all that its features are in the end computed from; none where that is there no longer.
+    pub(super) fn inputs_of(&self, view: &FeatureView) -> Option<Resolved> {
+        let selection = Selection {
+            view: view.name.clone(),
+            version: Some(view.version),
+            alias: None,
+            features: Vec::new(),
+            join_keys: BTreeMap::new(),
+        };
+        resolve(self, &[selection]).ok()
+    }
+
     /// The features of a service, of its current version or of a given one.
     pub fn resolve_service(&self, name: &str, version: Option<u32>) -> Result<Resolved, RegistryError> {
         let service = self.feature_service(name, version)?;
@@ -41,7 +53,12 @@ impl Catalog {
         if !malformed.is_empty() {
             return Err(RegistryError::References(malformed));
         }
-        resolve(self, &selections).map_err(RegistryError::References)
+        self.resolve_selections(&selections)
+    }
+
+    /// Selections as a feature service has them.
+    pub fn resolve_selections(&self, selections: &[Selection]) -> Result<Resolved, RegistryError> {
+        resolve(self, selections).map_err(RegistryError::References)
     }
 }
 
@@ -49,9 +66,12 @@ impl Catalog {
 pub(super) fn resolve(catalog: &Catalog, selections: &[Selection]) -> Result<Resolved, Vec<ReferenceError>> {
     let mut resolver = Resolver::new(catalog);
     let mut errors = Vec::new();
+    let mut selected = Vec::with_capacity(selections.len());
     for (index, selection) in selections.iter().enumerate() {
         let mut problems = Vec::new();
+        let before = resolver.resolved.features.len();
         resolver.select(selection, &mut problems);
+        selected.push(before..resolver.resolved.features.len());
         let reference = selection.to_string();
         errors.extend(problems.into_iter().map(|problem| ReferenceError {
             index,
@@ -59,12 +79,43 @@ pub(super) fn resolve(catalog: &Catalog, selections: &[Selection]) -> Result<Res
             problem,
         }));
     }
+    for (index, features) in selected.into_iter().enumerate() {
+        if let Err(problem) = resolver.compute(features) {
+            errors.push(ReferenceError { index, reference: selections[index].to_string(), problem });
+        }
+    }
     if errors.is_empty() { Ok(resolver.resolved) } else { Err(errors) }
 }
 
-struct Resolver<'a> {
-    catalog: &'a Catalog,
-    resolved: Resolved,
+/// The view, at the pinned version if there is one. A retired view is not served, pinned or not.
+pub(super) fn find_view(
+    catalog: &Catalog,
+    name: &str,
+    version: Option<u32>,
+) -> Result<Arc<FeatureView>, ReferenceProblem> {
+    let current = catalog.feature_views.get(name).ok_or_else(|| ReferenceProblem::View {
+        view: name.to_owned(),
+        hint: match history(&catalog.feature_view_versions, name).next() {
+            Some(_) => "; it was retired".to_owned(),
+            None => hint(name, catalog.feature_views.keys().map(String::as_str)),
+        },
+    })?;
+    match version {
+        None => Ok(Arc::clone(current)),
+        Some(version) => {
+            let pinned = catalog.feature_view_versions.get(&(name.to_owned(), version));
+            pinned.cloned().ok_or_else(|| ReferenceProblem::Version {
+                view: name.to_owned(),
+                version,
+                newest: current.version,
+            })
+        }
+    }
+}
+
+pub(super) struct Resolver<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) resolved: Resolved,
     /// By alias: its group, and the selection that made it.
     groups: HashMap<String, (usize, &'a Selection)>,
     names: HashSet<String>,
@@ -84,7 +135,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn select(&mut self, selection: &'a Selection, problems: &mut Vec<ReferenceProblem>) {
-        let view = match self.view(selection) {
+        let view = match find_view(self.catalog, &selection.view, selection.version) {
             Ok(view) => view,
             Err(problem) => return problems.push(problem),
         };
@@ -109,29 +160,6 @@ impl<'a> Resolver<'a> {
                     feature: wanted.clone(),
                     hint: hint(wanted, view.features.iter().map(|feature| feature.name.as_str())),
                 }),
-            }
-        }
-    }
-
-    /// The view, at the pinned version if there is one. A retired view is not served, pinned or not.
-    fn view(&self, selection: &Selection) -> Result<Arc<FeatureView>, ReferenceProblem> {
-        let name = &selection.view;
-        let current = self.catalog.feature_views.get(name).ok_or_else(|| ReferenceProblem::View {
-            view: name.clone(),
-            hint: match history(&self.catalog.feature_view_versions, name).next() {
-                Some(_) => "; it was retired".to_owned(),
-                None => hint(name, self.catalog.feature_views.keys().map(String::as_str)),
-            },
-        })?;
-        match selection.version {
-            None => Ok(Arc::clone(current)),
-            Some(version) => {
-                let pinned = self.catalog.feature_view_versions.get(&(name.clone(), version));
-                pinned.cloned().ok_or_else(|| ReferenceProblem::Version {
-                    view: name.clone(),
-                    version,
-                    newest: current.version,
-                })
             }
         }
     }
@@ -162,6 +190,13 @@ impl<'a> Resolver<'a> {
             return None;
         }
         let keys = &view.schema.keys;
+        if view.on_demand().is_some() && !selection.join_keys.is_empty() {
+            misused(format!(
+                "`{}` is an on-demand feature view and has no join keys: what it uses is looked up by its own",
+                view.name
+            ));
+            return None;
+        }
         let unknown: Vec<&String> =
             selection.join_keys.keys().filter(|key| !keys.iter().any(|k| k.name == **key)).collect();
         for key in &unknown {
@@ -173,18 +208,31 @@ impl<'a> Resolver<'a> {
         }
         let key_columns: Vec<String> =
             keys.iter().map(|key| selection.join_keys.get(&key.name).unwrap_or(&key.name).clone()).collect();
-        for (column, Column { data_type, .. }) in key_columns.iter().zip(keys) {
-            let taken = self.columns.entry(column.clone()).or_insert_with(|| data_type.clone());
-            if taken != data_type {
-                misused(format!(
-                    "the column `{column}` would have to be {taken} for one view and {data_type} for `{alias}`"
-                ));
-                return None;
-            }
+        if let Err(reason) = self.check_columns(alias, &key_columns, keys) {
+            problems.push(ReferenceProblem::Misused(reason));
+            return None;
         }
         let group = self.resolved.groups.len();
         self.resolved.groups.push(Group { view: Arc::clone(view), alias: alias.clone(), key_columns });
         self.groups.insert(alias.clone(), (group, selection));
         Some(group)
+    }
+
+    /// Whether the request's columns can hold the join keys beside what they hold already.
+    pub(super) fn check_columns(
+        &mut self,
+        alias: &str,
+        key_columns: &[String],
+        keys: &[Column],
+    ) -> Result<(), String> {
+        for (column, Column { data_type, .. }) in key_columns.iter().zip(keys) {
+            let taken = self.columns.entry(column.clone()).or_insert_with(|| data_type.clone());
+            if taken != data_type {
+                return Err(format!(
+                    "the column `{column}` would have to be {taken} for one view and {data_type} for `{alias}`"
+                ));
+            }
+        }
+        Ok(())
     }
 }

@@ -60,8 +60,9 @@ pub fn search(catalog: &Catalog, query: &Query) -> Vec<FeatureHit> {
         query.query.iter().flat_map(|text| text.split_whitespace()).map(str::to_lowercase).collect();
     let mut found: Vec<(Vec<Rank>, FeatureHit)> = Vec::new();
     for view in catalog.feature_views.values() {
+        let entities = entities(catalog, view);
         for feature in &view.features {
-            let hit = hit(view, feature);
+            let hit = hit(view, &entities, feature);
             let ranks: Option<Vec<Rank>> = words.iter().map(|word| rank(word, view, &hit)).collect();
             // The word that fits worst decides, then the next.
             if let Some(mut ranks) = ranks
@@ -77,7 +78,19 @@ pub fn search(catalog: &Catalog, query: &Query) -> Vec<FeatureHit> {
     hits.take(query.limit.unwrap_or(usize::MAX)).collect()
 }
 
-fn hit(view: &FeatureView, feature: &Feature) -> FeatureHit {
+/// The view's entities; of an on-demand view, those of what it uses.
+fn entities(catalog: &Catalog, view: &FeatureView) -> Vec<String> {
+    let mut entities = view.entities.clone();
+    let inputs = view.on_demand().and_then(|_| catalog.inputs_of(view));
+    for entity in inputs.iter().flat_map(|inputs| &inputs.groups).flat_map(|group| &group.view.entities) {
+        if !entities.contains(entity) {
+            entities.push(entity.clone());
+        }
+    }
+    entities
+}
+
+fn hit(view: &FeatureView, entities: &[String], feature: &Feature) -> FeatureHit {
     let mut tags = view.about.tags.clone();
     tags.extend(feature.about.tags.clone());
     let owner = if feature.about.owner.is_empty() { &view.about.owner } else { &feature.about.owner };
@@ -92,7 +105,7 @@ fn hit(view: &FeatureView, feature: &Feature) -> FeatureHit {
         tags,
         status: feature.status,
         pii: feature.pii,
-        entities: view.entities.clone(),
+        entities: entities.to_vec(),
     }
 }
 

@@ -7,9 +7,13 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use crate::{
     compute::window::{Datum, Output},
     model::{Column, DataType, Timestamp, Value},
-    offline::{Aggregation, EventFilter, EventSeries, Grouping, History, SpineKeys, WindowJoin, window_join},
+    offline::{Aggregation, EventFilter, EventSeries, Grouping, SpineKeys, Watch, WindowJoin, window_join},
     registry::{Catalog, FeatureView, Source, Stream, compile_filter},
-    serve::{Reads, ServeError},
+    serve::{
+        LeakGuard, Reads, ServeError, Until,
+        explain::EventLists,
+        guard::{Leaks, WindowLeaks},
+    },
     shard::DatumColumn,
 };
 
@@ -19,6 +23,8 @@ const EVENT_BYTES: usize = 512 << 20;
 /// What is asked of one stream view.
 pub struct Asked<'a> {
     pub view: &'a FeatureView,
+    /// The view's place among the groups of the request.
+    pub group: usize,
     pub stream: &'a Stream,
     /// Features of the view.
     pub features: Vec<usize>,
@@ -35,6 +41,19 @@ pub struct Moments<'a> {
     pub known_at: Option<Timestamp>,
     /// Whether an event counts only once its source's availability lag has passed.
     pub lagged: bool,
+    /// Up to which row each source is read.
+    pub until: Option<&'a Until>,
+    pub look: Look<'a>,
+}
+
+/// Who looks at the events behind the values.
+#[derive(Clone, Copy)]
+pub enum Look<'a> {
+    Nobody,
+    /// Counts what came too late, as its guard says.
+    Leaks(&'a Leaks),
+    /// Lists them.
+    Events(&'a EventLists),
 }
 
 /// For each of `asked` a column for each of its features. Each source is read once for all of its views.
@@ -65,8 +84,7 @@ fn of_one(
     asked: &[&Asked<'_>],
     moments: Moments<'_>,
 ) -> Result<Vec<Vec<ArrayRef>>, ServeError> {
-    let table = reads.offline.table(&source.schema)?;
-    let history = History::open(&table, reads.tail.as_ref(), &source.schema)?;
+    let history = reads.table_history(&source.schema, moments.until)?;
     let mut filters: BTreeMap<&str, Arc<EventFilter>> = BTreeMap::new();
     let mut aggregations = Vec::with_capacity(asked.len());
     for one in asked {
@@ -103,14 +121,37 @@ fn of_one(
             aggregations,
         })
         .collect();
-    Ok(window_join(&WindowJoin {
+    let guard = match moments.look {
+        Look::Leaks(leaks) => leaks.guard,
+        _ => LeakGuard::Off,
+    };
+    let counted = (!guard.is_off()).then(|| WindowLeaks::new(aggregations.iter().map(Vec::len)));
+    let places = |asked: &&Asked<'_>| asked.features.iter().map(|feature| (asked.group, *feature)).collect();
+    let listed = match moments.look {
+        Look::Events(lists) => Some(lists.of(asked.iter().map(places).collect())),
+        _ => None,
+    };
+    let counting = counted.as_ref().map(|watch| watch as &dyn Watch);
+    let watch = counting.or(listed.as_ref().map(|watch| watch as &dyn Watch));
+    let columns = window_join(&WindowJoin {
         history: &history,
         times: moments.times,
         groupings: &groupings,
         lag: if moments.lagged { source.availability_lag.micros() } else { 0 },
         known_at: moments.known_at.map(Timestamp::micros),
+        by_then: guard.excludes(),
+        watch,
         memory: EVENT_BYTES,
-    })?)
+    })?;
+    if let (Look::Leaks(leaks), Some(watch)) = (moments.look, counted) {
+        for (grouping, one) in asked.iter().enumerate() {
+            for (aggregation, &feature) in one.features.iter().enumerate() {
+                let (within_lag, later) = watch.of(grouping, aggregation);
+                leaks.add(one.group, feature, within_lag, if guard.counts_acceptance() { later } else { 0 });
+            }
+        }
+    }
+    Ok(columns)
 }
 
 fn compile(text: &str, source: &Source, view: &FeatureView) -> Result<EventFilter, ServeError> {

@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use bytes::Bytes;
 
 use crate::{
     compute::{as_of::Outcome, window::Span},
     model::{Timestamp, Value},
-    serve::{Plan, PlanColumn},
-    shard::{Cell, Row},
+    registry::Operand,
+    serve::{Computed, OnDemandPlan, Plan, PlanColumn, ServeError, ValueSource},
+    shard::{Cell, ColumnBuilder, Row},
 };
+
+/// Bytes of texts and lists that on-demand features may come to in one answer.
+const MOST_COMPUTED: usize = 64 << 20;
 
 /// What a value is (semantics.md: statuses).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +26,10 @@ pub enum Status {
     Defaulted,
     /// The aggregate is new, and the events from before it are still being counted.
     Backfilling,
+    /// The expression of an on-demand feature failed for this entity.
+    Error,
+    /// Not there by the request's deadline.
+    TimedOut,
 }
 
 impl Status {
@@ -32,16 +41,20 @@ impl Status {
             Status::OutsideMaxAge => "OUTSIDE_MAX_AGE",
             Status::Defaulted => "DEFAULTED",
             Status::Backfilling => "BACKFILLING",
+            Status::Error => "ERROR",
+            Status::TimedOut => "TIMED_OUT",
         }
     }
 
-    pub const ALL: [Status; 6] = [
+    pub const ALL: [Status; 8] = [
         Status::Present,
         Status::NullValue,
         Status::NotFound,
         Status::OutsideMaxAge,
         Status::Defaulted,
         Status::Backfilling,
+        Status::Error,
+        Status::TimedOut,
     ];
 }
 
@@ -53,6 +66,8 @@ pub enum Found {
     /// The aggregates of a stream view, one for each of its features; `None` where it cannot be told yet, or was not
     /// asked for.
     Aggregates(Box<[Option<Value>]>),
+    /// History was still being read when the deadline passed.
+    TimedOut,
 }
 
 impl Found {
@@ -68,6 +83,12 @@ pub struct Answer {
     pub entities: usize,
     /// `entities` × groups of the plan.
     pub(super) found: Vec<Found>,
+    /// For each step of the plan's computation, once that is made.
+    pub(super) computed: Vec<Computed>,
+    /// Whether something timed out, …
+    pub partial: bool,
+    /// … and then for each step and entity whether it is computed from such.
+    waiting: Vec<Vec<bool>>,
 }
 
 /// A value as it goes out: of a row, or one that was computed or is the feature's default.
@@ -77,32 +98,106 @@ pub enum Served<'a> {
 }
 
 impl Answer {
-    pub fn value(&self, entity: usize, column: usize) -> (Served<'_>, Status) {
-        let wanted = &self.plan.columns[column];
-        let found = &self.found[entity * self.plan.groups.len() + wanted.group];
-        let (served, status) = match found {
-            Found::Row { row, outcome } => {
-                let (cell, status) = self.cell(wanted, row.as_ref(), *outcome);
-                (Served::Cell(cell), status)
+    pub(super) fn new(plan: Arc<Plan>, now: Timestamp, entities: usize, found: Vec<Found>) -> Answer {
+        Answer { plan, now, entities, found, computed: Vec::new(), partial: false, waiting: Vec::new() }
+    }
+
+    /// Of what history was asked for, which may not have come in time.
+    pub(super) fn perhaps_partial(mut self) -> Answer {
+        self.partial = self.found.iter().any(|found| matches!(found, Found::TimedOut));
+        self
+    }
+
+    /// Computes the on-demand features, once everything is looked up. `request`: the columns that the plan asks for.
+    pub fn compute(&mut self, request: &[ArrayRef]) -> Result<(), ServeError> {
+        let Some(on_demand) = &self.plan.on_demand else { return Ok(()) };
+        let inputs: Vec<ArrayRef> = on_demand.inputs.iter().map(|input| self.column(input)).collect();
+        self.computed = on_demand.computation.evaluate(request, &inputs, self.entities, MOST_COMPUTED)?;
+        if self.partial {
+            self.waiting = self.waiting(on_demand);
+        }
+        Ok(())
+    }
+
+    fn waiting(&self, on_demand: &OnDemandPlan) -> Vec<Vec<bool>> {
+        let mut waiting: Vec<Vec<bool>> = Vec::new();
+        for step in &on_demand.computation.steps {
+            let waits = |entity: usize| {
+                step.operands.iter().any(|operand| match operand {
+                    Operand::Request(_) => false,
+                    Operand::Input(input) => {
+                        self.value_of(&on_demand.inputs[*input], entity).1 == Status::TimedOut
+                    }
+                    Operand::Step(before) => waiting[*before][entity],
+                })
+            };
+            let of_step = (0..self.entities).map(waits).collect();
+            waiting.push(of_step);
+        }
+        waiting
+    }
+
+    /// The values of all entities, as they are served.
+    fn column(&self, wanted: &PlanColumn) -> ArrayRef {
+        let mut builder = ColumnBuilder::with_capacity(&wanted.data_type, self.entities);
+        for entity in 0..self.entities {
+            match self.value_of(wanted, entity).0 {
+                Served::Cell(cell) => builder.push(cell),
+                Served::Value(value) => builder.push_value(value),
             }
-            Found::Aggregates(values) => match values.get(wanted.feature) {
-                Some(Some(Value::Null)) => (Served::Cell(Cell::Null), Status::NullValue),
-                Some(Some(value)) => (Served::Value(value), Status::Present),
-                _ => (Served::Cell(Cell::Null), Status::Backfilling),
-            },
+        }
+        builder.finish()
+    }
+
+    pub fn value(&self, entity: usize, column: usize) -> (Served<'_>, Status) {
+        self.value_of(&self.plan.columns[column], entity)
+    }
+
+    pub(super) fn value_of<'a>(&'a self, wanted: &'a PlanColumn, entity: usize) -> (Served<'a>, Status) {
+        let (served, status) = match wanted.source {
+            ValueSource::Group { group, feature } => self.looked_up(wanted, entity, group, feature),
+            ValueSource::Step(step) => self.computed(wanted, entity, step),
         };
         match (&wanted.default, status) {
-            (_, Status::Present) | (None, _) => (served, status),
-            (Some(default), Status::Backfilling) => (Served::Value(default), status),
+            (_, Status::Present | Status::Error) | (None, _) => (served, status),
+            (Some(default), Status::Backfilling | Status::TimedOut) => (Served::Value(default), status),
             (Some(default), _) => (Served::Value(default), Status::Defaulted),
         }
     }
 
-    fn cell<'a>(&self, wanted: &PlanColumn, row: Option<&'a Bytes>, outcome: Outcome) -> (Cell<'a>, Status) {
+    fn looked_up(
+        &self,
+        wanted: &PlanColumn,
+        entity: usize,
+        group: usize,
+        feature: usize,
+    ) -> (Served<'_>, Status) {
+        match &self.found[entity * self.plan.groups.len() + group] {
+            Found::Row { row, outcome } => {
+                let (cell, status) = self.cell(wanted, group, feature, row.as_ref(), *outcome);
+                (Served::Cell(cell), status)
+            }
+            Found::Aggregates(values) => match values.get(feature) {
+                Some(Some(Value::Null)) => (Served::Cell(Cell::Null), Status::NullValue),
+                Some(Some(value)) => (Served::Value(value), Status::Present),
+                _ => (Served::Cell(Cell::Null), Status::Backfilling),
+            },
+            Found::TimedOut => (Served::Cell(Cell::Null), Status::TimedOut),
+        }
+    }
+
+    fn cell<'a>(
+        &self,
+        wanted: &PlanColumn,
+        group: usize,
+        feature: usize,
+        row: Option<&'a Bytes>,
+        outcome: Outcome,
+    ) -> (Cell<'a>, Status) {
         match (row, outcome) {
             (Some(row), Outcome::Present) => {
                 let row = Row(row);
-                let slot = self.plan.groups[wanted.group].slot(row.schema_version(), wanted.feature);
+                let slot = self.plan.groups[group].slot(row.schema_version(), feature);
                 match slot.map_or(Cell::Null, |slot| row.cell(slot).as_type(&wanted.data_type)) {
                     Cell::Null => (Cell::Null, Status::NullValue),
                     cell => (cell, Status::Present),
@@ -113,20 +208,31 @@ impl Answer {
         }
     }
 
-    /// The window that the value covers: none for values that are written.
+    fn computed(&self, wanted: &PlanColumn, entity: usize, step: usize) -> (Served<'_>, Status) {
+        if self.partial && self.waiting[step][entity] {
+            return (Served::Cell(Cell::Null), Status::TimedOut);
+        }
+        let computed = &self.computed[step];
+        match computed.value(entity, &wanted.data_type) {
+            Some(served) => (served, Status::Present),
+            None if computed.has_failed(entity) => (Served::Cell(Cell::Null), Status::Error),
+            None => (Served::Cell(Cell::Null), Status::NullValue),
+        }
+    }
+
+    /// The window that the value covers: none for values that are not aggregates.
     pub fn window(&self, column: usize) -> Option<Span> {
-        let wanted = &self.plan.columns[column];
-        let stream = self.plan.groups[wanted.group].view.stream()?;
-        Some(stream.aggregations.get(wanted.feature)?.window.span(self.now.micros()))
+        let ValueSource::Group { group, feature } = self.plan.columns[column].source else { return None };
+        let stream = self.plan.groups[group].view.stream()?;
+        Some(stream.aggregations.get(feature)?.window.span(self.now.micros()))
     }
 
     /// The event time of the version that the value comes from, or would have come from.
     pub fn event_time(&self, entity: usize, column: usize) -> Option<Timestamp> {
-        let group = self.plan.columns[column].group;
-        let found = &self.found[entity * self.plan.groups.len() + group];
-        match found {
+        let ValueSource::Group { group, .. } = self.plan.columns[column].source else { return None };
+        match &self.found[entity * self.plan.groups.len() + group] {
             Found::Row { row, .. } => row.as_ref().map(|row| Row(row).event_time()),
-            Found::Aggregates(_) => None,
+            Found::Aggregates(_) | Found::TimedOut => None,
         }
     }
 
@@ -138,17 +244,26 @@ impl Answer {
 
     /// How many values of each view have each status: for metrics.
     pub fn tally(&self) -> Vec<(&str, Status, u64)> {
-        let mut counts = vec![[0u64; Status::ALL.len()]; self.plan.groups.len()];
+        let groups = self.plan.groups.len();
+        let computation = self.plan.on_demand.as_ref().map(|on_demand| &on_demand.computation);
+        let (views, steps) = computation.map_or((&[][..], &[][..]), |c| (&c.views, &c.steps));
+        // What is looked up by group, then what is computed by view.
+        let mut counts = vec![[0u64; Status::ALL.len()]; groups + views.len()];
         for (column, wanted) in self.plan.columns.iter().enumerate() {
+            let counts = &mut counts[match wanted.source {
+                ValueSource::Group { group, .. } => group,
+                ValueSource::Step(step) => groups + steps[step].view,
+            }];
             for entity in 0..self.entities {
-                counts[wanted.group][self.value(entity, column).1 as usize] += 1;
+                counts[self.value(entity, column).1 as usize] += 1;
             }
         }
+        let views = self.plan.groups.iter().map(|group| &group.view).chain(views);
         let mut tally = Vec::new();
-        for (group, counts) in self.plan.groups.iter().zip(counts) {
+        for (view, counts) in views.zip(counts) {
             for (status, count) in Status::ALL.into_iter().zip(counts) {
                 if count > 0 {
-                    tally.push((group.view.name.as_str(), status, count));
+                    tally.push((view.name.as_str(), status, count));
                 }
             }
         }

@@ -30,7 +30,7 @@ impl Entities {
             for (key, column) in plan.key_columns.iter().zip(&mut columns) {
                 match object.get(&key.name) {
                     Some(json) => column.push(read(json, key, row, &mut details)),
-                    None => note(&mut details, row, &key.name, missing(key)),
+                    None => note(&mut details, Some(row), &key.name, missing(key)),
                 }
             }
         }
@@ -47,13 +47,13 @@ impl Entities {
         let mut len = None;
         for key in &plan.key_columns {
             let Some(serde_json::Value::Array(values)) = given.get(&key.name) else {
-                note(&mut details, 0, &key.name, missing(key));
+                note(&mut details, Some(0), &key.name, missing(key));
                 continue;
             };
             if *len.get_or_insert(values.len()) != values.len() {
                 let reason =
                     format!("has {} values, the columns before it {}", values.len(), len.unwrap_or(0));
-                note(&mut details, 0, &key.name, reason);
+                note(&mut details, Some(0), &key.name, reason);
             }
             columns.push(
                 values.iter().enumerate().map(|(row, json)| read(json, key, row, &mut details)).collect(),
@@ -109,7 +109,7 @@ fn read(
     match Value::from_json(json, &key.data_type) {
         Ok(value) => value,
         Err(reason) => {
-            note(details, row, &key.name, reason);
+            note(details, Some(row), &key.name, reason);
             Value::Null
         }
     }
@@ -119,8 +119,8 @@ fn missing(key: &crate::serve::plan::KeyColumn) -> String {
     format!("the join key `{}` ({}) is missing", key.name, key.data_type)
 }
 
-fn note(details: &mut Vec<Detail>, row: usize, field: &str, reason: String) {
+pub(super) fn note(details: &mut Vec<Detail>, row: Option<usize>, field: &str, reason: String) {
     if details.len() < MAX_DETAILS {
-        details.push(Detail { row: Some(row as u64), field: Some(field.to_owned()), reason });
+        details.push(Detail { row: row.map(|row| row as u64), field: Some(field.to_owned()), reason });
     }
 }

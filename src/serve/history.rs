@@ -10,35 +10,32 @@ use crate::{
     model::{Timestamp, Value},
     offline::{AsOf, History, SpineKeys, as_of_join},
     serve::{
-        Answer, Entities, Found, Plan, PlanGroup, Reads, ServeError,
-        aggregates::{Asked, Moments, aggregate, value_at},
+        Entities, Found, Plan, PlanGroup, Progress, Reads, ServeError,
+        aggregates::{Asked, Look, Moments, aggregate, value_at},
     },
     shard::PreparedBatch,
 };
 
-/// Every group of `plan` for every entity at `at`, through the point-in-time kernel.
+/// Every group of `plan` for every entity at `at`, through the point-in-time kernel, into `progress`; until that is given
+/// up.
 pub fn read(
     reads: &Reads,
-    plan: &Arc<Plan>,
+    plan: &Plan,
     entities: &Entities,
     at: Timestamp,
     known_at: Option<Timestamp>,
-) -> Result<Answer, ServeError> {
-    let mut by_group = Vec::with_capacity(plan.groups.len());
-    for group in &plan.groups {
-        by_group.push(match group.view.stream() {
-            None => read_group(reads, plan, group, entities, at, known_at)?,
-            Some(_) => Vec::new(),
-        });
-    }
-    read_streams(reads, plan, entities, at, known_at, &mut by_group)?;
-    let mut found = Vec::with_capacity(entities.len() * plan.groups.len());
-    for entity in 0..entities.len() {
-        for group in &mut by_group {
-            found.push(std::mem::replace(&mut group[entity], Found::NOTHING));
+    progress: &Progress,
+) -> Result<(), ServeError> {
+    for (g, group) in plan.groups.iter().enumerate().filter(|(_, group)| group.view.stream().is_none()) {
+        if progress.is_given_up() {
+            return Ok(());
         }
+        progress.put(g, read_group(reads, plan, group, entities, at, known_at)?);
     }
-    Ok(Answer { plan: Arc::clone(plan), now: at, entities: entities.len(), found })
+    if progress.is_given_up() {
+        return Ok(());
+    }
+    read_streams(reads, plan, entities, at, known_at, progress)
 }
 
 fn read_group(
@@ -64,6 +61,7 @@ fn read_group(
         ttl: group.ttl,
         lag: 0,
         known_at: known_at.map(Timestamp::micros),
+        by_then: false,
         columns: &columns,
     })?;
     let features: Vec<ArrayRef> = (view.features.iter().zip(result.features.columns()))
@@ -82,7 +80,7 @@ fn read_group(
     Ok(found)
 }
 
-fn encode_keys(
+pub(super) fn encode_keys(
     plan: &Plan,
     group: &PlanGroup,
     entities: &Entities,
@@ -104,25 +102,24 @@ fn read_streams(
     entities: &Entities,
     at: Timestamp,
     known_at: Option<Timestamp>,
-    by_group: &mut [Vec<Found>],
+    progress: &Progress,
 ) -> Result<(), ServeError> {
     let mut asked = Vec::new();
     let mut groups = Vec::new();
     for (g, group) in plan.groups.iter().enumerate() {
         let Some(stream) = group.view.stream() else { continue };
-        let columns = plan.columns.iter().filter(|column| column.group == g);
-        let features: Vec<usize> = columns.map(|column| column.feature).collect();
+        let features = plan.features_of(g);
         let (keys, offsets) = encode_keys(plan, group, entities)?;
-        asked.push(Asked { view: &group.view, stream, features, keys, offsets });
+        asked.push(Asked { view: &group.view, group: g, stream, features, keys, offsets });
         groups.push(g);
     }
     let times = vec![at.micros(); entities.len()];
     // What was online at that moment had come by then: no lag.
-    let moments = Moments { times: &times, known_at, lagged: false };
+    let moments = Moments { times: &times, known_at, lagged: false, until: None, look: Look::Nobody };
     let columns = aggregate(reads, &reads.catalog.current(), &asked, moments)?;
     for ((g, asked), columns) in groups.into_iter().zip(&asked).zip(columns) {
         let features = &asked.view.features;
-        by_group[g] = (0..entities.len())
+        let found = (0..entities.len())
             .map(|entity| {
                 let mut values: Box<[Option<Value>]> = vec![None; features.len()].into();
                 for (&feature, column) in asked.features.iter().zip(&columns) {
@@ -131,6 +128,7 @@ fn read_streams(
                 Found::Aggregates(values)
             })
             .collect();
+        progress.put(g, found);
     }
     Ok(())
 }

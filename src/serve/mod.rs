@@ -1,23 +1,38 @@
 //! Answers: online reads and training sets.
 //!
 //! A request is resolved against the catalog and compiled into a [`Plan`]; online it becomes one lookup per
-//! (view, entity), offline one point-in-time join per view. Validity is decided by the same function in both.
+//! (view, entity), offline one point-in-time join per view. Validity is decided by the same function in both, and on-demand
+//! features are then computed by the same expressions.
 
 mod aggregates;
 mod answer;
+mod computation;
 mod entities;
 mod error;
+pub mod explain;
+mod guard;
 mod history;
 mod online;
 mod plan;
 mod plans;
+mod progress;
 mod reads;
+mod request;
+pub mod sets;
+mod split;
 mod training;
+mod until;
 
 pub use answer::{Answer, Found, Served, Status};
+pub use computation::{Computation, Computed, Step};
 pub use entities::Entities;
 pub use error::ServeError;
-pub use plan::{KeyColumn, Plan, PlanColumn, PlanGroup, StreamGroup, StreamPart};
+pub use guard::{Leak, LeakGuard, add_leaks};
+pub use plan::{KeyColumn, OnDemandPlan, Plan, PlanColumn, PlanGroup, StreamGroup, StreamPart, ValueSource};
 pub use plans::{Plans, Wanted};
+pub use progress::Progress;
 pub use reads::{AsOf, Newest, ReadLimits, Reads};
-pub use training::TrainingRequest;
+pub use request::request_columns;
+pub use split::{HashSplit, KeyColumns, SPLIT, Split};
+pub use training::{TrainingRequest, TrainingSet};
+pub use until::{Until, tables};

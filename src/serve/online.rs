@@ -55,7 +55,7 @@ pub fn lookup(
     }
     let [hits, misses] = keys.seen;
     crate::metrics::record_cache(hits, misses);
-    let answer = Answer { plan: Arc::clone(plan), now, entities: entities.len(), found };
+    let answer = Answer::new(Arc::clone(plan), now, entities.len(), found);
     Ok(Newest { answer, ahead })
 }
 

@@ -1,11 +1,11 @@
 //! A compiled request: which rows to fetch for an entity and where in them each feature lies.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     model::{DataType, TableId, TableSchema, Value},
-    registry::{Catalog, Feature, FeatureView, Resolved, Stream},
-    serve::{ServeError, Wanted},
+    registry::{Catalog, Feature, FeatureView, RequestColumn, Resolved, Stream},
+    serve::{Computation, ServeError, Wanted},
     shard::{Generation, Slot, StreamSet, slots},
 };
 
@@ -21,6 +21,16 @@ pub struct Plan {
     pub groups: Vec<PlanGroup>,
     /// The request's columns that hold join keys, each once.
     pub key_columns: Vec<KeyColumn>,
+    /// None where no on-demand feature is asked for.
+    pub on_demand: Option<OnDemandPlan>,
+}
+
+/// What is computed once everything is looked up.
+#[derive(Debug)]
+pub struct OnDemandPlan {
+    pub computation: Computation,
+    /// What it takes of what was looked up.
+    pub inputs: Vec<PlanColumn>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -93,11 +103,18 @@ impl StreamGroup {
     }
 }
 
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueSource {
+    /// Looked up: positions in [`Plan::groups`] and in the features of the group's view.
+    Group { group: usize, feature: usize },
+    /// On demand: position in the steps of the plan's computation.
+    Step(usize),
+}
+
 #[derive(Debug)]
 pub struct PlanColumn {
-    pub group: usize,
-    /// Position in the view's features.
-    pub feature: usize,
+    pub source: ValueSource,
     pub data_type: DataType,
     pub default: Option<Value>,
 }
@@ -107,8 +124,14 @@ impl Plan {
         let resolved: Resolved = wanted.resolve(catalog)?;
         let mut key_columns: Vec<KeyColumn> = Vec::new();
         let mut groups = Vec::with_capacity(resolved.groups.len());
+        // For each group that was resolved its place among those that are looked up.
+        let mut places = vec![0; resolved.groups.len()];
         for (g, group) in resolved.groups.iter().enumerate() {
             let view = &group.view;
+            if view.on_demand().is_some() {
+                continue;
+            }
+            places[g] = groups.len();
             let mut keys = Vec::with_capacity(group.key_columns.len());
             for (name, key) in group.key_columns.iter().zip(&view.schema.keys) {
                 keys.push(match key_columns.iter().position(|k| &k.name == name) {
@@ -128,15 +151,8 @@ impl Plan {
                 });
             }
             let table = view.schema.table;
-            let stream = view.stream().map(|stream| {
-                let used = resolved.features.iter().filter(|feature| feature.group == g);
-                StreamGroup::of(
-                    view,
-                    stream,
-                    streams,
-                    &used.map(|feature| feature.feature).collect::<Vec<_>>(),
-                )
-            });
+            let stream =
+                view.stream().map(|stream| StreamGroup::of(view, stream, streams, &resolved.looked_up(g)));
             let written: &[Arc<TableSchema>] = catalog.tables.get(&table).map_or(&[], Vec::as_slice);
             groups.push(PlanGroup {
                 table,
@@ -147,19 +163,22 @@ impl Plan {
                 view: Arc::clone(view),
             });
         }
-        let columns = resolved
-            .features
-            .iter()
-            .map(|feature| {
-                let definition: &Feature = resolved.definition(feature);
-                PlanColumn {
-                    group: feature.group,
-                    feature: feature.feature,
-                    data_type: definition.data_type.clone(),
-                    default: definition.default.clone(),
-                }
-            })
-            .collect();
+        let column = |group: usize, feature: usize| {
+            let definition: &Feature = &resolved.groups[group].view.features[feature];
+            PlanColumn {
+                source: match resolved.computation.step(group, feature) {
+                    Some(step) => ValueSource::Step(step),
+                    None => ValueSource::Group { group: places[group], feature },
+                },
+                data_type: definition.data_type.clone(),
+                default: definition.default.clone(),
+            }
+        };
+        let columns = resolved.features.iter().map(|f| column(f.group, f.feature)).collect();
+        let on_demand = (!resolved.computation.steps.is_empty()).then(|| OnDemandPlan {
+            computation: Computation::new(&resolved),
+            inputs: resolved.computation.inputs.iter().map(|(g, f)| column(*g, *f)).collect(),
+        });
         let names = resolved.features.iter().map(|f| f.name.clone()).collect();
         Ok(Plan {
             wanted: wanted.clone(),
@@ -168,7 +187,24 @@ impl Plan {
             columns,
             groups,
             key_columns,
+            on_demand,
         })
+    }
+
+    /// Columns that a request has to bring for on-demand features.
+    pub fn request(&self) -> &[RequestColumn] {
+        self.on_demand.as_ref().map_or(&[], |on_demand| &on_demand.computation.request)
+    }
+
+    /// The features of a group that are asked for, or that something is computed from.
+    pub fn features_of(&self, group: usize) -> Vec<usize> {
+        let inputs = self.on_demand.iter().flat_map(|on_demand| &on_demand.inputs);
+        let sources = self.columns.iter().chain(inputs).map(|column| column.source);
+        let features = sources.filter_map(|source| match source {
+            ValueSource::Group { group: of, feature } if of == group => Some(feature),
+            _ => None,
+        });
+        features.collect::<BTreeSet<usize>>().into_iter().collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    registry::{Catalog, Resolved},
+    registry::{Catalog, Resolved, Selection},
     serve::{Plan, ServeError},
     shard::StreamSet,
 };
@@ -19,6 +19,8 @@ pub enum Wanted {
     Service(String),
     /// Feature references.
     Features(Vec<String>),
+    /// What one of the others stood for once, every view at its version: the same for ever.
+    Pinned(Vec<Selection>),
 }
 
 impl Wanted {
@@ -48,14 +50,21 @@ impl Wanted {
                 catalog.resolve_service(name, version)?
             }
             Wanted::Features(references) => catalog.resolve_features(references)?,
+            Wanted::Pinned(selections) => catalog.resolve_selections(selections)?,
         })
+    }
+
+    /// What it stands for now, every view at its version.
+    pub fn pinned(&self, catalog: &Catalog) -> Result<Vec<Selection>, ServeError> {
+        let resolved = self.resolve(catalog)?;
+        Ok(resolved.pinned())
     }
 
     /// For metrics: the service's name, or a dash.
     pub fn label(&self) -> &str {
         match self {
             Wanted::Service(name) => name,
-            Wanted::Features(_) => "-",
+            Wanted::Features(_) | Wanted::Pinned(_) => "-",
         }
     }
 }

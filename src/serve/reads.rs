@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-
 use crate::{
     clock::Clock,
-    model::Timestamp,
-    offline::{OfflineStore, Tail},
+    model::{TableSchema, Timestamp},
+    offline::{History, OfflineStore, Tail},
     registry::CatalogHandle,
-    serve::{Answer, Entities, Plan, Plans, ServeError, TrainingRequest, Wanted, history, online, training},
+    serve::{
+        Answer, Entities, Plan, Plans, Progress, ServeError, TrainingRequest, TrainingSet, Until, Wanted,
+        history, online, training,
+    },
     shard::{ShardReader, StreamReader, Streams},
 };
 
@@ -54,6 +55,18 @@ pub struct Newest {
     pub ahead: Vec<(usize, usize)>,
 }
 
+impl Newest {
+    /// `past`: the same plan and entities at the same moment, from history.
+    pub fn complete(self, past: &Answer) -> Answer {
+        let Newest { mut answer, ahead } = self;
+        for (entity, group) in ahead {
+            let at = entity * answer.plan.groups.len() + group;
+            answer.found[at] = past.found[at].clone();
+        }
+        answer.perhaps_partial()
+    }
+}
+
 impl Reads {
     pub fn plan(&self, wanted: &Wanted) -> Result<Arc<Plan>, ServeError> {
         let plan = self.plans.get(&self.catalog.current(), &self.streams.current(), wanted)?;
@@ -73,7 +86,7 @@ impl Reads {
         Ok(plan)
     }
 
-    /// Reads the newest rows. Entities whose newest row is yet to come need [`Reads::complete`].
+    /// Reads the newest rows. What these cannot answer needs [`Reads::history`] and [`Newest::complete`].
     pub fn newest(&self, plan: &Arc<Plan>, entities: &Entities) -> Result<Newest, ServeError> {
         self.check_entities(entities)?;
         let now = self.clock.now();
@@ -81,7 +94,7 @@ impl Reads {
             // A row was written under definitions that are newer than the plan.
             Err(ServeError::StalePlan) => {
                 let fresh = self.plan(&plan.wanted)?;
-                if fresh.key_columns != plan.key_columns {
+                if fresh.key_columns != plan.key_columns || fresh.request() != plan.request() {
                     return Err(ServeError::StalePlan);
                 }
                 online::lookup(&fresh, entities, &self.reader, &self.stream_reader, now)
@@ -90,21 +103,20 @@ impl Reads {
         }
     }
 
-    /// Reads from history what the newest rows cannot answer. Takes its time: not for a thread that serves others.
-    pub fn complete(&self, newest: Newest, entities: &Entities) -> Result<Answer, ServeError> {
-        let Newest { mut answer, ahead } = newest;
-        if !ahead.is_empty() {
-            let past = history::read(self, &answer.plan, entities, answer.now, None)?;
-            for (entity, group) in ahead {
-                let at = entity * answer.plan.groups.len() + group;
-                answer.found[at] = past.found[at].clone();
-            }
-        }
-        Ok(answer)
+    /// Reads from history into `progress`. Takes its time: not for a thread that serves others.
+    pub fn history(
+        &self,
+        plan: &Plan,
+        entities: &Entities,
+        at: Timestamp,
+        known_at: Option<Timestamp>,
+        progress: &Progress,
+    ) -> Result<(), ServeError> {
+        history::read(self, plan, entities, at, known_at, progress)
     }
 
-    /// Reads as of a moment, from history; not for a thread that serves others.
-    pub fn as_of(&self, plan: &Arc<Plan>, entities: &Entities, as_of: AsOf) -> Result<Answer, ServeError> {
+    /// The moment of a read as of `as_of`, if history can answer it.
+    pub fn moment(&self, plan: &Plan, entities: &Entities, as_of: AsOf) -> Result<Timestamp, ServeError> {
         self.check_entities(entities)?;
         if let Some(group) = plan.groups.iter().find(|group| !group.view.offline && group.view.has_rows()) {
             let name = &group.view.name;
@@ -112,8 +124,17 @@ impl Reads {
                 "the view `{name}` keeps no history (offline = false), so it has no value as of a moment"
             )));
         }
-        let at = as_of.at.unwrap_or_else(|| self.clock.now());
-        history::read(self, plan, entities, at, as_of.known_at)
+        Ok(as_of.at.unwrap_or_else(|| self.clock.now()))
+    }
+
+    /// All acknowledged rows of a table, or those below the bound that `until` has for it.
+    pub fn table_history(&self, schema: &TableSchema, until: Option<&Until>) -> Result<History, ServeError> {
+        let table = self.offline.table(schema)?;
+        let history = History::open(&table, self.tail.as_ref(), schema)?;
+        Ok(match until.and_then(|until| until.get(&schema.name)) {
+            Some(seq) => history.until(*seq)?,
+            None => history,
+        })
     }
 
     fn check_entities(&self, entities: &Entities) -> Result<(), ServeError> {
@@ -128,7 +149,7 @@ impl Reads {
     }
 
     /// The spine with each row's features at its own time; its rows in its order.
-    pub fn training_set(&self, request: &TrainingRequest) -> Result<RecordBatch, ServeError> {
+    pub fn training_set(&self, request: &TrainingRequest) -> Result<TrainingSet, ServeError> {
         training::training_set(self, request)
     }
 }

@@ -1,6 +1,6 @@
 //! Training sets: the spine's rows in the spine's order, each with the features at its own time.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar},
@@ -10,12 +10,13 @@ use arrow::{
 
 use crate::{
     error::Detail,
-    model::{DataType, EVENT_TIME, Timestamp, Value, encode_keys},
-    offline::{AsOf, History, SpineKeys, as_of_join},
-    registry::{Feature, Group, Resolved},
+    model::{Column, DataType, EVENT_TIME, Timestamp, Value, encode_keys},
+    offline::{AsOf, SpineKeys, accepted_later, as_of_join},
+    registry::{Feature, Group, Origin, RequestColumn},
     serve::{
-        Reads, ServeError, Wanted,
-        aggregates::{Asked, Moments, aggregate},
+        Computation, Leak, LeakGuard, Reads, ServeError, Split, Until, Wanted,
+        aggregates::{Asked, Look, Moments, aggregate},
+        guard::Leaks,
     },
     shard::ColumnBuilder,
 };
@@ -29,44 +30,83 @@ pub struct TrainingRequest {
     pub event_time: Option<String>,
     /// Ignore versions accepted after this.
     pub known_at: Option<Timestamp>,
+    /// Up to which row each table is read; to its end where nothing is said.
+    pub until: Option<Arc<Until>>,
     /// `view__feature` rather than `feature`.
     pub full_feature_names: bool,
+    pub guard: LeakGuard,
+    /// Adds the column `split`.
+    pub split: Option<Split>,
 }
 
-pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBatch, ServeError> {
+/// The spine with its features, and what went wrong on the way.
+#[derive(Debug)]
+pub struct TrainingSet {
+    pub rows: RecordBatch,
+    /// Columns of on-demand features, each with the number of rows for which its expression failed; only those that have
+    /// some.
+    pub failed: Vec<(String, usize)>,
+    /// Per feature that was looked up, where the guard was asked for.
+    pub leaks: Vec<Leak>,
+}
+
+/// Bytes of texts and lists that on-demand features may come to in one training set.
+const MOST_COMPUTED: usize = 1 << 30;
+
+pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<TrainingSet, ServeError> {
     let catalog = reads.catalog.current();
     let resolved = request.wanted.resolve(&catalog)?;
     let names = resolved.column_names(request.full_feature_names)?;
     let spine = &request.spine;
     let times = event_times(spine, request.event_time.as_deref().unwrap_or(EVENT_TIME))?;
 
-    let mut columns: Vec<Option<ArrayRef>> = vec![None; resolved.features.len()];
+    let computation = Computation::new(&resolved);
+    let brought = spine_columns(&computation.request, spine)?;
+    let leaks = Leaks::new(request.guard);
+    // By the position of the group, and of the feature in its view.
+    let mut columns: HashMap<(usize, usize), ArrayRef> = HashMap::new();
     let (mut asked, mut places) = (Vec::new(), Vec::new());
     for (g, group) in resolved.groups.iter().enumerate() {
-        let wanted: Vec<usize> =
-            (0..resolved.features.len()).filter(|f| resolved.features[*f].group == g).collect();
-        if let Some(stream) = group.view.stream() {
-            let (keys, offsets) = spine_keys(group, spine)?;
-            let features = wanted.iter().map(|f| resolved.features[*f].feature).collect();
-            asked.push(Asked { view: &group.view, stream, features, keys, offsets });
-            places.push(wanted);
-            continue;
-        }
-        let joined = join_group(reads, group, &resolved, &wanted, spine, &times, request.known_at)?;
-        for (position, column) in wanted.into_iter().zip(joined) {
-            columns[position] = Some(column);
+        let features = resolved.looked_up(g);
+        match &group.view.origin {
+            Origin::OnDemand(_) => {}
+            Origin::Stream(stream) => {
+                let (keys, offsets) = spine_keys(group, spine)?;
+                places.extend(features.iter().map(|feature| (g, *feature)));
+                asked.push(Asked { view: &group.view, group: g, stream, features, keys, offsets });
+            }
+            Origin::Written | Origin::Batch(_) => {
+                let joined = join_group(reads, (g, group), &features, &times, request, &leaks)?;
+                columns.extend(features.into_iter().map(|feature| (g, feature)).zip(joined));
+            }
         }
     }
-    let moments = Moments { times: &times, known_at: request.known_at, lagged: true };
+    let until = request.until.as_deref();
+    let moments =
+        Moments { times: &times, known_at: request.known_at, lagged: true, until, look: Look::Leaks(&leaks) };
     let aggregates = aggregate(reads, &catalog, &asked, moments)?;
-    for (position, column) in places.into_iter().flatten().zip(aggregates.into_iter().flatten()) {
-        let definition = resolved.definition(&resolved.features[position]);
-        columns[position] = Some(finished(&column, definition)?);
+    for ((g, feature), column) in places.into_iter().zip(aggregates.into_iter().flatten()) {
+        let definition = &resolved.groups[g].view.features[feature];
+        columns.insert((g, feature), finished(&column, definition)?);
     }
+    let inputs: Vec<ArrayRef> =
+        resolved.computation.inputs.iter().filter_map(|input| columns.get(input).cloned()).collect();
+    let computed = computation.evaluate(&brought, &inputs, spine.num_rows(), MOST_COMPUTED)?;
 
     let mut fields: Vec<Field> = spine.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
     let mut arrays: Vec<ArrayRef> = spine.columns().to_vec();
-    for (name, column) in names.iter().zip(columns.into_iter().flatten()) {
+    let mut failed = Vec::new();
+    for (name, feature) in names.iter().zip(&resolved.features) {
+        let place = (feature.group, feature.feature);
+        let column = match resolved.computation.step(place.0, place.1) {
+            Some(step) => {
+                let failures = computed[step].failures();
+                failed.extend((failures > 0).then(|| (name.clone(), failures)));
+                Some(Arc::clone(&computed[step].values))
+            }
+            None => columns.get(&place).cloned(),
+        };
+        let Some(column) = column else { continue };
         if spine.schema_ref().column_with_name(name).is_some() {
             return Err(ServeError::Invalid(format!(
                 "the spine already has a column `{name}`; rename it, or give the view an alias"
@@ -75,18 +115,44 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<RecordBa
         fields.push(Field::new(name, column.data_type().clone(), true));
         arrays.push(column);
     }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+    let mut rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+    if let Some(split) = &request.split {
+        rows = split.append(rows, &times)?;
+    }
+    Ok(TrainingSet { rows, failed, leaks: leaks.finish(&resolved) })
+}
+
+/// The spine's columns that on-demand features take of a request, in their types.
+fn spine_columns(request: &[RequestColumn], spine: &RecordBatch) -> Result<Vec<ArrayRef>, ServeError> {
+    let (mut arrays, mut details) = (Vec::new(), Vec::new());
+    for RequestColumn { column: Column { name, data_type }, view } in request {
+        let Some(column) = spine.column_by_name(name) else {
+            details.push(missing(spine, name, &format!("`{view}` is computed from it")));
+            continue;
+        };
+        match lossless_cast(column, &data_type.arrow()) {
+            Some(array) => arrays.push(array),
+            None => details.push(Detail {
+                row: None,
+                field: Some(name.clone()),
+                reason: format!(
+                    "must be {data_type}, or of values that all are; the spine's column is {}",
+                    column.data_type()
+                ),
+            }),
+        }
+    }
+    if details.is_empty() { Ok(arrays) } else { Err(ServeError::Request(details)) }
 }
 
 /// The features `wanted` of one group, as columns as long as the spine.
 fn join_group(
     reads: &Reads,
-    group: &Group,
-    resolved: &Resolved,
+    (number, group): (usize, &Group),
     wanted: &[usize],
-    spine: &RecordBatch,
     times: &[i64],
-    known_at: Option<Timestamp>,
+    request: &TrainingRequest,
+    leaks: &Leaks,
 ) -> Result<Vec<ArrayRef>, ServeError> {
     let view = &group.view;
     if !view.offline {
@@ -95,20 +161,29 @@ fn join_group(
             view.name
         )));
     }
-    let (keys, offsets) = spine_keys(group, spine)?;
-    let table = reads.offline.table(&view.schema)?;
-    let history = History::open(&table, reads.tail.as_ref(), &view.schema)?;
-    let definitions: Vec<_> = wanted.iter().map(|f| resolved.definition(&resolved.features[*f])).collect();
+    let (keys, offsets) = spine_keys(group, &request.spine)?;
+    let history = reads.table_history(&view.schema, request.until.as_deref())?;
+    let definitions: Vec<&Feature> = wanted.iter().map(|feature| &view.features[*feature]).collect();
     let columns: Vec<&str> = definitions.iter().map(|d| d.name.as_str()).collect();
-    let result = as_of_join(&AsOf {
+    let join = AsOf {
         history: &history,
         keys: SpineKeys { bytes: &keys, offsets: &offsets },
         times,
         ttl: view.ttl.map(crate::model::Duration::micros),
         lag: 0,
-        known_at: known_at.map(Timestamp::micros),
+        known_at: request.known_at.map(Timestamp::micros),
+        by_then: request.guard.excludes(),
         columns: &columns,
-    })?;
+    };
+    if !request.guard.is_off() {
+        let later = match request.guard.counts_acceptance() {
+            true => accepted_later(&AsOf { by_then: false, ..join })?,
+            false => 0,
+        };
+        // What is written directly has no lag.
+        wanted.iter().for_each(|feature| leaks.add(number, *feature, 0, later));
+    }
+    let result = as_of_join(&join)?;
     definitions
         .iter()
         .zip(result.features.columns())
@@ -184,8 +259,36 @@ fn exact_cast(column: &ArrayRef, to: &Arrow) -> Option<ArrayRef> {
     if allowed { cast_with_options(column, to, &options).ok() } else { None }
 }
 
+/// Casts of which every value comes back as it was; none where one does not, or where the types have nothing in common.
+fn lossless_cast(column: &ArrayRef, to: &Arrow) -> Option<ArrayRef> {
+    if let Some(array) = exact_cast(column, to) {
+        return Some(array);
+    }
+    let from = column.data_type();
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    if matches!(
+        (from, to),
+        (Arrow::Float16, Arrow::Float32 | Arrow::Float64) | (Arrow::Float32, Arrow::Float64)
+    ) {
+        return cast_with_options(column, to, &options).ok();
+    }
+    let kept = (from.is_numeric() && to.is_numeric())
+        || matches!((from, to), (Arrow::Timestamp(_, Some(_)), Arrow::Timestamp(..)))
+        || matches!((from, to), (Arrow::LargeBinary | Arrow::BinaryView, Arrow::Binary))
+        || matches!(
+            (from, to),
+            (Arrow::LargeList(_) | Arrow::FixedSizeList(..) | Arrow::List(_), Arrow::List(_))
+        );
+    if !kept {
+        return None;
+    }
+    let made = cast_with_options(column, to, &options).ok()?;
+    let back = cast_with_options(&made, from, &options).ok()?;
+    (back.as_ref() == column.as_ref()).then_some(made)
+}
+
 /// The spine's event times in µs.
-fn event_times(spine: &RecordBatch, name: &str) -> Result<Vec<i64>, ServeError> {
+pub(super) fn event_times(spine: &RecordBatch, name: &str) -> Result<Vec<i64>, ServeError> {
     let wrong = |reason: String| {
         ServeError::Request(vec![Detail { row: None, field: Some(name.to_owned()), reason }])
     };

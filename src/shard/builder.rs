@@ -36,6 +36,25 @@ pub struct ListColumn {
 }
 
 impl ColumnBuilder {
+    /// For a column of about this many values.
+    pub fn with_capacity(data_type: &DataType, rows: usize) -> ColumnBuilder {
+        match data_type {
+            DataType::Bool => ColumnBuilder::Bool(BooleanBuilder::with_capacity(rows)),
+            DataType::Int32 => ColumnBuilder::Int32(Int32Builder::with_capacity(rows)),
+            DataType::Int64 => ColumnBuilder::Int64(Int64Builder::with_capacity(rows)),
+            DataType::Float32 => ColumnBuilder::Float32(Float32Builder::with_capacity(rows)),
+            DataType::Float64 => ColumnBuilder::Float64(Float64Builder::with_capacity(rows)),
+            DataType::Timestamp => ColumnBuilder::Timestamp(
+                TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+            ),
+            DataType::String | DataType::Json => {
+                ColumnBuilder::String(StringBuilder::with_capacity(rows, 16 * rows))
+            }
+            DataType::Bytes => ColumnBuilder::Bytes(BinaryBuilder::with_capacity(rows, 16 * rows)),
+            DataType::Array(_) | DataType::Vector(_) => ColumnBuilder::new(data_type),
+        }
+    }
+
     pub fn new(data_type: &DataType) -> ColumnBuilder {
         match data_type {
             DataType::Bool => ColumnBuilder::Bool(BooleanBuilder::new()),

@@ -233,7 +233,8 @@ impl Shards {
         free_bytes(&self.limits.data_dir)
     }
 
-    fn check_space(&self) -> Result<(), ShardError> {
+    /// Whether the disk has the room that writes need.
+    pub fn check_space(&self) -> Result<(), ShardError> {
         let free = self.free_bytes();
         if free < self.limits.min_free {
             return Err(ShardError::StorageFull { free, needed: self.limits.min_free });

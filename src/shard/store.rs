@@ -108,6 +108,8 @@ impl Store {
         let db = Database::builder(dir)
             .cache_size(options.block_cache)
             .max_journaling_size(options.max_journal)
+            // The replay compresses again what it has read, to check it.
+            .journal_compression(fjall::CompressionType::None)
             .max_cached_files(Some(256))
             .worker_threads(2)
             .open()

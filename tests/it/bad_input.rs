@@ -267,12 +267,12 @@ fn wrong_reads() {
 }
 
 #[test]
-fn many_small_headers_are_a_problem_too() {
+fn many_small_headers_are_refused_too() {
     let node = node();
     let mut request = node.request(reqwest::Method::GET, "/livez");
     for i in 0..900 {
         request = request.header(format!("x-{i}"), "0123456789abcdef");
     }
-    let (status, problem) = answer(request.send().unwrap());
-    assert_eq!((status, &problem["code"]), (431, &json!("headers_too_large")), "{problem:#}");
+    assert_eq!(request.send().unwrap().status(), 431);
+    assert_eq!(node.request(reqwest::Method::GET, "/livez").send().unwrap().status(), 200);
 }

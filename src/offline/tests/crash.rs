@@ -120,8 +120,16 @@ fn any_changed_byte_of_a_segment_is_an_error_that_names_it() {
         let table = open(dir.path());
         let history = History::open(&table, &NoTail, &schema(1)).unwrap();
         let keys = SpineKeys { bytes: b"k\0\0\x80\0\0\0\0\0\0\0", offsets: &[0, 11] };
-        let request =
-            AsOf { history: &history, keys, times: &[5], ttl: None, lag: 0, known_at: None, columns: &["x"] };
+        let request = AsOf {
+            history: &history,
+            keys,
+            times: &[5],
+            ttl: None,
+            lag: 0,
+            known_at: None,
+            by_then: false,
+            columns: &["x"],
+        };
         let joined = as_of_join(&request).err();
         let scanned = history.scan(&["x"]).unwrap().find_map(Result::err);
         for error in [joined, scanned, table.verify().err()] {

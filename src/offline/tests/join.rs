@@ -25,6 +25,9 @@ struct Limits {
     ttl: Option<i64>,
     lag: i64,
     known_at: Option<i64>,
+    /// Rows with this seq or a higher one do not exist.
+    until: Option<u64>,
+    by_then: bool,
 }
 
 /// The rule, word for word: outcome, `x`, event time.
@@ -35,6 +38,8 @@ fn naive(rows: &[Row], question: &Question, limits: &Limits) -> (Outcome, Option
         .filter(|(_, row)| Some(&row.key) == question.key.as_ref())
         .filter(|(_, row)| row.time + limits.lag <= question.time)
         .filter(|(_, row)| limits.known_at.is_none_or(|k| row.accepted <= k))
+        .filter(|(seq, _)| limits.until.is_none_or(|until| (*seq as u64) < until))
+        .filter(|(_, row)| !limits.by_then || row.accepted <= question.time)
         .max_by_key(|(seq, row)| (row.time, *seq));
     match newest {
         None => (Outcome::NotFound, None, None),
@@ -69,6 +74,7 @@ fn ask(
         ttl: limits.ttl,
         lag: limits.lag,
         known_at: limits.known_at,
+        by_then: limits.by_then,
         columns: &["x", "y"],
     })
     .unwrap();
@@ -89,6 +95,8 @@ proptest! {
         ttl in prop::option::of(0..15i64),
         lag in 0..4i64,
         known_at in prop::option::of(0..30i64),
+        until in prop::option::of(0..70u64),
+        by_then: bool,
     ) {
         let dir = tempfile::tempdir().unwrap();
         let table = open(dir.path());
@@ -109,8 +117,13 @@ proptest! {
         outbox.push(batch(&v1, &rows[sealed..middle], sealed as u64));
         outbox.push(batch(&v2, &rows[middle..], middle as u64));
 
-        let limits = Limits { ttl, lag, known_at };
-        let history = History::open(&table, &outbox, &v2).unwrap();
+        let limits = Limits { ttl, lag, known_at, until, by_then };
+        let mut history = History::open(&table, &outbox, &v2).unwrap();
+        if let Some(until) = until {
+            history = history.until(until).unwrap();
+        }
+        let below = until.map_or(rows.len(), |until| rows.len().min(until as usize));
+        prop_assert_eq!(history.counted().unwrap(), below as u64);
         let answers = ask(&history, &questions, &limits);
         for (question, answer) in questions.iter().zip(answers) {
             prop_assert_eq!(answer, naive(&rows, question, &limits), "{:?}", question);
@@ -134,6 +147,7 @@ fn a_column_that_no_segment_has_is_null_and_an_unknown_one_an_error() {
         ttl: Some(0),
         lag: 0,
         known_at: None,
+        by_then: false,
         columns,
     };
     let result = as_of_join(&request(&["y"])).unwrap();

@@ -200,6 +200,8 @@ proptest! {
         compact: bool,
         lag in prop_oneof![Just(0), 0..9i64].prop_map(|n| n * MINUTE),
         known_at in prop::option::of(0..30i64),
+        until in prop::option::of(0..60u64),
+        by_then: bool,
         memory in prop_oneof![Just(0), 0..3000usize, Just(usize::MAX)],
         minutes in prop::sample::select(vec![5i64, 17, 60]),
     ) {
@@ -208,7 +210,11 @@ proptest! {
         }
         let dir = tempfile::tempdir().unwrap();
         let (table, outbox) = spread(dir.path(), &events, &cuts, compact);
-        let history = History::open(&table, &outbox, &source()).unwrap();
+        let mut history = History::open(&table, &outbox, &source()).unwrap();
+        if let Some(until) = until {
+            history = history.until(until).unwrap();
+            events.truncate(until as usize);
+        }
 
         let users: ArrayRef = Arc::new(questions.iter().map(|q| q.0.as_deref()).collect::<StringArray>());
         let shops: ArrayRef = Arc::new(questions.iter().map(|q| q.1).collect::<Int32Array>());
@@ -243,6 +249,8 @@ proptest! {
             ],
             lag,
             known_at,
+            by_then,
+            watch: None,
             memory,
         })
         .unwrap();
@@ -253,6 +261,7 @@ proptest! {
                 let span = window.span(t);
                 move |event: &&Happened| {
                     span.contains(event.time) && event.time + lag <= t && known_at.is_none_or(|k| event.accepted <= k)
+                        && (!by_then || event.accepted <= t)
                 }
             };
             for (number, (window, aggregation)) in all.iter().enumerate() {
@@ -284,6 +293,8 @@ fn what_cannot_be_computed_is_an_error_that_names_it() {
             groupings: &[Grouping { keys: &[], spine, aggregations: &aggregations }],
             lag: 0,
             known_at: None,
+            by_then: false,
+            watch: None,
             memory: 0,
         })
     };

@@ -68,10 +68,19 @@ impl<'a> Batch<'a> {
         };
         let sources = reads.columns.iter().map(|(it, _)| column(it)).collect::<Result<_, _>>()?;
         let masks = reads.filters.iter().map(|filter| (filter.mask)(&batch)).collect();
-        let known = match known_at {
+        let mut known: Option<Vec<bool>> = match known_at {
             None => None,
             Some(k) => Some(history.layout.accepted_at(&batch)?.iter().map(|&at| at <= k).collect()),
         };
+        if history.before != i64::MAX {
+            let earlier = history.layout.seqs(&batch)?.iter().map(|&seq| seq < history.before);
+            known = Some(match known {
+                None => earlier.collect(),
+                Some(known) => {
+                    known.into_iter().zip(earlier).map(|(known, earlier)| known && earlier).collect()
+                }
+            });
+        }
         Ok(Batch { history, batch, sources, masks, known })
     }
 
@@ -114,7 +123,7 @@ impl<'a> Batch<'a> {
     pub fn pick(
         &self,
         series: &[SeriesPlan],
-        seqs: bool,
+        (seqs, accepted): (bool, bool),
         times: &Times,
         partitions: usize,
         mut place: impl FnMut(usize, i64) -> Option<(usize, u32)>,
@@ -149,6 +158,11 @@ impl<'a> Batch<'a> {
             entities,
             times: micros(at),
             seqs: if seqs { micros(self.history.layout.seqs(&self.batch)?) } else { Vec::new() },
+            accepted: if accepted {
+                micros(self.history.layout.accepted_at(&self.batch)?)
+            } else {
+                Vec::new()
+            },
             columns: self.sources.iter().map(|source| source.pick(&rows)).collect(),
             filters: self
                 .masks

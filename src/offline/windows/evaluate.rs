@@ -8,12 +8,13 @@ use crate::{
     offline::{
         OfflineError,
         windows::{
-            Aggregation,
+            Aggregation, WindowJoin,
             collect::Piece,
             output::OutputColumn,
             partition::{Compact, Ordered},
             plan::{Reads, SeriesPlan},
             questions::Questions,
+            watch::Closely,
         },
     },
 };
@@ -94,7 +95,8 @@ pub(super) struct Evaluator<'a> {
     program: &'a Program,
     reads: &'a Reads,
     questions: &'a Questions,
-    lag: i64,
+    request: &'a WindowJoin<'a>,
+    grouping: usize,
     table: &'a str,
     ordered: Ordered,
     compact: Compact,
@@ -106,14 +108,15 @@ impl<'a> Evaluator<'a> {
         program: &'a Program,
         reads: &'a Reads,
         questions: &'a Questions,
-        lag: i64,
+        (request, grouping): (&'a WindowJoin<'a>, usize),
         table: &'a str,
     ) -> Evaluator<'a> {
         Evaluator {
             program,
             reads,
             questions,
-            lag,
+            request,
+            grouping,
             table,
             ordered: Ordered::default(),
             compact: Compact::default(),
@@ -136,10 +139,27 @@ impl<'a> Evaluator<'a> {
             let moments = &questions.times[from..to];
             for (step, slider) in self.program.steps.iter().zip(&mut self.sliders) {
                 let plan = self.program.series[step.series];
-                let series = self.ordered.series(rows.clone(), plan, &mut self.compact);
+                let (series, accepted) = self.ordered.series(rows.clone(), plan, &mut self.compact);
+                if let Some(watch) = self.request.watch {
+                    for one in &step.windows {
+                        let entity =
+                            Closely { series: &series, accepted, window: one.window, lag: self.request.lag };
+                        entity.show(watch, self.grouping, &one.aggregations, moments);
+                    }
+                }
+                if self.request.by_then {
+                    for OneWindow { window, functions, aggregations } in &step.windows {
+                        let entity =
+                            Closely { series: &series, accepted, window: *window, lag: self.request.lag };
+                        entity.slide(slider, functions, moments, |function, output| {
+                            out[aggregations[function]].push(output);
+                        });
+                    }
+                    continue;
+                }
                 let mut over = slider.over(&series);
                 for OneWindow { window, functions, aggregations } in &step.windows {
-                    over.slide(*window, self.lag, functions, moments, |function, _, output| {
+                    over.slide(*window, self.request.lag, functions, moments, |function, _, output| {
                         out[aggregations[function]].push(output);
                     });
                 }

@@ -16,13 +16,15 @@ use crate::{
     model::DataType,
 };
 
-/// Events, column by column; all columns are equally long but `seqs`, which may be left out.
+/// Events, column by column; all columns are equally long but `seqs` and `accepted`, which may be left out.
 #[derive(Default)]
 pub(super) struct Events {
     /// Numbers of entities.
     pub entities: Vec<u32>,
     pub times: Vec<i64>,
     pub seqs: Vec<i64>,
+    /// When each was accepted; left out where nobody asks.
+    pub accepted: Vec<i64>,
     pub columns: Vec<EventColumn>,
     /// Per filter and event: whether it counts.
     pub filters: Vec<Vec<bool>>,
@@ -148,7 +150,9 @@ impl Events {
     /// Memory held, in bytes.
     pub fn bytes(&self) -> usize {
         let columns = self.columns.iter().map(|column| column.values.bytes() + column.valid.len());
-        self.times.len() * (12 + self.filters.len()) + self.seqs.len() * 8 + columns.sum::<usize>()
+        self.times.len() * (12 + self.filters.len())
+            + (self.seqs.len() + self.accepted.len()) * 8
+            + columns.sum::<usize>()
     }
 
     /// Lets go of all but the first `length`.
@@ -156,6 +160,7 @@ impl Events {
         cut(&mut self.entities, length);
         cut(&mut self.times, length);
         cut(&mut self.seqs, length);
+        cut(&mut self.accepted, length);
         self.filters.iter_mut().for_each(|filter| cut(filter, length));
         for column in &mut self.columns {
             column.values.truncate(length);

@@ -32,7 +32,9 @@ pub fn window_join(request: &WindowJoin<'_>) -> Result<Vec<Vec<ArrayRef>>, Offli
         .iter()
         .map(|it| {
             let windows = it.aggregations.iter().map(|aggregation| aggregation.window);
-            Questions::new(it.spine, request.times, windows, request.lag)
+            // Who watches sees also the events that the lag holds back.
+            let lag = if request.watch.is_some() { 0 } else { request.lag };
+            Questions::new(it.spine, request.times, windows, lag)
         })
         .collect();
     let times = questions.iter().map(Questions::times);
@@ -41,7 +43,11 @@ pub fn window_join(request: &WindowJoin<'_>) -> Result<Vec<Vec<ArrayRef>>, Offli
     let keys = request.groupings.iter().flat_map(|grouping| grouping.keys);
     let scan = Scan {
         request,
-        target: reads.schema(request.history, keys, !tasks.ordered, request.known_at.is_some())?,
+        target: {
+            let seqs = !tasks.ordered || request.history.before != i64::MAX || request.watch.is_some();
+            let accepted = request.known_at.is_some() || request.looks_closer();
+            reads.schema(request.history, keys, seqs, accepted)?
+        },
         tasks,
         reads: &reads,
         programs: &programs,
@@ -85,6 +91,13 @@ struct Kept {
     end: usize,
 }
 
+impl WindowJoin<'_> {
+    /// Whether it matters when an event was accepted.
+    fn looks_closer(&self) -> bool {
+        self.by_then || self.watch.is_some()
+    }
+}
+
 impl Kept {
     /// Lets go of the last partitions until the rest fits `limit`, but never of the one at `from`.
     fn fit(&mut self, from: usize, limit: usize) {
@@ -118,7 +131,7 @@ impl Scan<'_> {
     /// history's order.
     fn pass(&self, from: usize, partitions: usize) -> Result<(Vec<Vec<Piece>>, usize), OfflineError> {
         let request = self.request;
-        let seqs = !self.tasks.ordered;
+        let order = (!self.tasks.ordered || request.watch.is_some(), request.looks_closer());
         let kept = Mutex::new(Kept { bytes: vec![0; partitions], end: partitions });
         let kept_now = || kept.lock().unwrap_or_else(PoisonError::into_inner);
         let new_state = || Collected {
@@ -134,11 +147,13 @@ impl Scan<'_> {
             for (grouping, it) in request.groupings.iter().enumerate() {
                 let (questions, program) = (&self.questions[grouping], &self.programs[grouping]);
                 let (bytes, offsets) = batch.keys(it.keys)?;
-                let (starts, events) = batch.pick(&program.series, seqs, &self.times, end, |row, time| {
-                    let key = &bytes[offsets[row] as usize..offsets[row + 1] as usize];
-                    let entity = questions.asked(key, time)?;
-                    Some((questions.partition(entity), entity)).filter(|(partition, _)| *partition >= from)
-                })?;
+                let (starts, events) =
+                    batch.pick(&program.series, order, &self.times, end, |row, time| {
+                        let key = &bytes[offsets[row] as usize..offsets[row + 1] as usize];
+                        let entity = questions.asked(key, time)?;
+                        Some((questions.partition(entity), entity))
+                            .filter(|(partition, _)| *partition >= from)
+                    })?;
                 if events.times.is_empty() {
                     continue;
                 }
@@ -177,7 +192,7 @@ impl Scan<'_> {
         partitions.sort_by_cached_key(|partition| std::cmp::Reverse(events(*partition)));
         let table = &self.request.history.layout.table;
         let new_state = || {
-            let evaluator = Evaluator::new(program, self.reads, questions, self.request.lag, table);
+            let evaluator = Evaluator::new(program, self.reads, questions, (self.request, grouping), table);
             (evaluator, Vec::new())
         };
         let done = in_parallel(&partitions, usize::MAX, new_state, |(evaluator, done), &partition| {

@@ -14,6 +14,7 @@ mod partition;
 mod plan;
 mod questions;
 mod tasks;
+mod watch;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::{
 };
 
 pub use join::window_join;
+pub use watch::{Watch, Watched};
 
 /// Says which rows count.
 pub struct EventFilter {
@@ -71,6 +73,10 @@ pub struct WindowJoin<'a> {
     pub lag: i64,
     /// Events accepted later (microseconds) do not exist.
     pub known_at: Option<i64>,
+    /// Nor those accepted after the time of the row that asks.
+    pub by_then: bool,
+    /// Is shown the events behind every answer; with it the join takes longer.
+    pub watch: Option<&'a dyn Watch>,
     /// Bytes of events to keep at a time. One entity's events are always kept together.
     pub memory: usize,
 }

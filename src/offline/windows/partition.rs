@@ -33,6 +33,7 @@ pub(super) struct Compact {
     rows: Vec<u32>,
     times: Vec<i64>,
     seqs: Vec<i64>,
+    accepted: Vec<i64>,
     values: Option<ColumnValues>,
 }
 
@@ -70,6 +71,9 @@ impl Ordered {
         events.times.extend(rows().map(|row| raw.times[row]));
         if !raw.seqs.is_empty() {
             events.seqs.extend(rows().map(|row| raw.seqs[row]));
+        }
+        if !raw.accepted.is_empty() {
+            events.accepted.extend(rows().map(|row| raw.accepted[row]));
         }
         for (to, from) in events.columns.iter_mut().zip(&raw.columns) {
             to.values.gather(&from.values, rows());
@@ -125,13 +129,13 @@ impl Ordered {
         self.starts[at] as usize..self.starts[at + 1] as usize
     }
 
-    /// The events of one entity (its rows) that count for a series.
+    /// The events of one entity (its rows) that count for a series, and when they were accepted where that was asked for.
     pub fn series<'a>(
         &'a self,
         rows: Range<usize>,
         plan: SeriesPlan,
         compact: &'a mut Compact,
-    ) -> Series<'a> {
+    ) -> (Series<'a>, &'a [i64]) {
         let events = &self.events;
         let column = plan.column.map(|at| &events.columns[at]);
         let filter = plan.filter.map(|at| &events.filters[at]);
@@ -139,7 +143,8 @@ impl Ordered {
         let seqs = if events.seqs.is_empty() { &[][..] } else { &events.seqs[rows.clone()] };
         if !some_missing {
             let values = column.map_or(Values::None, |column| column.values.slice(rows.start, rows.end));
-            return Series { times: &events.times[rows], seqs, values };
+            let accepted = if events.accepted.is_empty() { &[][..] } else { &events.accepted[rows.clone()] };
+            return (Series { times: &events.times[rows], seqs, values }, accepted);
         }
         compact.rows.clear();
         compact.rows.extend(
@@ -155,6 +160,10 @@ impl Ordered {
         if !events.seqs.is_empty() {
             compact.seqs.extend(rows().map(|row| events.seqs[row]));
         }
+        compact.accepted.clear();
+        if !events.accepted.is_empty() {
+            compact.accepted.extend(rows().map(|row| events.accepted[row]));
+        }
         let values = match column {
             None => Values::None,
             Some(column) => {
@@ -167,7 +176,7 @@ impl Ordered {
                 to.slice(0, compact.rows.len())
             }
         };
-        Series { times: &compact.times, seqs: &compact.seqs, values }
+        (Series { times: &compact.times, seqs: &compact.seqs, values }, &compact.accepted)
     }
 }
 
@@ -176,6 +185,7 @@ impl Events {
         self.entities.clear();
         self.times.clear();
         self.seqs.clear();
+        self.accepted.clear();
         if self.columns.len() != classes.len() {
             let column =
                 |class: &Class| EventColumn { values: ColumnValues::empty(*class), valid: Vec::new() };
@@ -195,6 +205,9 @@ impl Events {
         self.times.extend_from_slice(&from.times[range.clone()]);
         if !from.seqs.is_empty() {
             self.seqs.extend_from_slice(&from.seqs[range.clone()]);
+        }
+        if !from.accepted.is_empty() {
+            self.accepted.extend_from_slice(&from.accepted[range.clone()]);
         }
         for (to, from) in self.columns.iter_mut().zip(&from.columns) {
             to.values.append(&from.values, range.clone());

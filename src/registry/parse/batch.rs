@@ -64,6 +64,7 @@ pub(super) fn batch_feature_view(
         retention,
         freshness_slo,
         stream: None,
+        on_demand: None,
         batch: Some(batch),
         about,
     };

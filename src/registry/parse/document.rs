@@ -12,6 +12,7 @@ use crate::{
         parse::{
             batch::batch_feature_view,
             objects,
+            on_demand::on_demand_feature_view,
             service::feature_service,
             stream::stream_feature_view,
             tree::{Node, Tree},
@@ -26,12 +27,20 @@ const ENTITY: &str = "entity";
 const SOURCE: &str = "source";
 const FEATURE_VIEW: &str = "feature_view";
 const STREAM_FEATURE_VIEW: &str = "stream_feature_view";
+const ON_DEMAND_FEATURE_VIEW: &str = "on_demand_feature_view";
 const FEATURE_SERVICE: &str = "feature_service";
 const BATCH_FEATURE_VIEW: &str = "batch_feature_view";
-/// Written about in definitions.md; read for their names only.
-const UNSUPPORTED: [&str; 1] = ["on_demand_feature_view"];
-const KINDS: [&str; 7] =
-    [ENTITY, SOURCE, FEATURE_VIEW, STREAM_FEATURE_VIEW, BATCH_FEATURE_VIEW, UNSUPPORTED[0], FEATURE_SERVICE];
+const KINDS: [&str; 7] = [
+    ENTITY,
+    SOURCE,
+    FEATURE_VIEW,
+    STREAM_FEATURE_VIEW,
+    BATCH_FEATURE_VIEW,
+    ON_DEMAND_FEATURE_VIEW,
+    FEATURE_SERVICE,
+];
+/// On-demand features of all views: each is an expression to be compiled while the registry waits.
+const MOST_EXPRESSIONS: usize = 10_000;
 
 pub(super) fn read(roots: &[Tree], report: Report) -> Result<Definitions, RegistryError> {
     let mut definitions = Definitions::default();
@@ -105,13 +114,16 @@ fn objects(roots: &[Tree], report: &Report, definitions: &mut Definitions) -> De
             definitions.feature_views.push(view);
         }
     }
-    for kind in UNSUPPORTED {
-        for tree in all(kind) {
-            let name = name_of(tree).map_or(String::new(), |name| format!(" `{name}`"));
-            let kind = kind.replace('_', " ");
-            report.add(&tree.place, format!("{kind}{name}: {kind}s are not yet supported by this version"));
-            declare(&mut declared.tables, tree, report);
+    for tree in all(ON_DEMAND_FEATURE_VIEW) {
+        let draft = on_demand_feature_view(tree, report);
+        if declare(&mut declared.tables, tree, report).is_some() {
+            definitions.on_demand.extend(draft);
         }
+    }
+    let expressions = definitions.on_demand.iter().map(|draft| draft.expressions.len()).sum::<usize>();
+    if let Some(last) = definitions.on_demand.last().filter(|_| expressions > MOST_EXPRESSIONS) {
+        let message = format!("{expressions} on-demand features; at most {MOST_EXPRESSIONS} are allowed");
+        report.add(&last.place, message);
     }
     for tree in all(FEATURE_SERVICE) {
         let service = feature_service(tree, report);

@@ -61,6 +61,7 @@ pub(super) fn stream_feature_view(
         freshness_slo,
         stream: Some(StreamDefinition { source: source?.name.clone(), aggregations }),
         batch: None,
+        on_demand: None,
         about,
     })
 }

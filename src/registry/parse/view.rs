@@ -64,6 +64,7 @@ pub(super) fn feature_view(
         freshness_slo,
         stream: None,
         batch: None,
+        on_demand: None,
         about,
     })
 }

@@ -12,6 +12,7 @@ use crate::{
 fn flights() -> Vec<DefinitionFile> {
     vec![
         file("entities.toml", include_str!("../../../config/flights/entities.toml")),
+        file("on_demand.toml", include_str!("../../../config/flights/on_demand.toml")),
         file("services.toml", include_str!("../../../config/flights/services.toml")),
         file("sources.toml", include_str!("../../../config/flights/sources.toml")),
         file("streams.toml", include_str!("../../../config/flights/streams.toml")),
@@ -24,9 +25,9 @@ fn they_apply_and_resolve() {
     let mut node = Node::new();
     let definitions = parse_toml(&flights()).unwrap();
     let outcome = node.registry.apply(&definitions, Some(0), false).unwrap();
-    assert_eq!((outcome.version, outcome.changes.created.len()), (1, 13));
+    assert_eq!((outcome.version, outcome.changes.created.len()), (1, 14));
     let again = node.registry.apply(&definitions, Some(1), false).unwrap();
-    assert_eq!((again.version, again.changes.unchanged.len()), (1, 13));
+    assert_eq!((again.version, again.changes.unchanged.len()), (1, 14));
 
     let catalog = node.catalog();
     let weather = &catalog.feature_views["airport_weather"];
@@ -46,12 +47,13 @@ fn they_apply_and_resolve() {
     assert_eq!((all.len(), modes.len()), (14, 4), "all functions and modes are shown");
 
     let resolved = catalog.resolve_service("flight_delay", None).unwrap();
-    assert_eq!(resolved.features.len(), 20);
-    assert_eq!(resolved.groups.len(), 6);
-    assert_eq!(resolved.groups[5].alias, "dest_weather");
-    assert_eq!(resolved.groups[5].key_columns, ["dest"]);
-    assert_eq!(resolved.features[19].name, "dest_weather:temp");
+    assert_eq!(resolved.features.len(), 23);
+    assert_eq!(resolved.groups.len(), 7);
+    assert_eq!(resolved.groups[6].alias, "dest_weather");
+    assert_eq!(resolved.groups[6].key_columns, ["dest"]);
+    assert_eq!(resolved.features[22].name, "dest_weather:temp");
+    assert_eq!((resolved.computation.inputs.len(), resolved.computation.steps.len()), (3, 3));
     let keys: Vec<String> = resolved.join_keys().into_iter().map(|k| k.name).collect();
     assert_eq!(keys, ["origin", "tailnum", "dest"]);
-    assert_eq!(lineage(&catalog, ObjectKind::FeatureService, "flight_delay").unwrap().upstream.len(), 10);
+    assert_eq!(lineage(&catalog, ObjectKind::FeatureService, "flight_delay").unwrap().upstream.len(), 11);
 }

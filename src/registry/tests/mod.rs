@@ -3,6 +3,7 @@
 mod batch;
 mod flights;
 mod history;
+mod on_demand;
 mod parse;
 mod plan;
 mod replay;

@@ -99,17 +99,6 @@ fn names_are_unique_within_their_namespace() {
 }
 
 #[test]
-fn views_of_later_versions_are_told_of_once_and_nothing_follows() {
-    let text = lines(&[
-        &weather(&feature("temp", "float64"), ""),
-        "[[on_demand_feature_view]]\nname = \"context\"\n",
-        &service("s", "{ view = \"context\", as = \"c\" }, \"weather\""),
-    ]);
-    let found = wrong(&text);
-    assert_one(&found, &["9: on demand feature view `context`", "are not yet supported by this version"]);
-}
-
-#[test]
 fn entities_need_sound_join_keys() {
     let entity = |keys: &str| format!("[[entity]]\nname = \"e\"\njoin_keys = [{keys}]\n");
     for data_type in ["string", "int64", "int32", "bool", "uuid"] {

@@ -1,0 +1,70 @@
+//! `POST /v1/explain`: why the values of one entity are what they are.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use serde_json::Value as Json_;
+use utoipa::ToSchema;
+
+use crate::{
+    http::{
+        App, Problem, ProblemBody,
+        extract::{Body, parse_json},
+        online::entities,
+    },
+    model::Timestamp,
+    serve::{
+        AsOf, Wanted,
+        explain::{Explanation, explain},
+        request_columns,
+    },
+};
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// A feature service, `name` or `name@version`. Either this or `features`.
+    #[serde(default)]
+    pub feature_service: Option<String>,
+    #[serde(default)]
+    pub features: Option<Vec<String>>,
+    /// As of an online read, with one entity: `[{"origin":"JFK"}]`.
+    #[schema(value_type = Object)]
+    pub entities: Json_,
+    /// What on-demand features take of the request, as of an online read.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub request: Option<Json_>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub as_of: Option<Timestamp>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub known_at: Option<Timestamp>,
+}
+
+#[utoipa::path(post, path = "/v1/explain", tag = "serving",
+    request_body(content = ExplainRequest, content_type = "application/json"),
+    responses((status = 200, body = Object, description = "`values`: of each `feature` its `value`, `status` and `reason`, \
+            and `from_version` (event time, seq, acceptance, ttl, cache) or `from_window` (start, end, function, filter, \
+            number of events and the newest hundred of them, what answered) or `computed` (expression, inputs)"),
+        (status = 400, body = ProblemBody, description = "not exactly one entity"),
+        (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
+pub async fn explained(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Explanation>, Problem> {
+    let request: ExplainRequest = parse_json(&body, app.config.limits.json_depth)?;
+    let wanted = Wanted::from_parts(request.feature_service, request.features)?;
+    let plan = app.reads.plan(&wanted)?;
+    let entities = entities(&plan, request.entities)?;
+    let brought = request_columns(&plan, request.request, entities.len())?;
+    let as_of = AsOf { at: request.as_of, known_at: request.known_at };
+    let slot = Arc::clone(&app.history_slots).acquire_owned().await;
+    let slot = slot.map_err(|_| Problem::unavailable("the node is stopping"))?;
+    let reads = Arc::clone(&app.reads);
+    let explained = tokio::task::spawn_blocking(move || {
+        // Held until the work is done, which goes on when the client is gone.
+        let _held = slot;
+        explain(&reads, &plan, &entities, &brought, as_of)
+    });
+    Ok(Json(explained.await.map_err(|_| Problem::internal("the read did not finish"))??))
+}

@@ -1,0 +1,151 @@
+//! From a stored spine to the training set, portion by portion.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
+
+use crate::{
+    format::{Format, ReadOptions, TableReader, TableWriter},
+    offline::NewFile,
+    serve::{
+        Leak, Reads, ServeError, TrainingRequest, TrainingSet, Wanted, add_leaks,
+        sets::{
+            DataMark, Order, SetError,
+            hashed::{Hashed, unwritten},
+        },
+        until::tables,
+    },
+};
+
+/// Rows of the spine that are joined at a time: each portion reads the histories anew.
+const PORTION: usize = 1 << 19;
+
+impl Order {
+    pub(super) fn wanted(&self) -> Wanted {
+        Wanted::Pinned(self.features.clone())
+    }
+
+    fn request(&self, spine: RecordBatch) -> TrainingRequest {
+        TrainingRequest {
+            wanted: self.wanted(),
+            spine,
+            event_time: Some(self.event_time.clone()),
+            known_at: self.by_time.then_some(self.known_at),
+            until: Some(Arc::new(self.until())),
+            full_feature_names: self.full_feature_names,
+            guard: self.leak_guard,
+            split: self.split.clone(),
+        }
+    }
+
+    /// The columns of the set, of a spine with these columns; an error where the two do not fit.
+    pub(super) fn columns(&self, reads: &Reads, spine: &SchemaRef) -> Result<SchemaRef, SetError> {
+        let request = self.request(RecordBatch::new_empty(Arc::clone(spine)));
+        Ok(reads.training_set(&request)?.rows.schema())
+    }
+}
+
+/// Makes the set, and gives it away in portions; `done` is told the rows so far, and may end it. There is at least one
+/// portion, without rows where the spine has none.
+pub(super) fn derive(
+    reads: &Reads,
+    order: &Order,
+    spine: &Path,
+    done: impl Fn(u64) -> Result<(), SetError>,
+    mut give: impl FnMut(TrainingSet) -> Result<(), SetError>,
+) -> Result<(), SetError> {
+    let unreadable = |error: &dyn std::fmt::Display| SetError::damaged(spine, error);
+    let mut reader = TableReader::open(spine, &ReadOptions::default()).map_err(|e| unreadable(&e))?;
+    let schema = Arc::clone(reader.schema());
+    let mut rows = 0;
+    loop {
+        done(rows)?;
+        let (mut portion, mut gathered) = (Vec::new(), 0);
+        for batch in reader.by_ref() {
+            let batch = batch.map_err(|e| unreadable(&e))?;
+            gathered += batch.num_rows();
+            portion.push(batch);
+            if gathered >= PORTION {
+                break;
+            }
+        }
+        if gathered == 0 && rows > 0 {
+            return Ok(());
+        }
+        let part = concat_batches(&schema, &portion).map_err(ServeError::from)?;
+        drop(portion);
+        give(reads.training_set(&order.request(part))?)?;
+        rows += gathered as u64;
+        if gathered == 0 {
+            return done(rows);
+        }
+    }
+}
+
+/// A set in its directory.
+pub(super) struct Built {
+    pub data: DataMark,
+    pub columns: SchemaRef,
+    pub leaks: Vec<Leak>,
+    pub failed_rows: BTreeMap<String, u64>,
+}
+
+/// Writes the set to `dir` under `data.<format>`; the directory is the caller's to sync.
+pub(super) fn build(
+    reads: &Reads,
+    order: &Order,
+    spine: &Path,
+    dir: &Path,
+    limit: u64,
+    done: impl Fn(u64) -> Result<(), SetError>,
+) -> Result<Built, SetError> {
+    let format = order.format()?;
+    let mut file = Some(NewFile::create(dir)?);
+    let mut out: Option<TableWriter<Hashed<NewFile>>> = None;
+    let (mut schema, mut leaks, mut failed_rows) = (None, Vec::new(), BTreeMap::new());
+    derive(reads, order, spine, done, |TrainingSet { rows: portion, failed, leaks: part }| {
+        add_leaks(&mut leaks, part);
+        for (column, rows) in failed {
+            *failed_rows.entry(column).or_default() += rows as u64;
+        }
+        if let Some(file) = file.take() {
+            let file = Hashed::new(file, limit);
+            out = Some(TableWriter::new(format, file, portion.schema()).map_err(unwritten)?);
+            schema = Some(portion.schema());
+        }
+        out.as_mut().map_or(Ok(()), |out| out.write(&portion)).map_err(unwritten)
+    })?;
+    let (Some(out), Some(schema)) = (out, schema) else {
+        return Err(SetError::damaged(spine, "it has no columns"));
+    };
+    let (mut written, bytes, sha256) = out.finish().map_err(unwritten)?.finish();
+    let name = format!("data.{format}");
+    written.rename(&dir.join(&name))?;
+    Ok(Built { data: DataMark { file: name, bytes, sha256 }, columns: schema, leaks, failed_rows })
+}
+
+/// How many rows each table of the order has below its bound.
+pub(super) fn table_rows(reads: &Reads, order: &Order) -> Result<BTreeMap<String, u64>, SetError> {
+    let catalog = reads.catalog.current();
+    let resolved = order.wanted().resolve(&catalog)?;
+    let until = order.until();
+    let tables = tables(&catalog, &resolved)?;
+    tables
+        .iter()
+        .map(|schema| Ok((schema.name.clone(), reads.table_history(schema, Some(&until))?.counted()?)))
+        .collect()
+}
+
+impl Order {
+    pub(super) fn format(&self) -> Result<Format, SetError> {
+        kept_format(&self.format)
+    }
+}
+
+/// The formats in which a set is kept: those whose bytes follow from the rows.
+pub(super) fn kept_format(name: &str) -> Result<Format, SetError> {
+    match name.parse() {
+        Ok(format @ (Format::Parquet | Format::Csv | Format::NdJson | Format::Json)) => Ok(format),
+        _ => Err(SetError::field("format", format!("`{name}` is not one of parquet, csv, ndjson, json"))),
+    }
+}

@@ -1,0 +1,320 @@
+//! The jobs of a node: stored before they are acknowledged, run one after the other on a thread of their own, run again
+//! after a restart.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use arrow::datatypes::Schema;
+use fs_err as fs;
+
+use crate::{
+    clock::Clock,
+    format::FormatError,
+    model::{BatchId, Timestamp},
+    offline::sync_dir,
+    serve::{
+        LeakGuard, Reads, Split, Wanted,
+        sets::{
+            Folder, Job, JobState, Manifest, Order, SetError, SetRef, Task,
+            build::kept_format,
+            folder::{check_name, read_json, write_json},
+            job::StoredJob,
+            spine,
+        },
+    },
+    shard::Shards,
+};
+
+/// In a job's directory.
+const JOB: &str = "job.json";
+/// In a job's directory: what will be the version's.
+pub(super) const BUILT: &str = "set";
+/// Jobs that may wait.
+const QUEUE: usize = 16;
+
+/// What jobs work with.
+pub struct Origin {
+    pub reads: Arc<Reads>,
+    pub shards: Shards,
+    pub clock: Clock,
+    pub data: PathBuf,
+    /// What all training sets together may take on the disk.
+    pub limit_bytes: u64,
+}
+
+/// Whose knowledge a set has.
+#[derive(Debug, Clone)]
+pub enum KnownAt {
+    /// What was accepted up to then.
+    Time(Timestamp),
+    /// What that version of a set was made of, to the row.
+    Set(SetRef),
+}
+
+/// What is asked of a job that builds; the spine comes apart from it.
+#[derive(Debug)]
+pub struct Ask {
+    pub wanted: Wanted,
+    /// Under which the set is kept; without one it is kept with the job.
+    pub name: Option<String>,
+    pub format: String,
+    pub known_at: Option<KnownAt>,
+    pub event_time: Option<String>,
+    pub full_feature_names: bool,
+    pub leak_guard: LeakGuard,
+    pub split: Option<Split>,
+}
+
+pub(super) struct Entry {
+    pub dir: PathBuf,
+    pub order: Option<Order>,
+    pub job: Mutex<Job>,
+    pub cancelled: AtomicBool,
+    /// How often a process has begun with it and not come to its end.
+    pub attempts: AtomicU32,
+}
+
+impl Entry {
+    fn new(dir: PathBuf, stored: StoredJob) -> Arc<Entry> {
+        Arc::new(Entry {
+            dir,
+            order: stored.order,
+            job: Mutex::new(stored.job),
+            cancelled: AtomicBool::new(false),
+            attempts: AtomicU32::new(stored.attempts),
+        })
+    }
+
+    /// Makes what is known of the job durable.
+    pub fn store(&self, job: &Job) -> Result<(), SetError> {
+        let (order, attempts) = (self.order.clone(), self.attempts.load(Ordering::Acquire));
+        write_json(&self.dir, JOB, &StoredJob { job: job.clone(), order, attempts })
+    }
+}
+
+/// All training sets of a node.
+pub struct Sets {
+    inner: Arc<Inner>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+pub(super) struct Inner {
+    pub origin: Origin,
+    pub folder: Folder,
+    /// By id, which is by age.
+    pub entries: Mutex<BTreeMap<String, Arc<Entry>>>,
+    pub changed: Condvar,
+    pub stopping: AtomicBool,
+}
+
+impl Sets {
+    /// Goes on with what an earlier process left undone.
+    pub fn open(origin: Origin) -> Result<Sets, SetError> {
+        let folder = Folder::open(&origin.data)?;
+        let mut entries = BTreeMap::new();
+        for dir in folder.job_dirs()? {
+            let stored: StoredJob = match read_json(&dir.join(JOB)) {
+                Ok(stored) => stored,
+                // It was never acknowledged.
+                Err(SetError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    remove(&dir)?;
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a job for a training set is left alone");
+                    continue;
+                }
+            };
+            let id = stored.job.id.to_string();
+            entries.insert(id, Entry::new(dir, stored));
+        }
+        let inner = Arc::new(Inner {
+            origin,
+            folder,
+            entries: Mutex::new(entries),
+            changed: Condvar::new(),
+            stopping: AtomicBool::new(false),
+        });
+        let worker = Arc::clone(&inner);
+        let thread = std::thread::Builder::new()
+            .name("larder-sets".to_owned())
+            .spawn(move || worker.run())
+            .map_err(SetError::io("starting a thread for", &inner.origin.data))?;
+        Ok(Sets { inner, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub fn folder(&self) -> &Folder {
+        &self.inner.folder
+    }
+
+    /// Whether another job may be given; asked before the work of reading its spine.
+    pub fn check(&self) -> Result<(), SetError> {
+        self.inner.check()
+    }
+
+    /// Stores a job that builds a set of the spine's rows, as they are known at this moment if nothing else is said. On
+    /// return the job survives a crash.
+    pub fn build(
+        &self,
+        ask: Ask,
+        spine: &Schema,
+        rows: impl Iterator<Item = Result<arrow::array::RecordBatch, FormatError>>,
+    ) -> Result<Job, SetError> {
+        let inner = &self.inner;
+        let left = inner.check_room()?;
+        ask.name.as_deref().map_or(Ok(()), check_name)?;
+        let format = kept_format(&ask.format)?;
+        let id = BatchId::fresh();
+        let dir = inner.folder.job_dir(&id);
+        let stored = (|| {
+            let mut order = inner.order(&ask, &format.to_string())?;
+            fs::create_dir(&dir).map_err(SetError::io("creating", &dir))?;
+            let (mark, schema) = spine::store(&dir, spine, rows, &order.event_time, left)?;
+            order.columns(&inner.origin.reads, &schema)?;
+            order.spine = mark;
+            let job =
+                Job { rows_total: order.spine.rows, ..inner.job(id, Task::Build { name: ask.name.clone() }) };
+            inner.push(&dir, job, Some(order))
+        })();
+        if stored.is_err() {
+            // What is left of it is removed at the next start.
+            let _ = fs::remove_dir_all(&dir);
+        }
+        stored
+    }
+
+    /// Stores a job that makes a version again and compares.
+    pub fn verify(&self, set: &SetRef) -> Result<Job, SetError> {
+        let inner = &self.inner;
+        inner.check()?;
+        let manifest = inner.folder.manifest(set)?;
+        let id = BatchId::fresh();
+        let dir = inner.folder.job_dir(&id);
+        fs::create_dir(&dir).map_err(SetError::io("creating", &dir))?;
+        let set = SetRef { name: set.name.clone(), version: manifest.version };
+        let job = Job { rows_total: manifest.rows, ..inner.job(id, Task::Verify { set }) };
+        inner.push(&dir, job, None)
+    }
+
+    pub fn job(&self, id: &str) -> Result<Job, SetError> {
+        self.inner.entry(id).map(|entry| lock(&entry.job).clone())
+    }
+
+    /// Oldest first.
+    pub fn jobs(&self) -> Vec<Job> {
+        lock(&self.inner.entries).values().map(|entry| lock(&entry.job).clone()).collect()
+    }
+
+    /// The data that a job has made: its own, or the named version's.
+    pub fn data_of_job(&self, id: &str) -> Result<(Manifest, PathBuf), SetError> {
+        let entry = self.inner.entry(id)?;
+        let job = lock(&entry.job).clone();
+        let manifest = job.manifest.ok_or(SetError::NoData(job.state.as_str()))?;
+        let dir = match (&manifest.name, manifest.version) {
+            (Some(name), version) => self.inner.folder.find(&SetRef { name: name.clone(), version })?.1,
+            _ => entry.dir.join(BUILT),
+        };
+        Ok((manifest, dir))
+    }
+
+    /// Cancels a job; one that has ended is forgotten, with the data that it alone has.
+    pub fn cancel(&self, id: &str) -> Result<Job, SetError> {
+        let entry = self.inner.entry(id)?;
+        let mut job = lock(&entry.job);
+        match job.state {
+            JobState::Running => entry.cancelled.store(true, Ordering::Release),
+            JobState::Queued => {
+                job.state = JobState::Cancelled;
+                job.finished_at = Some(self.inner.origin.clock.now());
+                self.inner.settle(&entry, &job)?;
+            }
+            _ => {
+                let ended = job.clone();
+                // Who has all jobs may ask for one of them, never the other way round.
+                drop(job);
+                lock(&self.inner.entries).remove(id);
+                remove(&entry.dir)?;
+                return Ok(ended);
+            }
+        }
+        Ok(job.clone())
+    }
+
+    /// Ends what is under way; it is run again after the next start.
+    pub fn stop(&self) {
+        self.inner.stopping.store(true, Ordering::Release);
+        drop(lock(&self.inner.entries));
+        self.inner.changed.notify_all();
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::warn!("the thread of the training sets ended with a panic");
+        }
+    }
+}
+
+impl Inner {
+    fn check(&self) -> Result<(), SetError> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(SetError::Stopped);
+        }
+        let states = lock(&self.entries).values().map(|entry| lock(&entry.job).state).collect::<Vec<_>>();
+        let waiting = states.into_iter().filter(|state| *state == JobState::Queued).count();
+        if waiting >= QUEUE { Err(SetError::Queue { waiting }) } else { Ok(()) }
+    }
+
+    /// How many bytes may still be stored.
+    fn check_room(&self) -> Result<u64, SetError> {
+        self.check()?;
+        self.origin.shards.check_space()?;
+        let (used, limit) = (self.folder.bytes()?, self.origin.limit_bytes);
+        limit.checked_sub(used).filter(|left| *left > 0).ok_or(SetError::Budget { used, limit })
+    }
+
+    fn entry(&self, id: &str) -> Result<Arc<Entry>, SetError> {
+        lock(&self.entries).get(id).cloned().ok_or_else(|| SetError::UnknownJob(id.to_owned()))
+    }
+
+    fn job(&self, id: BatchId, task: Task) -> Job {
+        Job {
+            id,
+            task,
+            state: JobState::Queued,
+            created_at: self.origin.clock.now(),
+            started_at: None,
+            finished_at: None,
+            rows_done: 0,
+            rows_total: 0,
+            error: None,
+            manifest: None,
+            verdict: None,
+        }
+    }
+
+    fn push(&self, dir: &Path, job: Job, order: Option<Order>) -> Result<Job, SetError> {
+        let entry = Entry::new(dir.to_owned(), StoredJob { job: job.clone(), order, attempts: 0 });
+        entry.store(&job)?;
+        dir.parent().map_or(Ok(()), sync_dir)?;
+        lock(&self.entries).insert(job.id.to_string(), entry);
+        self.changed.notify_all();
+        Ok(job)
+    }
+}
+
+pub(super) fn remove(dir: &Path) -> Result<(), SetError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(SetError::io("removing", dir)),
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,90 @@
+//! What a job is asked, resolved: versions of definitions, bounds of tables.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    model::{EVENT_TIME, Timestamp},
+    serve::{
+        Wanted,
+        sets::{Ask, KnownAt, Manifest, Order, SetError, SetRef, SpineMark, TableMark, jobs::Inner},
+        until::tables,
+    },
+};
+
+impl Inner {
+    /// Everything that is asked, with versions and bounds; the spine is yet to come.
+    pub(super) fn order(&self, ask: &Ask, format: &str) -> Result<Order, SetError> {
+        let reads = &self.origin.reads;
+        let catalog = reads.catalog.current();
+        let resolved = ask.wanted.resolve(&catalog)?;
+        let feature_service = match &ask.wanted {
+            Wanted::Service(name) => {
+                let (name, version) =
+                    name.split_once('@').map_or((name.as_str(), None), |(n, v)| (n, v.parse().ok()));
+                Some(format!("{name}@{}", catalog.feature_service(name, version)?.version))
+            }
+            _ => None,
+        };
+        // The time before the numbers: what was accepted up to then has one below them.
+        let now = self.origin.clock.now();
+        let mut marks = BTreeMap::new();
+        for schema in tables(&catalog, &resolved)? {
+            let delta_version = reads.offline.table(&schema)?.snapshot().delta_version;
+            let next_seq = self.origin.shards.committed().of(schema.table).next_seq();
+            marks.insert(schema.name.clone(), TableMark { delta_version, next_seq });
+        }
+        let (known_at, by_time) = match &ask.known_at {
+            None => (now, false),
+            Some(KnownAt::Time(time)) => match self.version_known_at(ask.name.as_deref(), *time)? {
+                Some(manifest) if marks.keys().all(|table| manifest.order.tables.contains_key(table)) => {
+                    marks.retain(|table, mark| Self::take_mark(&manifest, table, mark));
+                    (*time, manifest.order.by_time)
+                }
+                _ => (*time, true),
+            },
+            Some(KnownAt::Set(set)) => {
+                let manifest = self.folder.manifest(set)?;
+                if let Some(table) = marks.keys().find(|table| !manifest.order.tables.contains_key(*table)) {
+                    let reason = format!("`{set}` was not made of `{table}`; give a time");
+                    return Err(SetError::field("known_at", reason));
+                }
+                marks.retain(|table, mark| Self::take_mark(&manifest, table, mark));
+                (manifest.order.known_at, manifest.order.by_time)
+            }
+        };
+        Ok(Order {
+            feature_service,
+            features: resolved.pinned(),
+            registry_version: catalog.version,
+            event_time: ask.event_time.clone().unwrap_or_else(|| EVENT_TIME.to_owned()),
+            full_feature_names: ask.full_feature_names,
+            format: format.to_owned(),
+            known_at,
+            by_time,
+            tables: marks,
+            spine: SpineMark { rows: 0, sha256: String::new() },
+            leak_guard: ask.leak_guard,
+            split: ask.split.clone(),
+        })
+    }
+
+    fn take_mark(manifest: &Manifest, table: &str, mark: &mut TableMark) -> bool {
+        manifest.order.tables.get(table).map(|theirs| *mark = *theirs).is_some()
+    }
+
+    /// The version of the set whose manifest says `known_at`: that time then means its rows, not only its microsecond.
+    fn version_known_at(
+        &self,
+        name: Option<&str>,
+        known_at: Timestamp,
+    ) -> Result<Option<Manifest>, SetError> {
+        let Some(name) = name else { return Ok(None) };
+        for version in self.folder.versions(name)? {
+            let manifest = self.folder.manifest(&SetRef { name: name.to_owned(), version: Some(version) })?;
+            if manifest.order.known_at == known_at {
+                return Ok(Some(manifest));
+            }
+        }
+        Ok(None)
+    }
+}
