@@ -42,9 +42,9 @@ const HOMES: [(&str, &[&str]); 10] = [
     ("axum", &["http/", "node/"]),
     ("parquet", &["offline/", "format/", "ingest/decode"]),
     ("delta_kernel", &["offline/", "format/"]),
-    ("sqlparser", &["expression/"]),
-    ("datafusion", &["sql/"]),
-    ("croner", &["sql/"]),
+    ("sqlparser", &["expression/", "sql/engine/"]),
+    ("datafusion", &["sql/engine/"]),
+    ("croner", &["sql/engine/"]),
     ("datafusion_functions", &["expression/"]),
 ];
 
