@@ -75,6 +75,7 @@ fn write(batch: PreparedBatch, offline: bool) -> Write {
         offline,
         quarantine: Vec::new(),
         release: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

@@ -22,7 +22,7 @@
 //! | 8 | `main.rs`, [`cli`] | exit codes, command line, progress bars |
 //! | 7 | [`node`] | actix System, arbiters, start order, supervision, drain order |
 //! | 6 | [`http`] | axum, wire forms, status codes |
-//! | 5 | [`ingest`] · [`serve`] · [`backfill`] · [`backup`] | decode, validate, route · plans, lookups, training sets · window state from history · backup, restore |
+//! | 5 | [`ingest`] · [`serve`] · [`backfill`] · [`backup`] · [`sql`] | decode, validate, route · plans, lookups, training sets · window state from history · backup, restore · DataFusion, runs of batch views |
 //! | 4 | [`shard`] | fjall, foyer, key bytes, row codec |
 //! | 3 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
 //! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
@@ -68,4 +68,5 @@ pub mod offline;
 pub mod registry;
 pub mod serve;
 pub mod shard;
+pub mod sql;
 pub mod telemetry;

@@ -10,8 +10,10 @@ mod explain;
 mod get;
 mod ingest;
 mod ingest_file;
+mod materialize;
 mod operations;
 mod progress;
+mod sql;
 mod training_job;
 mod training_set;
 
@@ -47,8 +49,12 @@ enum Command {
     Explain(explain::Explain),
     /// Join a spine with its features as they were at each row's time.
     TrainingSet(training_set::TrainingSet),
+    /// Query what is kept offline.
+    Sql(sql::Sql),
     /// Count the events of a stream feature view anew, beside what serves.
     Backfill(backfill::Backfill),
+    /// Run a batch feature view's query: as of now, or as of each moment of its schedule in a range.
+    Materialize(materialize::Materialize),
     /// Back a running node up, while it writes.
     Backup(backup::Backup),
     /// Make a data directory of a backup.
@@ -130,7 +136,9 @@ pub fn run() -> ExitCode {
         Command::Get(get) => get.run(),
         Command::Explain(explain) => explain.run(),
         Command::TrainingSet(training_set) => training_set.run(),
+        Command::Sql(sql) => sql.run(),
         Command::Backfill(backfill) => backfill.run(),
+        Command::Materialize(materialize) => materialize.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Doctor(doctor) => doctor.run(),

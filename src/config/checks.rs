@@ -24,6 +24,7 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         ("server.write_timeout", server.write_timeout),
         ("ingest.idempotency_window", ingest.idempotency_window),
         ("offline.seal_after", offline.seal_after),
+        ("limits.sql_timeout", limits.sql_timeout),
     ] {
         check(time > Duration::ZERO, key, "must be longer than 0s");
     }
@@ -35,6 +36,7 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         ("limits.body_bytes", limits.body_bytes),
         ("limits.string_bytes", limits.string_bytes),
         ("limits.key_bytes", limits.key_bytes),
+        ("limits.sql_answer_bytes", limits.sql_answer_bytes),
         ("limits.training_set_bytes", limits.training_set_bytes),
     ] {
         check(size.bytes() > 0, key, "must be more than 0B");
@@ -47,6 +49,8 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         ("limits.json_depth", limits.json_depth),
         ("limits.entities_per_read", limits.entities_per_read),
         ("limits.features_per_read", limits.features_per_read),
+        ("limits.sql_rows", limits.sql_rows),
+        ("limits.sql_concurrency", limits.sql_concurrency),
     ] {
         check(count > 0, key, "must be at least 1");
     }
@@ -110,6 +114,7 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         "limits.url_bytes",
         "must be from 256B to 32KiB",
     );
+    check(limits.sql_memory >= mib(16), "limits.sql_memory", "must be at least 16MiB");
     check((0.0..=1.0).contains(&tracing.sample_ratio), "tracing.sample_ratio", "must be from 0.0 to 1.0");
     check(!tracing.service_name.is_empty(), "tracing.service_name", "must not be empty");
     check(

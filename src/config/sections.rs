@@ -140,6 +140,11 @@ pub struct LimitsConfig {
     pub url_bytes: Size,
     pub entities_per_read: usize,
     pub features_per_read: usize,
+    pub sql_memory: Size,
+    pub sql_timeout: Duration,
+    pub sql_rows: usize,
+    pub sql_answer_bytes: Size,
+    pub sql_concurrency: usize,
     pub training_set_bytes: Size,
     /// 0 = none.
     pub read_deadline: Duration,

@@ -15,6 +15,7 @@ mod explain;
 mod extract;
 mod health;
 mod ingestion;
+mod materialize;
 mod media;
 mod online;
 mod problem;
@@ -26,6 +27,7 @@ mod server;
 mod set_data;
 mod set_jobs;
 mod sets;
+mod sql;
 mod stall;
 mod state;
 #[cfg(test)]

@@ -10,7 +10,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::http::{
     App, admin, backfill, definitions,
     edge::{self, Class, EdgeOptions},
-    explain, health, ingestion, online, quarantine, server, set_data, set_jobs, sets, training,
+    explain, health, ingestion, materialize, online, quarantine, server, set_data, set_jobs, sets, sql,
+    training,
 };
 
 /// Serves the node until `stopped` becomes true, then lets requests in flight finish.
@@ -52,6 +53,8 @@ fn router(app: Arc<App>) -> Router {
         .routes(routes!(quarantine::list))
         .routes(routes!(quarantine::retry))
         .routes(routes!(online::online_features))
+        .routes(routes!(sql::query))
+        .routes(routes!(materialize::start, materialize::runs))
         .routes(routes!(explain::explained))
         .routes(routes!(training::training_sets, sets::list))
         .routes(routes!(set_jobs::start, set_jobs::list))
@@ -84,7 +87,7 @@ fn router(app: Arc<App>) -> Router {
 /// How long a request may take: what stores has longer than what reads, training sets as long as they need.
 fn class(method: &Method, route: &str) -> Class {
     match route {
-        "/v1/training-sets" | "/v1/training-sets/jobs" => Class::Long,
+        "/v1/training-sets" | "/v1/training-sets/jobs" | "/v1/sql" => Class::Long,
         "/v1/online-features" | "/v1/explain" => Class::Read,
         _ if method == Method::POST => Class::Write,
         _ => Class::Read,

@@ -19,6 +19,7 @@ use crate::{
     registry::{CatalogHandle, actor::RegistryActor},
     serve::{Reads, sets::Sets},
     shard::{Quarantine, Shards},
+    sql::{Runs, Sql},
 };
 
 /// One node, seen from a request. Handlers hold an `Arc` of it.
@@ -30,6 +31,8 @@ pub struct App {
     pub shards: Shards,
     pub ingest: Ingest,
     pub reads: Arc<Reads>,
+    pub sql: Sql,
+    pub runs: Runs,
     pub quarantine: Quarantine,
     pub backups: Arc<Backups>,
     pub backfills: Arc<Backfills>,

@@ -48,6 +48,7 @@ impl Ingest {
             offline: view.offline,
             quarantine: Vec::new(),
             release: Vec::new(),
+            notes: Vec::new(),
         };
         Ok(self.shards.apply(write, permit).await?)
     }

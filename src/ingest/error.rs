@@ -25,6 +25,13 @@ pub enum IngestError {
         rejected.len()
     )]
     Rows { rejected: Vec<Rejected>, total: usize },
+    /// Of rows that no client has sent.
+    #[error("{} of {total} rows are not acceptable: {}", rejected.len(), first(rejected))]
+    Computed { rejected: Vec<Rejected>, total: usize },
+    #[error(
+        "`{0}` is a batch feature view: its rows are those of its query, which `larder materialize {0}` runs"
+    )]
+    BatchView(String),
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]
@@ -40,8 +47,15 @@ impl IngestError {
                 Some(IngestError::StreamView { view: view.name.clone(), source_name: stream.source.clone() })
             }
             Origin::OnDemand(_) => Some(IngestError::OnDemandView(view.name.clone())),
+            Origin::Batch(_) => Some(IngestError::BatchView(view.name.clone())),
         }
     }
+}
+
+fn first(rejected: &[Rejected]) -> String {
+    let Some(first) = rejected.first() else { return String::new() };
+    let field = first.field.as_deref().unwrap_or("row");
+    format!("`{field}` {} in {}", first.reason, crate::format::shorten(&first.raw))
 }
 
 impl Coded for IngestError {
@@ -50,8 +64,10 @@ impl Coded for IngestError {
             IngestError::UnknownTable { .. } => Code::NotFound,
             IngestError::Decode(e) => e.code(),
             IngestError::Rows { .. }
+            | IngestError::Computed { .. }
             | IngestError::Invalid(_)
             | IngestError::StreamView { .. }
+            | IngestError::BatchView(_)
             | IngestError::OnDemandView(_) => Code::Invalid,
             IngestError::Shard(e) => e.code(),
         }
@@ -65,7 +81,8 @@ impl Coded for IngestError {
                 .iter()
                 .map(|r| Detail { row: Some(r.row), field: r.field.clone(), reason: r.reason.clone() })
                 .collect(),
-            IngestError::OnDemandView(_) => {
+            // With a detail it is 422: what was sent could be read, but not done.
+            IngestError::BatchView(_) | IngestError::OnDemandView(_) => {
                 vec![Detail { row: None, field: Some("view".to_owned()), reason: self.to_string() }]
             }
             _ => Vec::new(),

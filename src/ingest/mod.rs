@@ -1,5 +1,6 @@
 //! The write path: bytes decoded into canonical Arrow, checked against the features' rules, handed to a shard.
 
+mod computed;
 mod decode;
 mod delete;
 mod error;
@@ -7,6 +8,7 @@ mod pipeline;
 mod retry;
 mod validate;
 
+pub use computed::{check_columns, computed_rows};
 pub use decode::{DecodeError, DecodeLimits, Decoded, Rejected, decode, decompress};
 pub use delete::DeleteRequest;
 pub use error::IngestError;

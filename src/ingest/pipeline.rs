@@ -150,6 +150,7 @@ impl Ingest {
             offline: target.view.as_ref().is_none_or(|v| v.offline),
             quarantine: self.quarantined(batch_id, decoded.rejected),
             release: Vec::new(),
+            notes: Vec::new(),
         };
         // Columnar bodies unfold: what the rows take now is known.
         let held = sent.saturating_mul(MEMORY_FACTOR);

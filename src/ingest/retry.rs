@@ -79,6 +79,7 @@ impl Ingest {
             offline: view.offline,
             quarantine: Vec::new(),
             release,
+            notes: Vec::new(),
         };
         Ok((write, remaining))
     }

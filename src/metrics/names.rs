@@ -90,6 +90,20 @@ declare! {
     /// Time that a job for a training set took.
     SET_JOB_SECONDS = Histogram "larder_training_set_job_seconds" Seconds [];
 
+    /// SQL queries, by result: done or failed.
+    SQL_QUERIES = Counter "larder_sql_queries_total" Count [result];
+    /// Time of a SQL query.
+    SQL_SECONDS = Histogram "larder_sql_seconds" Seconds [];
+
+    /// Runs of batch feature views, by result: done or failed (an attempt).
+    RUNS = Counter "larder_runs_total" Count [view, result];
+    /// Time of an attempt at a run.
+    RUN_SECONDS = Histogram "larder_run_seconds" Seconds [view];
+    /// Rows that runs have materialised.
+    RUN_ROWS = Counter "larder_run_rows_total" Count [view];
+    /// When a run last succeeded, in seconds since the epoch.
+    RUN_LAST_SUCCESS = Gauge "larder_run_last_success_timestamp_seconds" Seconds [view];
+
     /// Requests answered. Route is the pattern, or `unmatched`.
     HTTP_REQUESTS = Counter "larder_http_requests_total" Count [route, method, status];
     /// Time from a request's head to its answer's head.

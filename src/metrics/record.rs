@@ -97,6 +97,22 @@ pub fn record_training(rows: usize, took: Duration) {
     histogram!(TRAINING_SECONDS).record(took);
 }
 
+pub fn record_sql(done: bool, took: Duration) {
+    counter!(SQL_QUERIES, "result" => if done { "done" } else { "failed" }).increment(1);
+    histogram!(SQL_SECONDS).record(took);
+}
+
+/// `now`: µs.
+pub fn record_run(view: &str, done: bool, rows: u64, took: Duration, now: i64) {
+    let result = if done { "done" } else { "failed" };
+    counter!(RUNS, "view" => view.to_owned(), "result" => result).increment(1);
+    histogram!(RUN_SECONDS, "view" => view.to_owned()).record(took);
+    if done {
+        counter!(RUN_ROWS, "view" => view.to_owned()).increment(rows);
+        gauge!(RUN_LAST_SUCCESS, "view" => view.to_owned()).set(seconds_of_micros(now));
+    }
+}
+
 pub fn record_backfilled(view: &str, events: u64) {
     counter!(BACKFILL_EVENTS, "view" => view.to_owned()).increment(events);
 }

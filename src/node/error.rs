@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use crate::{
     backup::BackupError, offline::OfflineError, registry::RegistryError, serve::sets::SetError,
-    shard::ShardError,
+    shard::ShardError, sql::SqlError,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,8 @@ pub enum NodeError {
     Metrics(#[from] crate::metrics::MetricsError),
     #[error(transparent)]
     Backup(#[from] BackupError),
+    #[error(transparent)]
+    Sql(#[from] SqlError),
     #[error("the training sets: {0}")]
     Sets(#[from] SetError),
     #[error("the registry: {0}")]

@@ -25,13 +25,13 @@ use crate::{
         ticks,
     },
     offline::{OfflineOptions, OfflineStore, Scrubber, actor::SegmentWriterActor},
-    registry::{CatalogHandle, Registry, actor::RegistryActor},
+    registry::{CatalogHandle, Queries, Registry, actor::RegistryActor},
     serve::{
         Plans, ReadLimits, Reads,
         sets::{self, Sets},
     },
     shard::{
-        Answers, CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, Shard,
+        Answers, CommittedTables, Durability, FjallRegistryLog, Outbox, Quarantine, RowCache, RunLog, Shard,
         ShardOptions, ShardReader, Shards, Store, StoreOptions, StreamDuty, StreamReader, Streams, Warming,
         WriteLimits,
         actor::{ActorState, SealPolicy, ShardActor},
@@ -39,6 +39,7 @@ use crate::{
         integrity::{OFFLINE, ONLINE},
         recover,
     },
+    sql::{self, Runs, Sql, SqlLimits},
 };
 
 /// A node that serves. Dropping it stops nothing: see [`super::stop`].
@@ -108,9 +109,12 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     let readiness = Readiness::starting();
     let control = Arbiter::new();
     let supervisor = NodeSupervisor::start_in_arbiter(&control.handle(), |_| NodeSupervisor::default());
-    let registry_link = start_registry(registry, &store, &catalog, &clock, &control, &supervisor);
-
     let outbox = Arc::new(Outbox::new(store.clone(), committed.clone(), catalog.clone()));
+    let inputs =
+        sql::Inputs { catalog: catalog.clone(), offline: Arc::clone(&offline), tail: outbox.clone() };
+    let sql = Sql::new(inputs.clone(), SqlLimits::from(&config.limits))?;
+    let registry_link = start_registry(registry, &sql, &store, &catalog, &clock, &control, &supervisor);
+
     let segments = Arbiter::new();
     let writer = start_writer(&config, &offline, &outbox, &catalog, &clock, &segments, &supervisor)?;
 
@@ -177,6 +181,17 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         clock: clock.clone(),
         data: data.clone(),
     });
+    let runs = Runs::new(
+        sql.clone(),
+        sql::Origin {
+            inputs,
+            shards: shards.clone(),
+            log: RunLog::new(store.clone()),
+            limits: decode_limits(&config),
+            memory: config.limits.sql_memory.as_usize(),
+            clock: clock.clone(),
+        },
+    );
     let reads = Arc::new(Reads {
         catalog: catalog.clone(),
         reader,
@@ -199,6 +214,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         limit_bytes: config.limits.training_set_bytes.bytes(),
     })?;
     let app = Arc::new(App {
+        sql,
+        runs: runs.clone(),
         ingest: Ingest {
             catalog: catalog.clone(),
             shards: shards.clone(),
@@ -230,7 +247,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
     });
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
-    let mut ticks = ticks::start(&shards, &writer, &backfills, config.offline.scrub_bytes_per_second.bytes());
+    let mut ticks =
+        ticks::start(&shards, &writer, &backfills, &runs, config.offline.scrub_bytes_per_second.bytes());
     ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %data.display(), shards = shard_count, "ready");
@@ -289,6 +307,7 @@ fn death_watch(actor: &str, supervisor: &Addr<NodeSupervisor>) -> DeathWatch {
 
 fn start_registry(
     registry: Registry,
+    sql: &Sql,
     store: &Store,
     catalog: &CatalogHandle,
     clock: &Clock,
@@ -298,12 +317,15 @@ fn start_registry(
     const NAME: &str = "registry";
     let link = Link::unset();
     let watch = death_watch(NAME, supervisor);
+    let queries: Arc<dyn Queries> = Arc::new(sql.clone());
+    let registry = registry.with_queries(Arc::clone(&queries));
     link.set(RegistryActor::start_in_arbiter(&control.handle(), move |_| RegistryActor { registry, watch }));
     let (handle, again) = (control.handle(), link.clone());
     let (store, catalog, clock, boss) = (store.clone(), catalog.clone(), clock.clone(), supervisor.clone());
     let start: Start = Box::new(move || {
         let log = Box::new(FjallRegistryLog::new(store.clone()));
         let registry = Registry::open(log, clock.clone(), catalog.clone()).map_err(|e| e.to_string())?;
+        let registry = registry.with_queries(Arc::clone(&queries));
         let watch = death_watch(NAME, &boss);
         again.set(RegistryActor::start_in_arbiter(&handle, move |_| RegistryActor { registry, watch }));
         Ok(())

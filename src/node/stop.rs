@@ -1,5 +1,5 @@
-//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, training sets, backup → shards → segment writer →
-//! registry → memtables.
+//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, runs, training sets, backup → shards → segment
+//! writer → registry → memtables.
 
 use std::time::Duration;
 
@@ -50,6 +50,10 @@ impl Node {
             tracing::warn!(
                 "a backfill was still going on at the drain deadline; it goes on after the next start"
             );
+        }
+        let runs = self.app.runs.clone();
+        if timeout_at(deadline, tokio::task::spawn_blocking(move || runs.stop())).await.is_err() {
+            tracing::warn!("a run was still going on at the drain deadline; it goes on after the next start");
         }
         let sets = std::sync::Arc::clone(&self.app.sets);
         if timeout_at(deadline, tokio::task::spawn_blocking(move || sets.stop())).await.is_err() {

@@ -15,12 +15,15 @@ use crate::{
     backfill::Backfills,
     offline::actor::{Maintain, Scrub, SegmentWriterActor},
     shard::{Shards, actor::Tick},
+    sql::Runs,
 };
 
 /// Fine enough for the `interval` durability's default of 50 ms.
 const SHARD_TICK: Duration = Duration::from_millis(25);
 /// How soon a backfill begins that nobody asked for: of a view that a crash left behind.
 const BACKFILL: Duration = Duration::from_millis(500);
+/// How soon a run begins that is due.
+const RUN: Duration = Duration::from_millis(500);
 const MAINTAIN: Duration = Duration::from_secs(60);
 
 /// The scrub reads its bytes of a second at once, so this is short.
@@ -31,6 +34,7 @@ pub fn start(
     shards: &Shards,
     writer: &Link<SegmentWriterActor>,
     backfills: &Arc<Backfills>,
+    runs: &Runs,
     scrub_bytes: u64,
 ) -> Vec<JoinHandle<()>> {
     let shards = shards.clone();
@@ -74,6 +78,15 @@ pub fn start(
             backfills.wake();
         }
     });
+    let runs = runs.clone();
+    let run = tokio::spawn(async move {
+        let mut interval = tokio::time::interval(RUN);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            runs.wake();
+        }
+    });
     let writer = writer.clone();
     let maintenance = tokio::spawn(async move {
         let mut interval = tokio::time::interval(MAINTAIN);
@@ -83,5 +96,5 @@ pub fn start(
             writer.send(Maintain);
         }
     });
-    vec![shard_ticks, scrub, backfill, maintenance]
+    vec![shard_ticks, scrub, backfill, run, maintenance]
 }

@@ -80,7 +80,7 @@ impl Table {
             Footer::read(segment)?.rows(&before.schema, None, STEP)
         });
         let readers = readers.collect::<Result<Vec<_>, _>>()?;
-        let mut merge = Merge::new(&self.layout, readers, maintenance.expired_before)?;
+        let mut merge = Merge::new(&self.layout, &before.schema, readers, maintenance.expired_before)?;
         let mut out = self.segment_writer(&before.schema, before.delta_version + 1);
         for batch in merge.by_ref() {
             out.write(&batch?)?;

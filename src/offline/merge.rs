@@ -2,29 +2,29 @@
 
 use std::cmp::Ordering;
 
-use arrow::{array::RecordBatch, compute::interleave_record_batch};
+use arrow::{array::RecordBatch, compute::interleave_record_batch, datatypes::SchemaRef};
 
 use crate::{
     model::encode_keys,
-    offline::{OfflineError, layout::Layout, segment_read::SegmentRows},
+    offline::{OfflineError, layout::Layout},
 };
 
 /// Rows given out at a time.
 const STEP: usize = 4096;
 
-/// The rows of several segments in order of (key, event time, seq). Rows older than a cutoff are left out.
-pub(super) struct Merge<'a> {
-    layout: &'a Layout,
+/// The rows of several inputs, each sorted so, in order of (key, event time, seq). Rows older than a cutoff are left out.
+pub(super) struct Merge<I> {
+    layout: Layout,
     /// Event times below this are dropped.
     cutoff: i64,
-    cursors: Vec<Cursor>,
+    cursors: Vec<Cursor<I>>,
     /// Cursors that have a row, the one with the least row last.
     waiting: Vec<usize>,
     pub dropped: u64,
 }
 
-struct Cursor {
-    rows: SegmentRows,
+struct Cursor<I> {
+    rows: I,
     batch: RecordBatch,
     keys: Vec<u8>,
     offsets: Vec<u32>,
@@ -33,7 +33,7 @@ struct Cursor {
     at: usize,
 }
 
-impl Cursor {
+impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Cursor<I> {
     /// The current row's place in the order.
     fn order(&self) -> (&[u8], i64, i64) {
         let key = &self.keys[self.offsets[self.at] as usize..self.offsets[self.at + 1] as usize];
@@ -58,21 +58,27 @@ impl Cursor {
     }
 }
 
-impl<'a> Merge<'a> {
-    pub fn new(layout: &'a Layout, inputs: Vec<SegmentRows>, cutoff: i64) -> Result<Self, OfflineError> {
+impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Merge<I> {
+    /// `schema` is that of all inputs.
+    pub fn new(
+        layout: &Layout,
+        schema: &SchemaRef,
+        inputs: Vec<I>,
+        cutoff: i64,
+    ) -> Result<Self, OfflineError> {
+        let layout = layout.clone();
         let mut merge = Merge { layout, cutoff, cursors: Vec::new(), waiting: Vec::new(), dropped: 0 };
         for rows in inputs {
-            let schema = rows.schema();
             let mut cursor = Cursor {
                 rows,
-                batch: RecordBatch::new_empty(schema),
+                batch: RecordBatch::new_empty(schema.clone()),
                 keys: Vec::new(),
                 offsets: Vec::new(),
                 times: Vec::new(),
                 seqs: Vec::new(),
                 at: 0,
             };
-            if cursor.load(layout)? {
+            if cursor.load(&merge.layout)? {
                 merge.cursors.push(cursor);
                 merge.wait(merge.cursors.len() - 1);
             }
@@ -109,7 +115,7 @@ impl<'a> Merge<'a> {
             cursor.at += 1;
             let more = cursor.at < cursor.batch.num_rows() || {
                 source_of[current] = None;
-                cursor.load(self.layout)?
+                cursor.load(&self.layout)?
             };
             if more {
                 self.wait(current);
@@ -123,7 +129,7 @@ impl<'a> Merge<'a> {
     }
 }
 
-impl Iterator for Merge<'_> {
+impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Iterator for Merge<I> {
     type Item = Result<RecordBatch, OfflineError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -182,12 +182,6 @@ pub(super) struct SegmentRows {
     reader: ParquetRecordBatchReader,
 }
 
-impl SegmentRows {
-    pub fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.target)
-    }
-}
-
 impl Iterator for SegmentRows {
     type Item = Result<RecordBatch, OfflineError>;
 

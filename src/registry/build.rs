@@ -121,15 +121,16 @@ impl Catalog {
             .iter()
             .map(|f| Column { name: f.name.clone(), data_type: f.data_type.clone() });
         let schema = TableSchema::feature_view(table, &definition.name, version, keys, columns.collect());
-        let origin = match (&definition.stream, &definition.on_demand) {
-            (Some(stream), _) => Origin::Stream(Arc::new(self.build_stream(&definition.name, stream)?)),
-            (None, Some(on_demand)) => {
+        let origin = match (&definition.stream, &definition.on_demand, &definition.batch) {
+            (Some(stream), ..) => Origin::Stream(Arc::new(self.build_stream(&definition.name, stream)?)),
+            (None, Some(on_demand), _) => {
                 Origin::OnDemand(Arc::new(build_on_demand(on_demand, &schema.columns)))
             }
-            (None, None) => Origin::Written,
+            (None, None, Some(batch)) => Origin::Batch(Arc::new(batch.clone())),
+            (None, None, None) => Origin::Written,
         };
         let (schema, schemas) = match origin {
-            Origin::Written => self.add_schema(schema),
+            Origin::Written | Origin::Batch(_) => self.add_schema(schema),
             Origin::Stream(_) | Origin::OnDemand(_) => self.schema_without_table(schema),
         };
         Ok(FeatureView {

@@ -167,7 +167,7 @@ pub(super) fn feature_view(
             Some(before) => compare_feature(&mut diff, before, feature),
         }
         // What is computed is not stored: its type may become any, as long as nobody uses it.
-        if kind(new) == WRITTEN {
+        if new.stream.is_none() && new.on_demand.is_none() {
             check_type(&mut diff, &widest, &feature.name, &feature.data_type, "view");
         }
     }
@@ -180,6 +180,12 @@ pub(super) fn feature_view(
     }
     if let (Some(before), Some(on_demand)) = (&old.on_demand, &new.on_demand) {
         compare_on_demand(&mut diff, old, before, new, on_demand);
+    }
+    if let (Some(before), Some(batch)) = (&old.batch, &new.batch) {
+        if before.sql != batch.sql {
+            diff.changes.push("sql changed".to_owned());
+        }
+        diff.compare("schedule", &before.schedule, &batch.schedule);
     }
     for feature in &old.features {
         if !new.features.iter().any(|f| f.name == feature.name) {
@@ -317,10 +323,11 @@ fn compare_type(diff: &mut Diff, before: &Feature, feature: &Feature) {
 const WRITTEN: &str = "feature view whose rows are written";
 
 fn kind(view: &FeatureViewDefinition) -> &'static str {
-    match (&view.stream, &view.on_demand) {
-        (Some(_), _) => "stream feature view",
-        (None, Some(_)) => "on-demand feature view",
-        (None, None) => WRITTEN,
+    match (&view.stream, &view.on_demand, &view.batch) {
+        (Some(_), ..) => "stream feature view",
+        (None, Some(_), _) => "on-demand feature view",
+        (None, None, Some(_)) => "batch feature view",
+        (None, None, None) => WRITTEN,
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::{
     model::{Column, DataType, Duration},
     registry::{
+        batch::{Batch, BatchPlaces},
         catalog::Catalog,
         error::{DefinitionError, ReferenceProblem},
         object::{About, Entity, Feature, FeatureService, FeatureView, Selection, Source, SourceKind},
@@ -57,6 +58,9 @@ pub struct FeatureViewDefinition {
     /// At most one of the two is there; neither: rows are written directly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamDefinition>,
+    /// Rows are those of a query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<Batch>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_demand: Option<OnDemandDefinition>,
     #[serde(flatten)]
@@ -109,6 +113,8 @@ pub struct Definitions {
     pub(super) feature_services: Vec<FeatureServiceDefinition>,
     /// By service: where each of its selections is written.
     pub(super) selection_places: BTreeMap<String, Vec<Place>>,
+    /// By batch feature view.
+    pub(super) batch_places: BTreeMap<String, BatchPlaces>,
 }
 
 /// An on-demand feature view as it is written: what the features that it uses are is known to a catalog only.
@@ -197,6 +203,7 @@ impl From<&FeatureView> for FeatureViewDefinition {
             retention: view.retention,
             freshness_slo: view.freshness_slo,
             stream: view.stream().map(|stream| stream.as_ref().into()),
+            batch: view.batch().map(|batch| batch.as_ref().clone()),
             on_demand: view.on_demand().map(|on_demand| on_demand.as_ref().into()),
             about: view.about.clone(),
         }

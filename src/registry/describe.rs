@@ -154,6 +154,7 @@ pub fn describe_feature_view(catalog: &Catalog, view: &FeatureView) -> Json {
     });
     let kind = match &view.origin {
         Origin::Written => "written",
+        Origin::Batch(_) => "batch",
         Origin::Stream(_) => "stream",
         Origin::OnDemand(_) => "on_demand",
     };

@@ -56,6 +56,10 @@ fn edges(catalog: &Catalog) -> BTreeSet<Edge> {
                 to: object(ObjectKind::FeatureView, &view.name),
             });
         }
+        let inputs = view.batch().into_iter().flat_map(|batch| &batch.reads);
+        for input in inputs.filter_map(|name| catalog.object_of_table(name)) {
+            edges.insert(Edge { from: input, to: object(ObjectKind::FeatureView, &view.name) });
+        }
         if let Some(stream) = view.stream() {
             edges.insert(Edge {
                 from: object(ObjectKind::Source, &stream.source),

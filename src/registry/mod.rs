@@ -5,6 +5,7 @@
 //! Nothing here does I/O or knows of actors; the log is a trait.
 
 pub mod actor;
+mod batch;
 mod build;
 mod catalog;
 mod changes;
@@ -33,6 +34,7 @@ mod search;
 mod stream;
 mod suggest;
 
+pub use batch::{Batch, LATEST, Queries};
 pub use catalog::{Catalog, CatalogHandle};
 pub use changes::{ApplyOutcome, Breaking, Changes, ObjectVersion, Updated};
 pub use computation::{Computation, Operand, RequestColumn, Step};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use crate::{
     model::{Column, DataType, Duration, TableSchema, Value},
-    registry::{feature_form::FeatureForm, on_demand::OnDemand, stream::Stream},
+    registry::{batch::Batch, feature_form::FeatureForm, on_demand::OnDemand, stream::Stream},
 };
 
 /// The kinds of objects that are defined.
@@ -172,8 +172,8 @@ pub struct Feature {
     pub about: About,
 }
 
-/// Features of an entity: written directly, one version per (entity, event time), computed of a source's events, or
-/// computed when they are asked for.
+/// Features of an entity: written directly, one version per (entity, event time), computed of a source's events or by a query,
+/// or computed when they are asked for.
 #[derive(Debug)]
 pub struct FeatureView {
     pub name: String,
@@ -204,6 +204,8 @@ pub enum Origin {
     Written,
     /// Aggregates of a source's events.
     Stream(Arc<Stream>),
+    /// Rows are those of a query, which runs on a schedule.
+    Batch(Arc<Batch>),
     /// Expressions over a request and other features.
     OnDemand(Arc<OnDemand>),
 }
@@ -213,7 +215,15 @@ impl FeatureView {
     pub fn stream(&self) -> Option<&Arc<Stream>> {
         match &self.origin {
             Origin::Stream(stream) => Some(stream),
-            Origin::Written | Origin::OnDemand(_) => None,
+            _ => None,
+        }
+    }
+
+    /// What a batch feature view computes; none for other views.
+    pub fn batch(&self) -> Option<&Arc<Batch>> {
+        match &self.origin {
+            Origin::Batch(batch) => Some(batch),
+            _ => None,
         }
     }
 
@@ -221,13 +231,13 @@ impl FeatureView {
     pub fn on_demand(&self) -> Option<&Arc<OnDemand>> {
         match &self.origin {
             Origin::OnDemand(on_demand) => Some(on_demand),
-            Origin::Written | Origin::Stream(_) => None,
+            _ => None,
         }
     }
 
     /// Whether the view has a table of its own, in which its values are stored.
     pub fn has_rows(&self) -> bool {
-        matches!(self.origin, Origin::Written)
+        matches!(self.origin, Origin::Written | Origin::Batch(_))
     }
 }
 

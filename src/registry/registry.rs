@@ -1,8 +1,11 @@
 //! The registry itself: the log's one writer, which publishes each new catalog.
 
+use std::sync::Arc;
+
 use crate::{
     clock::Clock,
     registry::{
+        batch::{NoQueries, Queries},
         catalog::{Catalog, CatalogHandle},
         changes::{ApplyOutcome, Changes},
         definition::Definitions,
@@ -16,6 +19,7 @@ pub struct Registry {
     catalog: CatalogHandle,
     log: Box<dyn RegistryLog + Send>,
     clock: Clock,
+    queries: Arc<dyn Queries>,
 }
 
 impl Registry {
@@ -31,7 +35,12 @@ impl Registry {
                 .map_err(|reason| RegistryError::Corrupt { version, reason })?;
         }
         catalog.publish(replayed);
-        Ok(Registry { catalog, log, clock })
+        Ok(Registry { catalog, log, clock, queries: Arc::new(NoQueries) })
+    }
+
+    /// By which batch feature views are checked; without it they are refused.
+    pub fn with_queries(self, queries: Arc<dyn Queries>) -> Registry {
+        Registry { queries, ..self }
     }
 
     pub fn catalog(&self) -> &CatalogHandle {
@@ -54,8 +63,19 @@ impl Registry {
         {
             return Err(RegistryError::Stale { expected, actual: current.version });
         }
-        let plan = plan(&current, definitions)?;
+        let mut definitions = definitions.clone();
+        let wrong = definitions.read_queries(self.queries.as_ref());
+        if !wrong.is_empty() {
+            return Err(RegistryError::Invalid(wrong));
+        }
+        let plan = plan(&current, &definitions)?;
         let refused = !plan.changes.breaking.is_empty();
+        if !refused {
+            let wrong = definitions.check_queries(&plan.next, self.queries.as_ref());
+            if !wrong.is_empty() {
+                return Err(RegistryError::Invalid(wrong));
+            }
+        }
         let version = if refused { current.version } else { plan.next.version };
         let outcome = ApplyOutcome { version, changes: plan.changes };
         if dry_run {

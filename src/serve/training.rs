@@ -75,7 +75,7 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<Training
                 places.extend(features.iter().map(|feature| (g, *feature)));
                 asked.push(Asked { view: &group.view, group: g, stream, features, keys, offsets });
             }
-            Origin::Written => {
+            Origin::Written | Origin::Batch(_) => {
                 let joined = join_group(reads, (g, group), &features, &times, request, &leaks)?;
                 columns.extend(features.into_iter().map(|feature| (g, feature)).zip(joined));
             }

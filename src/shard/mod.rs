@@ -22,6 +22,7 @@ mod reader;
 mod recovery;
 mod registry_log;
 mod row;
+mod run_log;
 #[allow(clippy::module_inception)]
 mod shard;
 mod shards;
@@ -45,6 +46,7 @@ pub use reader::ShardReader;
 pub use recovery::recover;
 pub use registry_log::FjallRegistryLog;
 pub use row::{Cell, Row, RowLayout, Slot, array_items};
+pub use run_log::RunLog;
 pub use shard::{Durability, Shard, ShardOptions, Warming};
 pub use shards::{ShardStatus, Shards, WriteLimits, free_bytes};
 pub use store::{Flushed, Store, StoreOptions};
@@ -53,4 +55,4 @@ pub use stream::{
     StreamDuty, StreamPlan, StreamReader, StreamSet, StreamSpec, Streams, aggregates, history_events,
 };
 pub use table_state::{Committed, CommittedTables, TableState};
-pub use write::{Applied, PendingWrite, StoredAnswer, Write};
+pub use write::{Applied, Note, PendingWrite, StoredAnswer, Write};

@@ -213,6 +213,12 @@ impl Shard {
             state.next_seq += kept.len() as u64;
         }
         self.push_quarantine(table, write, &mut state, &mut group.batch);
+        for note in &write.notes {
+            match &note.value {
+                Some(value) => group.batch.insert(&self.store.meta, note.key.as_str(), value.as_slice()),
+                None => group.batch.remove(&self.store.meta, note.key.as_str()),
+            }
+        }
 
         let answer = Applied {
             batch_id: write.batch_id,

@@ -10,7 +10,7 @@
 //! | tables | table | [`TableState`](crate::shard::TableState), JSON |
 //! | registry | version | a log entry, JSON |
 //! | tiles | view, generation, entity key, part | an entity's window state: base or head |
-//! | meta | name | the directory's own facts; the record of each generation of window state |
+//! | meta | name | the directory's own facts; the record of each generation of window state, and of each run |
 
 use std::{
     path::Path,

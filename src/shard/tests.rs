@@ -157,6 +157,7 @@ fn write(batch: PreparedBatch) -> Write {
         offline: true,
         quarantine: Vec::new(),
         release: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

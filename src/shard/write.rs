@@ -20,6 +20,16 @@ pub struct Write {
     pub quarantine: Vec<Vec<u8>>,
     /// Numbers of quarantined rows that this batch takes out of quarantine.
     pub release: Vec<u64>,
+    /// What is noted with the rows: it is there exactly when they are.
+    pub notes: Vec<Note>,
+}
+
+/// A small record beside the rows.
+#[derive(Debug)]
+pub struct Note {
+    pub(super) key: String,
+    /// None: it is forgotten.
+    pub(super) value: Option<Vec<u8>>,
 }
 
 /// What a batch came to.

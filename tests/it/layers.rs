@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 9] = [
     &["monitor"],
     &["offline"],
     &["shard"],
-    &["backfill", "backup", "ingest", "serve"],
+    &["backfill", "backup", "ingest", "serve", "sql"],
     &["http"],
     &["node"],
     &["cli", "main"],
@@ -35,14 +35,16 @@ const LAYERS: [&[&str]; 9] = [
 const STRANGERS: [(&str, &str); 1] = [("ingest", "serve")];
 
 /// Crates, and where alone they may be named: folders, files, or `*/name` for a file of that name in any folder.
-const HOMES: [(&str, &[&str]); 8] = [
+const HOMES: [(&str, &[&str]); 10] = [
     ("actix", &["actor/", "*/actor.rs", "node/"]),
     ("fjall", &["shard/"]),
     ("foyer", &["shard/"]),
     ("axum", &["http/", "node/"]),
     ("parquet", &["offline/", "format/", "ingest/decode"]),
     ("delta_kernel", &["offline/", "format/"]),
-    ("sqlparser", &["expression/"]),
+    ("sqlparser", &["expression/", "sql/engine/"]),
+    ("datafusion", &["sql/engine/"]),
+    ("croner", &["sql/engine/"]),
     ("datafusion_functions", &["expression/"]),
 ];
 

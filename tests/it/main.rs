@@ -3,6 +3,7 @@
 
 mod backup;
 mod bad_input;
+mod batch;
 mod damage;
 mod delta_readers;
 mod doctor;
@@ -18,6 +19,7 @@ mod online;
 mod operations;
 mod registry;
 mod scrub;
+mod sql;
 mod support;
 mod training_sets;
 mod windows;

@@ -115,7 +115,7 @@ fn errors_name_file_and_line_and_what_would_be_right() {
     assert_eq!(status / 100, 4, "{problem:#}");
     let (status, problem) = toml(&node, "[[batch_feature_view]]\nname = \"x\"\n");
     assert_eq!(status, 422, "{problem:#}");
-    assert!(problem.to_string().contains("not yet supported"), "{problem:#}");
+    assert!(problem.to_string().contains("`sql` is missing"), "{problem:#}");
 }
 
 #[test]

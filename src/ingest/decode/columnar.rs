@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::{
     error::Detail,
-    format::{FieldSpec, Format, ReadOptions, TableReader, decoded_size, row_json},
+    format::{FieldSpec, Format, FormatError, ReadOptions, TableReader, decoded_size, row_json},
     ingest::decode::{
         DecodeError, DecodeLimits, Decoded, Rejected,
         cast::{ValueLimits, check_type, convert},
@@ -29,12 +29,28 @@ pub(super) fn columnar(
 ) -> Result<Decoded, DecodeError> {
     let options = ReadOptions { max_decoded_bytes: Some(limits.max_decoded_bytes), ..ReadOptions::default() };
     let reader = TableReader::from_bytes(format, body, &options)?;
+    let given = reader.schema().clone();
+    batches(&given, reader, schema, limits)
+}
+
+/// Whether columns can be those of the table.
+pub fn check_columns(given: &SchemaRef, schema: &TableSchema) -> Result<(), DecodeError> {
+    sources(given, &fields(schema, &DecodeLimits::default()), schema).map(drop)
+}
+
+/// The rows of batches with the columns `given`.
+pub fn batches(
+    given: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch, FormatError>>,
+    schema: &TableSchema,
+    limits: &DecodeLimits,
+) -> Result<Decoded, DecodeError> {
     let fields = fields(schema, limits);
-    let sources = sources(reader.schema(), &fields, schema)?;
+    let sources = sources(given, &fields, schema)?;
     let mut parts: Vec<Vec<ArrayRef>> = vec![Vec::new(); fields.len()];
     let mut state =
         State { limits, left: limits.max_decoded_bytes, rows: 0, rejected: Vec::new(), good: Vec::new() };
-    for batch in reader {
+    for batch in batches {
         let batch = batch?;
         for (part, column) in parts.iter_mut().zip(state.convert(&batch, &fields, &sources)?) {
             part.push(column);

@@ -25,6 +25,7 @@ use crate::{
     model::{Column, DataType, TableSchema},
 };
 
+pub use columnar::{batches, check_columns};
 pub use decompress::decompress;
 pub use error::DecodeError;
 

@@ -10,6 +10,7 @@ use crate::{
         error::{ReferenceProblem, RegistryError},
         log::Record,
         parse::{
+            batch::batch_feature_view,
             objects,
             on_demand::on_demand_feature_view,
             service::feature_service,
@@ -28,14 +29,13 @@ const FEATURE_VIEW: &str = "feature_view";
 const STREAM_FEATURE_VIEW: &str = "stream_feature_view";
 const ON_DEMAND_FEATURE_VIEW: &str = "on_demand_feature_view";
 const FEATURE_SERVICE: &str = "feature_service";
-/// Written about in definitions.md; read for their names only.
-const UNSUPPORTED: [&str; 1] = ["batch_feature_view"];
+const BATCH_FEATURE_VIEW: &str = "batch_feature_view";
 const KINDS: [&str; 7] = [
     ENTITY,
     SOURCE,
     FEATURE_VIEW,
     STREAM_FEATURE_VIEW,
-    UNSUPPORTED[0],
+    BATCH_FEATURE_VIEW,
     ON_DEMAND_FEATURE_VIEW,
     FEATURE_SERVICE,
 ];
@@ -105,6 +105,15 @@ fn objects(roots: &[Tree], report: &Report, definitions: &mut Definitions) -> De
             definitions.feature_views.extend(view);
         }
     }
+    for tree in all(BATCH_FEATURE_VIEW) {
+        let view = batch_feature_view(tree, &entities, report);
+        if declare(&mut declared.tables, tree, report).is_some()
+            && let Some((view, places)) = view
+        {
+            definitions.batch_places.insert(view.name.clone(), places);
+            definitions.feature_views.push(view);
+        }
+    }
     for tree in all(ON_DEMAND_FEATURE_VIEW) {
         let draft = on_demand_feature_view(tree, report);
         if declare(&mut declared.tables, tree, report).is_some() {
@@ -115,14 +124,6 @@ fn objects(roots: &[Tree], report: &Report, definitions: &mut Definitions) -> De
     if let Some(last) = definitions.on_demand.last().filter(|_| expressions > MOST_EXPRESSIONS) {
         let message = format!("{expressions} on-demand features; at most {MOST_EXPRESSIONS} are allowed");
         report.add(&last.place, message);
-    }
-    for kind in UNSUPPORTED {
-        for tree in all(kind) {
-            let name = name_of(tree).map_or(String::new(), |name| format!(" `{name}`"));
-            let kind = kind.replace('_', " ");
-            report.add(&tree.place, format!("{kind}{name}: {kind}s are not yet supported by this version"));
-            declare(&mut declared.tables, tree, report);
-        }
     }
     for tree in all(FEATURE_SERVICE) {
         let service = feature_service(tree, report);

@@ -1,11 +1,12 @@
 //! Definition files read: TOML or JSON text to checked [`Definitions`], or everything that is wrong with it.
 //!
 //! Text becomes a tree that knows where each part was written (`tree`), a walker takes known keys out of its tables
-//! (`walk`), and the objects' readers do so for each kind (`objects`, `view`, `stream`, `on_demand`, `service`). Nothing
-//! stops at the first error. What depends on the registry's history is left to `plan`, and so is what on-demand views
+//! (`walk`), and the objects' readers do so for each kind (`objects`, `view`, `stream`, `batch`, `on_demand`, `service`).
+//! Nothing stops at the first error. What depends on the registry's history is left to `plan`, and so is what on-demand views
 //! compute: they may use features of older versions.
 
 mod aggregation;
+mod batch;
 mod document;
 mod feature;
 mod json;

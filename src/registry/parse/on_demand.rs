@@ -56,6 +56,7 @@ pub(super) fn on_demand_feature_view(tree: &Tree, report: &Report) -> Option<Dra
             retention: None,
             freshness_slo: None,
             stream: None,
+            batch: None,
             on_demand: Some(OnDemandDefinition { request, uses, types: Vec::new(), expressions: texts }),
             about,
         },

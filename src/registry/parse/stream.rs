@@ -60,6 +60,7 @@ pub(super) fn stream_feature_view(
         online,
         freshness_slo,
         stream: Some(StreamDefinition { source: source?.name.clone(), aggregations }),
+        batch: None,
         on_demand: None,
         about,
     })

@@ -63,6 +63,7 @@ pub(super) fn feature_view(
         retention,
         freshness_slo,
         stream: None,
+        batch: None,
         on_demand: None,
         about,
     })

@@ -1,5 +1,6 @@
 //! Tests across the module: from text to the published catalog and back from the log.
 
+mod batch;
 mod flights;
 mod history;
 mod on_demand;

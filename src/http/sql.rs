@@ -1,0 +1,81 @@
+//! `POST /v1/sql`: a query in, its rows out.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderName, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use utoipa::ToSchema;
+
+use crate::{
+    format::Format,
+    http::{
+        App, Problem, ProblemBody,
+        extract::{Body, parse_json},
+        media,
+    },
+    metrics,
+    sql::{Parameter, SqlError, SqlQuery},
+};
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlBody {
+    /// One SELECT (also WITH, VALUES, EXPLAIN).
+    pub query: String,
+    /// A value for each `$name` in it: text, a number, true, false or null.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub parameters: BTreeMap<String, Json>,
+}
+
+const FORMATS: [Format; 5] =
+    [Format::Json, Format::ArrowStream, Format::Parquet, Format::Csv, Format::NdJson];
+/// Rows of the answer.
+const ROWS: HeaderName = HeaderName::from_static("larder-rows");
+
+#[utoipa::path(post, path = "/v1/sql", tag = "serving", request_body = SqlBody,
+    responses((status = 200, body = Object, description = "`{\"rows\":[{…}]}`, or as `Accept` says: Arrow, Parquet, CSV, NDJSON"),
+        (status = 400, body = ProblemBody, description = "the query failed: a value in it is wrong"),
+        (status = 422, body = ProblemBody, description = "the query is wrong: what and where, in `errors`"),
+        (status = 408, body = ProblemBody, description = "limits.sql_timeout"),
+        (status = 413, body = ProblemBody, description = "limits.sql_memory, limits.sql_rows, limits.sql_answer_bytes"),
+        (status = 429, body = ProblemBody, description = "limits.sql_concurrency"),
+        (status = 501, body = ProblemBody, description = "built without `sql`"),
+        (status = 503, body = ProblemBody, description = "a file that it needs is damaged")))]
+pub async fn query(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let given: SqlBody = parse_json(&body, app.config.limits.json_depth)?;
+    let format = media::accepted(&headers, &FORMATS)?;
+    let mut parameters = BTreeMap::new();
+    for (name, value) in &given.parameters {
+        let Some(value) = Parameter::from_json(value) else {
+            let detail = format!("the parameter `{name}` must be text, a number, true, false or null");
+            return Err(Problem::bad_request(detail));
+        };
+        parameters.insert(name.trim_start_matches('$').to_owned(), value);
+    }
+    let started = std::time::Instant::now();
+    let answer = app.sql.query(SqlQuery { text: given.query, parameters }, format).await;
+    metrics::record_sql(answer.is_ok(), started.elapsed());
+    let answer = answer.map_err(refusal)?;
+    let rows = answer.rows.to_string();
+    let headers = [(header::CONTENT_TYPE, format.media_type().to_owned()), (ROWS, rows)];
+    Ok((headers, answer.bytes).into_response())
+}
+
+/// Two refusals have statuses of their own; everything else follows from its code.
+fn refusal(error: SqlError) -> Problem {
+    match error {
+        SqlError::NotBuilt => Problem::new(StatusCode::NOT_IMPLEMENTED, error.to_string()),
+        SqlError::Timeout { .. } => Problem::timeout(error.to_string()),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,19 @@
+//! DataFusion, kept within bounds.
+//!
+//! A text is checked (`text`), its parameters put in (`parameters`), its tables found in the catalog (`tables`), and what
+//! comes of it planned and run in a session that has nothing else (`session`). Rows come from `scan`; `watch` ends a query
+//! between any two batches. Planning needs a deep stack: everything here is called from a thread that has one.
+
+mod engine;
+mod errors;
+mod functions;
+mod parameters;
+mod scan;
+mod schedule;
+mod session;
+mod tables;
+mod text;
+mod watch;
+
+pub(super) use engine::Engine;
+pub(super) use schedule::Schedule;
