@@ -6,10 +6,10 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array, new_null_array},
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_empty_array, new_null_array},
     buffer::BooleanBuffer,
-    compute::{cast, concat},
-    datatypes::DataType as Arrow,
+    compute::{cast, concat, nullif},
+    datatypes::{DataType as Arrow, Float32Type, Float64Type, Int32Type},
     error::ArrowError,
 };
 
@@ -80,7 +80,8 @@ impl Expression {
         }
     }
 
-    /// The same, of arrays in the order of [`Expression::columns`], each of `rows` values.
+    /// The same, of arrays in the order of [`Expression::columns`], each of `rows` values. Where a column has become wider
+    /// since the expression was compiled, rows whose value does not fit the old type fail.
     pub fn evaluate_columns(&self, columns: &[ArrayRef], rows: usize) -> Evaluated {
         let fits = |(array, data_type): (&ArrayRef, &Arrow)| {
             array.len() == rows && array.data_type().equals_datatype(data_type)
@@ -88,15 +89,43 @@ impl Expression {
         if columns.len() == self.types.len() && columns.iter().zip(&self.types).all(fits) {
             return self.guarded(columns, rows);
         }
-        // Other Arrow forms of the same values: views, dictionaries.
-        let converted: Option<Vec<ArrayRef>> = columns
-            .iter()
-            .zip(&self.types)
-            .map(|(array, data_type)| cast(array, data_type).ok().filter(|array| array.len() == rows))
-            .collect();
-        match converted.filter(|converted| converted.len() == self.types.len()) {
-            Some(columns) => self.guarded(&columns, rows),
-            None => self.all_failed(rows),
+        // Other Arrow forms of the same values (views, dictionaries), or wider types than there were.
+        let mut lost: Option<BooleanBuffer> = None;
+        let mut converted = Vec::with_capacity(columns.len());
+        for (array, data_type) in columns.iter().zip(&self.types) {
+            let Some(cast) = cast(array, data_type).ok().filter(|cast| cast.len() == rows) else {
+                return self.all_failed(rows);
+            };
+            if let Some(of_column) = lost_in(array, &cast) {
+                lost = Some(match lost {
+                    Some(before) => &before | &of_column,
+                    None => of_column,
+                });
+            }
+            converted.push(cast);
+        }
+        if converted.len() != self.types.len() {
+            return self.all_failed(rows);
+        }
+        let evaluated = self.guarded(&converted, rows);
+        match lost {
+            Some(lost) => self.without(evaluated, lost),
+            None => evaluated,
+        }
+    }
+
+    /// With the rows of `lost` failed.
+    fn without(&self, evaluated: Evaluated, lost: BooleanBuffer) -> Evaluated {
+        let rows = lost.len();
+        match nullif(&evaluated.values, &BooleanArray::new(lost.clone(), None)) {
+            Ok(values) => {
+                let failed = match evaluated.failed {
+                    Some(failed) => &failed | &lost,
+                    None => lost,
+                };
+                Evaluated { values, failed: Some(failed) }
+            }
+            Err(_) => self.all_failed(rows),
         }
     }
 
@@ -156,6 +185,31 @@ impl Expression {
             failed: (rows > 0).then(|| BooleanBuffer::new_set(rows)),
         }
     }
+}
+
+/// The rows whose number is another one, or none, once it is narrower. A rounded float is no other number.
+fn lost_in(wide: &ArrayRef, narrow: &ArrayRef) -> Option<BooleanBuffer> {
+    let rows = wide.len();
+    let lost = match (wide.data_type(), narrow.data_type()) {
+        (Arrow::Int64, Arrow::Int32) => {
+            BooleanBuffer::collect_bool(rows, |row| wide.is_valid(row) && narrow.is_null(row))
+        }
+        (Arrow::Float64, Arrow::Int32) => {
+            let (wide, narrow) = (wide.as_primitive::<Float64Type>(), narrow.as_primitive::<Int32Type>());
+            BooleanBuffer::collect_bool(rows, |row| {
+                let same = narrow.is_valid(row) && f64::from(narrow.value(row)) == wide.value(row);
+                wide.is_valid(row) && !same
+            })
+        }
+        (Arrow::Float64, Arrow::Float32) => {
+            let (wide, narrow) = (wide.as_primitive::<Float64Type>(), narrow.as_primitive::<Float32Type>());
+            BooleanBuffer::collect_bool(rows, |row| {
+                wide.is_valid(row) && wide.value(row).is_finite() && !narrow.value(row).is_finite()
+            })
+        }
+        _ => return None,
+    };
+    (lost.count_set_bits() > 0).then_some(lost)
 }
 
 impl fmt::Debug for Expression {
