@@ -56,7 +56,7 @@ pub async fn explained(State(app): State<Arc<App>>, Body(body): Body) -> Result<
     let wanted = Wanted::from_parts(request.feature_service, request.features)?;
     let plan = app.reads.plan(&wanted)?;
     let entities = entities(&plan, request.entities)?;
-    let brought = request_columns(&plan, request.request, entities.len())?;
+    let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits)?;
     let as_of = AsOf { at: request.as_of, known_at: request.known_at };
     let slot = Arc::clone(&app.history_slots).acquire_owned().await;
     let slot = slot.map_err(|_| Problem::unavailable("the node is stopping"))?;

@@ -92,7 +92,7 @@ pub async fn online_features(
     let wanted = Wanted::from_parts(request.feature_service, request.features)?;
     let plan = app.reads.plan(&wanted)?;
     let entities = entities(&plan, request.entities)?;
-    let brought = request_columns(&plan, request.request, entities.len())?;
+    let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits)?;
     let as_of = AsOf { at: request.as_of, known_at: request.known_at };
     let deadline = deadline(&app, started, request.deadline_ms);
     let mut answer = if as_of.is_now() {

@@ -24,6 +24,19 @@ impl Value {
         matches!(self, Value::Null)
     }
 
+    /// Bytes that the value takes in a column.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Value::Null | Value::Bool(_) => 1,
+            Value::Int32(_) | Value::Float32(_) => 4,
+            Value::Int64(_) | Value::Float64(_) | Value::Timestamp(_) => 8,
+            Value::String(text) | Value::Json(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            // An item of any length has an offset beside it.
+            Value::Array(items) => items.iter().map(|item| item.bytes().max(4)).sum(),
+        }
+    }
+
     /// Reads a JSON value as `data_type`; the error says what is wrong and what would be right.
     ///
     /// Integers are exact: a number with a fraction or beyond the type's range is refused, never rounded.

@@ -203,6 +203,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         limits: ReadLimits {
             entities: config.limits.entities_per_read,
             features: config.limits.features_per_read,
+            value_bytes: config.limits.string_bytes.as_usize(),
         },
         plans: Plans::default(),
     });

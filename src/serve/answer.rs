@@ -13,7 +13,7 @@ use crate::{
     shard::{Cell, ColumnBuilder, Row},
 };
 
-/// Bytes of texts and lists that on-demand features may come to in one answer.
+/// Bytes of texts and lists that on-demand features may come to in one answer; each feature that they are computed from as well.
 const MOST_COMPUTED: usize = 64 << 20;
 
 /// What a value is (semantics.md: statuses).
@@ -44,6 +44,11 @@ impl Status {
             Status::Error => "ERROR",
             Status::TimedOut => "TIMED_OUT",
         }
+    }
+
+    /// Whether there will be a value, but not yet: what is computed from it is not there either.
+    fn is_missing(self) -> bool {
+        matches!(self, Status::Backfilling | Status::TimedOut)
     }
 
     pub const ALL: [Status; 8] = [
@@ -85,10 +90,10 @@ pub struct Answer {
     pub(super) found: Vec<Found>,
     /// For each step of the plan's computation, once that is made.
     pub(super) computed: Vec<Computed>,
-    /// Whether something timed out, …
+    /// Whether something timed out.
     pub partial: bool,
-    /// … and then for each step and entity whether it is computed from such.
-    waiting: Vec<Vec<bool>>,
+    /// For each step and entity: the status of what is missing of that which it is computed from. Empty where nothing is.
+    missing: Vec<Vec<Option<Status>>>,
 }
 
 /// A value as it goes out: of a row, or one that was computed or is the feature's default.
@@ -97,9 +102,21 @@ pub enum Served<'a> {
     Value(&'a Value),
 }
 
+impl Served<'_> {
+    /// What it takes in a column.
+    fn bytes(&self) -> usize {
+        match self {
+            Served::Cell(Cell::String(text) | Cell::Json(text)) => text.len(),
+            Served::Cell(Cell::Bytes(bytes) | Cell::Array(bytes)) => bytes.len(),
+            Served::Cell(_) => 8,
+            Served::Value(value) => value.bytes(),
+        }
+    }
+}
+
 impl Answer {
     pub(super) fn new(plan: Arc<Plan>, now: Timestamp, entities: usize, found: Vec<Found>) -> Answer {
-        Answer { plan, now, entities, found, computed: Vec::new(), partial: false, waiting: Vec::new() }
+        Answer { plan, now, entities, found, computed: Vec::new(), partial: false, missing: Vec::new() }
     }
 
     /// Of what history was asked for, which may not have come in time.
@@ -111,42 +128,57 @@ impl Answer {
     /// Computes the on-demand features, once everything is looked up. `request`: the columns that the plan asks for.
     pub fn compute(&mut self, request: &[ArrayRef]) -> Result<(), ServeError> {
         let Some(on_demand) = &self.plan.on_demand else { return Ok(()) };
-        let inputs: Vec<ArrayRef> = on_demand.inputs.iter().map(|input| self.column(input)).collect();
+        let mut any_missing = false;
+        let inputs = on_demand.inputs.iter().map(|input| self.column(input, &mut any_missing));
+        let inputs: Vec<ArrayRef> = inputs.collect::<Result<_, _>>()?;
         self.computed = on_demand.computation.evaluate(request, &inputs, self.entities, MOST_COMPUTED)?;
-        if self.partial {
-            self.waiting = self.waiting(on_demand);
+        if any_missing {
+            self.missing = self.missing(on_demand);
         }
         Ok(())
     }
 
-    fn waiting(&self, on_demand: &OnDemandPlan) -> Vec<Vec<bool>> {
-        let mut waiting: Vec<Vec<bool>> = Vec::new();
+    fn missing(&self, on_demand: &OnDemandPlan) -> Vec<Vec<Option<Status>>> {
+        let mut missing: Vec<Vec<Option<Status>>> = Vec::new();
         for step in &on_demand.computation.steps {
-            let waits = |entity: usize| {
-                step.operands.iter().any(|operand| match operand {
-                    Operand::Request(_) => false,
+            let of = |entity: usize| {
+                step.operands.iter().find_map(|operand| match operand {
+                    Operand::Request(_) => None,
                     Operand::Input(input) => {
-                        self.value_of(&on_demand.inputs[*input], entity).1 == Status::TimedOut
+                        Some(self.value_of(&on_demand.inputs[*input], entity).1).filter(|it| it.is_missing())
                     }
-                    Operand::Step(before) => waiting[*before][entity],
+                    Operand::Step(before) => missing[*before][entity],
                 })
             };
-            let of_step = (0..self.entities).map(waits).collect();
-            waiting.push(of_step);
+            let of_step = (0..self.entities).map(of).collect();
+            missing.push(of_step);
         }
-        waiting
+        missing
     }
 
-    /// The values of all entities, as they are served.
-    fn column(&self, wanted: &PlanColumn) -> ArrayRef {
+    /// The status of what is missing for the step, if something is.
+    pub(super) fn missing_of(&self, step: usize, entity: usize) -> Option<Status> {
+        self.missing.get(step)?[entity]
+    }
+
+    /// The values of all entities, as they are served. `any_missing` is set where one is not there yet.
+    fn column(&self, wanted: &PlanColumn, any_missing: &mut bool) -> Result<ArrayRef, ServeError> {
         let mut builder = ColumnBuilder::with_capacity(&wanted.data_type, self.entities);
+        let mut bytes = 0;
         for entity in 0..self.entities {
-            match self.value_of(wanted, entity).0 {
+            let (served, status) = self.value_of(wanted, entity);
+            *any_missing |= status.is_missing();
+            bytes += served.bytes();
+            if bytes > MOST_COMPUTED {
+                let what = "bytes of a feature that on-demand features are computed from";
+                return Err(ServeError::TooMany { what, given: bytes, limit: MOST_COMPUTED });
+            }
+            match served {
                 Served::Cell(cell) => builder.push(cell),
                 Served::Value(value) => builder.push_value(value),
             }
         }
-        builder.finish()
+        Ok(builder.finish())
     }
 
     pub fn value(&self, entity: usize, column: usize) -> (Served<'_>, Status) {
@@ -160,7 +192,7 @@ impl Answer {
         };
         match (&wanted.default, status) {
             (_, Status::Present | Status::Error) | (None, _) => (served, status),
-            (Some(default), Status::Backfilling | Status::TimedOut) => (Served::Value(default), status),
+            (Some(default), _) if status.is_missing() => (Served::Value(default), status),
             (Some(default), _) => (Served::Value(default), Status::Defaulted),
         }
     }
@@ -209,8 +241,8 @@ impl Answer {
     }
 
     fn computed(&self, wanted: &PlanColumn, entity: usize, step: usize) -> (Served<'_>, Status) {
-        if self.partial && self.waiting[step][entity] {
-            return (Served::Cell(Cell::Null), Status::TimedOut);
+        if let Some(status) = self.missing_of(step, entity) {
+            return (Served::Cell(Cell::Null), status);
         }
         let computed = &self.computed[step];
         match computed.value(entity, &wanted.data_type) {

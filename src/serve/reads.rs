@@ -18,6 +18,17 @@ use crate::{
 pub struct ReadLimits {
     pub entities: usize,
     pub features: usize,
+    /// Bytes of one value that a request brings.
+    pub value_bytes: usize,
+}
+
+impl ReadLimits {
+    pub(super) fn check_entities(&self, given: usize) -> Result<(), ServeError> {
+        match given > self.entities {
+            true => Err(ServeError::TooMany { what: "entities", given, limit: self.entities }),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Shared by all requests.
@@ -88,7 +99,7 @@ impl Reads {
 
     /// Reads the newest rows. What these cannot answer needs [`Reads::history`] and [`Newest::complete`].
     pub fn newest(&self, plan: &Arc<Plan>, entities: &Entities) -> Result<Newest, ServeError> {
-        self.check_entities(entities)?;
+        self.limits.check_entities(entities.len())?;
         let now = self.clock.now();
         match online::lookup(plan, entities, &self.reader, &self.stream_reader, now) {
             // A row was written under definitions that are newer than the plan.
@@ -117,7 +128,7 @@ impl Reads {
 
     /// The moment of a read as of `as_of`, if history can answer it.
     pub fn moment(&self, plan: &Plan, entities: &Entities, as_of: AsOf) -> Result<Timestamp, ServeError> {
-        self.check_entities(entities)?;
+        self.limits.check_entities(entities.len())?;
         if let Some(group) = plan.groups.iter().find(|group| !group.view.offline && group.view.has_rows()) {
             let name = &group.view.name;
             return Err(ServeError::Invalid(format!(
@@ -135,17 +146,6 @@ impl Reads {
             Some(seq) => history.until(*seq)?,
             None => history,
         })
-    }
-
-    fn check_entities(&self, entities: &Entities) -> Result<(), ServeError> {
-        if entities.len() > self.limits.entities {
-            return Err(ServeError::TooMany {
-                what: "entities",
-                given: entities.len(),
-                limit: self.limits.entities,
-            });
-        }
-        Ok(())
     }
 
     /// The spine with each row's features at its own time; its rows in its order.

@@ -7,63 +7,115 @@ use crate::{
     error::Detail,
     model::{Column, DataType, Value},
     registry::RequestColumn,
-    serve::{Plan, ServeError, entities::note},
+    serve::{Plan, ReadLimits, ServeError, entities::note},
     shard::ColumnBuilder,
 };
 
+/// Bytes that a request's values may come to for all entities, where one object stands for each of them.
+const MOST_BYTES: usize = 64 << 20;
+
 /// A column for each of the plan's request columns: of rows (`[{"distance": 500}, …]`), of columns
 /// (`{"distance": [500, …]}`) or of one row for all entities (`{"distance": 500}`). Nulls are values; what is missing,
-/// unknown or of another type is an error that names row and column.
+/// unknown, too long or of another type is an error that names row and column.
 pub fn request_columns(
     plan: &Plan,
     given: Option<Json>,
     entities: usize,
+    limits: &ReadLimits,
 ) -> Result<Vec<ArrayRef>, ServeError> {
+    limits.check_entities(entities)?;
     let wanted = plan.request();
-    let mut details = Vec::new();
+    let mut reading = Reading { longest: limits.value_bytes, bytes: 0, details: Vec::new() };
     let columns = match given {
         None | Some(Json::Null) if wanted.is_empty() => return Ok(Vec::new()),
         // Without entities there is nothing to bring.
-        None | Some(Json::Null) if entities == 0 => from_rows(wanted, &[], &mut details),
+        None | Some(Json::Null) if entities == 0 => from_rows(wanted, &[], &mut reading),
         None | Some(Json::Null) => {
             for asked in wanted {
-                note(&mut details, None, &asked.column.name, missing(asked));
+                reading.note(None, &asked.column.name, missing(asked));
             }
             Vec::new()
         }
         Some(Json::Array(rows)) if rows.len() != entities => {
             let reason = format!("has {} rows for {entities} entities; each needs its own", rows.len());
-            note(&mut details, None, FIELD, reason);
+            reading.note(None, FIELD, reason);
             Vec::new()
         }
-        Some(Json::Array(rows)) => from_rows(wanted, &rows, &mut details),
+        Some(Json::Array(rows)) => from_rows(wanted, &rows, &mut reading),
         Some(Json::Object(columns)) if is_columnar(wanted, &columns) => {
-            from_columns(wanted, &columns, entities, &mut details)
+            from_columns(wanted, &columns, entities, &mut reading)
         }
-        Some(Json::Object(row)) => from_one(wanted, row, entities, &mut details),
+        Some(Json::Object(row)) => from_one(wanted, row, entities, &mut reading),
         Some(_) => {
             let reason = "a list of objects, an object of lists, or one object for all entities".to_owned();
-            note(&mut details, None, FIELD, reason);
+            reading.note(None, FIELD, reason);
             Vec::new()
         }
     };
-    if details.is_empty() { Ok(columns) } else { Err(ServeError::Request(details)) }
+    if !reading.details.is_empty() {
+        return Err(ServeError::Request(reading.details));
+    }
+    match reading.bytes > MOST_BYTES {
+        true => Err(ServeError::TooMany {
+            what: "bytes of the request's values for all entities",
+            given: reading.bytes,
+            limit: MOST_BYTES,
+        }),
+        false => Ok(columns),
+    }
 }
 
 const FIELD: &str = "request";
 
-fn from_rows(wanted: &[RequestColumn], rows: &[Json], details: &mut Vec<Detail>) -> Vec<ArrayRef> {
+/// What was read so far, and what is wrong with it.
+struct Reading {
+    /// Bytes that one value may have.
+    longest: usize,
+    /// Of all values, each as often as it is copied.
+    bytes: usize,
+    details: Vec<Detail>,
+}
+
+impl Reading {
+    /// The value, which goes into `copies` rows; null where it is wrong, or where all come to too much.
+    fn read(&mut self, column: &Column, json: &Json, row: Option<usize>, copies: usize) -> Value {
+        let value = match Value::from_json(json, &column.data_type) {
+            Ok(value) => value,
+            Err(reason) => {
+                self.note(row, &column.name, reason);
+                return Value::Null;
+            }
+        };
+        let bytes = value.bytes();
+        let any_length =
+            matches!(value, Value::String(_) | Value::Json(_) | Value::Bytes(_) | Value::Array(_));
+        if any_length && bytes > self.longest {
+            let reason =
+                format!("has {bytes} bytes, at most {} are allowed (limits.string_bytes)", self.longest);
+            self.note(row, &column.name, reason);
+            return Value::Null;
+        }
+        self.bytes = self.bytes.saturating_add(bytes.saturating_mul(copies));
+        if self.bytes > MOST_BYTES { Value::Null } else { value }
+    }
+
+    fn note(&mut self, row: Option<usize>, field: &str, reason: String) {
+        note(&mut self.details, row, field, reason);
+    }
+}
+
+fn from_rows(wanted: &[RequestColumn], rows: &[Json], reading: &mut Reading) -> Vec<ArrayRef> {
     let mut builders = builders(wanted, rows.len());
     for (at, row) in rows.iter().enumerate() {
         let Json::Object(row) = row else {
-            note(details, Some(at), FIELD, "each row is an object of the request's columns".to_owned());
+            reading.note(Some(at), FIELD, "each row is an object of the request's columns".to_owned());
             continue;
         };
-        unknown(wanted, row, Some(at), details);
+        unknown(wanted, row, Some(at), reading);
         for (asked, builder) in wanted.iter().zip(&mut builders) {
             match row.get(&asked.column.name) {
-                Some(json) => builder.push_value(&read(&asked.column, json, Some(at), details)),
-                None => note(details, Some(at), &asked.column.name, missing(asked)),
+                Some(json) => builder.push_value(&reading.read(&asked.column, json, Some(at), 1)),
+                None => reading.note(Some(at), &asked.column.name, missing(asked)),
             }
         }
     }
@@ -74,22 +126,22 @@ fn from_columns(
     wanted: &[RequestColumn],
     columns: &Map<String, Json>,
     entities: usize,
-    details: &mut Vec<Detail>,
+    reading: &mut Reading,
 ) -> Vec<ArrayRef> {
-    unknown(wanted, columns, None, details);
+    unknown(wanted, columns, None, reading);
     let mut builders = builders(wanted, entities);
     for (asked, builder) in wanted.iter().zip(&mut builders) {
         match columns.get(&asked.column.name) {
             Some(Json::Array(values)) if values.len() != entities => {
                 let reason = format!("has {} values for {entities} entities", values.len());
-                note(details, None, &asked.column.name, reason);
+                reading.note(None, &asked.column.name, reason);
             }
             Some(Json::Array(values)) => {
                 for (at, json) in values.iter().enumerate() {
-                    builder.push_value(&read(&asked.column, json, Some(at), details));
+                    builder.push_value(&reading.read(&asked.column, json, Some(at), 1));
                 }
             }
-            _ => note(details, None, &asked.column.name, missing(asked)),
+            _ => reading.note(None, &asked.column.name, missing(asked)),
         }
     }
     finish(builders)
@@ -99,17 +151,17 @@ fn from_one(
     wanted: &[RequestColumn],
     row: Map<String, Json>,
     entities: usize,
-    details: &mut Vec<Detail>,
+    reading: &mut Reading,
 ) -> Vec<ArrayRef> {
-    unknown(wanted, &row, None, details);
+    unknown(wanted, &row, None, reading);
     let mut builders = builders(wanted, entities);
     for (asked, builder) in wanted.iter().zip(&mut builders) {
         match row.get(&asked.column.name) {
             Some(json) => {
-                let value = read(&asked.column, json, None, details);
+                let value = reading.read(&asked.column, json, None, entities);
                 (0..entities).for_each(|_| builder.push_value(&value));
             }
-            None => note(details, None, &asked.column.name, missing(asked)),
+            None => reading.note(None, &asked.column.name, missing(asked)),
         }
     }
     finish(builders)
@@ -134,26 +186,14 @@ fn finish(mut builders: Vec<ColumnBuilder>) -> Vec<ArrayRef> {
     builders.iter_mut().map(ColumnBuilder::finish).collect()
 }
 
-fn read(column: &Column, json: &Json, row: Option<usize>, details: &mut Vec<Detail>) -> Value {
-    Value::from_json(json, &column.data_type).unwrap_or_else(|reason| {
-        note(details, row, &column.name, reason);
-        Value::Null
-    })
-}
-
-fn unknown(
-    wanted: &[RequestColumn],
-    given: &Map<String, Json>,
-    row: Option<usize>,
-    details: &mut Vec<Detail>,
-) {
+fn unknown(wanted: &[RequestColumn], given: &Map<String, Json>, row: Option<usize>, reading: &mut Reading) {
     for name in given.keys().filter(|name| !wanted.iter().any(|asked| asked.column.name == **name)) {
         let known: Vec<&str> = wanted.iter().map(|asked| asked.column.name.as_str()).collect();
         let reason = match known.is_empty() {
             true => "none of the features asked for takes columns of the request".to_owned(),
             false => format!("no feature asked for takes this column; known: {}", known.join(", ")),
         };
-        note(details, row, name, reason);
+        reading.note(row, name, reason);
     }
 }
 

@@ -158,6 +158,10 @@ impl Behind<'_> {
                     }
                     Status::Defaulted => "the default stands in: the expression is null".to_owned(),
                     Status::NullValue => "the expression is null".to_owned(),
+                    Status::Backfilling => {
+                        "computed from an aggregate that is new: the events from before it are still being counted"
+                            .to_owned()
+                    }
                     _ => format!("computed as {}", from.expression),
                 };
                 (view, How::Computed(from), reason)
@@ -210,7 +214,10 @@ impl Behind<'_> {
                     let before = &steps[*at];
                     let of = &views[before.view];
                     let made = &of.features[before.feature];
-                    let value = value_at(&self.answer.computed[*at].values, 0, &made.data_type).to_json();
+                    let value = match self.answer.missing_of(*at, 0) {
+                        Some(_) => Json::Null,
+                        None => value_at(&self.answer.computed[*at].values, 0, &made.data_type).to_json(),
+                    };
                     (format!("{}:{}", of.name, made.name), value)
                 }
             };
