@@ -403,7 +403,7 @@ fn a_damaged_segment_is_no_wrong_number() {
 }
 
 /// Queries that are meant to do harm, with the statuses that are an answer.
-fn hostile() -> Vec<String> {
+pub fn hostile() -> Vec<String> {
     let deep = |open: &str, close: &str, core: &str, n: usize| {
         format!("SELECT {}{core}{} AS x", open.repeat(n), close.repeat(n))
     };
