@@ -1,8 +1,14 @@
 //! On-demand features over HTTP: what they are, what is refused, and that training computes what is served.
 
+use std::sync::Arc;
+
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::Float32Type,
+};
+use larder::{
+    serve::{AsOf, Entities, Plan, Served, Wanted, explain::explain, request_columns},
+    shard::StreamSet,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -299,6 +305,99 @@ fn requests_that_do_not_fit_are_refused() {
     assert_eq!(ask(&node, &["basket"], json!([]), json!({}))["values"], json!([]));
 }
 
+/// One value for many entities is copied for each of them; so is one stored value that many entities have.
+#[test]
+fn what_is_copied_for_each_entity_is_bounded() {
+    let node = TestNode::with(NOW, &[("limits.string_bytes", "8MiB")]);
+    node.apply(&format!(
+        "{BASE}\n[[on_demand_feature_view]]\nname = \"echo\"\nrequest = {{ t = \"string\", xs = \"array<float64>\" }}\n\
+         uses = [\"profile:name\"]\nfeature = [\n\
+         {{ name = \"same\", type = \"bool\", expression = \"t = 'x'\" }},\n\
+         {{ name = \"first\", type = \"bool\", expression = \"xs IS NULL\" }},\n\
+         {{ name = \"known\", type = \"bool\", expression = \"name = 'x'\" }},\n]\n"
+    ));
+    let name = "n".repeat(1 << 20);
+    node.write("profile", json!([{ "user": 1, "event_time": "2024-05-01T11:00:00Z", "born": 1, "score": 1.0, "name": name, "taste": null }]));
+    let text = |mebibytes: usize| "t".repeat(mebibytes << 20);
+    let read = |path: &str, feature: &str, entities: usize, request: Json| {
+        let entities = vec![json!({ "user": 1 }); entities];
+        let mut body = json!({ "features": [format!("echo:{feature}")], "entities": entities });
+        if !request.is_null() {
+            body["request"] = request;
+        }
+        let (status, answer) = node.post_json(path, &body);
+        (status, answer.to_string())
+    };
+    let online = "/v1/online-features";
+    for (path, feature, entities, request, status, says) in [
+        (online, "same", 1, json!({ "t": text(8) }), 200, "[[false]]"),
+        (online, "same", 8, json!({ "t": text(8) }), 200, "[false]"),
+        (online, "same", 9, json!({ "t": text(8) }), 413, "bytes of the request's values for all entities"),
+        (online, "same", 1000, json!({ "t": text(1) }), 413, "1048576000 were asked for"),
+        (online, "same", 1, json!({ "t": text(9) }), 422, "has 9437184 bytes, at most 8388608 are allowed"),
+        (online, "same", 1, json!([{ "t": text(9) }]), 422, "has 9437184 bytes"),
+        (online, "same", 1, json!({ "t": [text(9)] }), 422, "has 9437184 bytes"),
+        (online, "first", 1000, json!({ "xs": vec![0.5; 1 << 20] }), 413, "8388608000 were asked for"),
+        (online, "first", 1, json!({ "xs": vec![1; (1 << 20) + 1] }), 422, "has 8388616 bytes"),
+        ("/v1/explain", "same", 1, json!({ "t": text(9) }), 422, "has 9437184 bytes"),
+        // Whatever else is wrong.
+        (online, "same", 1001, Json::Null, 413, "entities: 1001 were asked for, at most 1000"),
+        (online, "known", 64, Json::Null, 200, "[false]"),
+        (
+            online,
+            "known",
+            65,
+            Json::Null,
+            413,
+            "bytes of a feature that on-demand features are computed from",
+        ),
+    ] {
+        let (found, said) = read(path, feature, entities, request);
+        let said: String = said.chars().take(1_000).collect();
+        assert_eq!(found, status, "{feature} {entities}: {said}");
+        assert!(said.contains(says), "{feature} {entities}, {says}: {said}");
+    }
+}
+
+/// Nothing is computed of an aggregate that is not there yet, as if it were null.
+#[test]
+fn what_is_computed_waits_for_aggregates_that_are_still_counted() {
+    let node = node();
+    let reads = &node.running().app().reads;
+    let asked = [
+        ("activity:n", "BACKFILLING", Json::Null),
+        ("basket:busy", "BACKFILLING", Json::Null),
+        ("basket:old", "BACKFILLING", json!(7)),
+        ("verdict:dear", "BACKFILLING", Json::Null),
+        ("verdict:label", "BACKFILLING", Json::Null),
+        ("basket:age", "PRESENT", json!(24)),
+        ("basket:weight", "PRESENT", json!(1.5)),
+    ];
+    let wanted = Wanted::Features(asked.iter().map(|(feature, ..)| (*feature).to_owned()).collect());
+    // As it is before the first state begins.
+    let plan = Arc::new(Plan::compile(&reads.catalog.current(), &StreamSet::default(), &wanted).unwrap());
+    let entity = json!({ "user": 1, "shop": "a" }).as_object().unwrap().clone();
+    let entities = Entities::from_rows(&plan, &[entity]).unwrap();
+    let request = json!({ "price": 200.0, "year": 2024 });
+    let request = request_columns(&plan, Some(request), 1, &reads.limits).unwrap();
+    let mut newest = reads.newest(&plan, &entities).unwrap();
+    assert!(newest.ahead.is_empty());
+    newest.answer.compute(&request).unwrap();
+    assert!(!newest.answer.partial);
+    let explained = explain(reads, &plan, &entities, &request, AsOf::default()).unwrap();
+    for (column, (feature, status, value)) in asked.into_iter().enumerate() {
+        let (served, found) = newest.answer.value(0, column);
+        let served = match served {
+            Served::Cell(cell) => cell.to_value(&plan.columns[column].data_type).to_json(),
+            Served::Value(value) => value.to_json(),
+        };
+        assert_eq!((served, found.as_str()), (value, status), "{feature}");
+        assert_eq!(explained.values[column].status, status, "{feature}");
+        let waits = explained.values[column].reason.contains("still being counted");
+        assert_eq!(waits, status == "BACKFILLING", "{feature}: {}", explained.values[column].reason);
+    }
+}
+
 #[test]
 fn an_on_demand_view_cannot_be_written_deleted_or_backfilled() {
     let node = node();
@@ -500,7 +599,7 @@ fn versions_stay_and_inputs_do_not_go() {
     assert!(problem["errors"][0]["field"].as_str().unwrap().starts_with("body:"), "{text}");
 }
 
-/// What is used becomes wider: a pinned version goes on to compute with the narrow type, and what does not fit is null.
+/// What is used becomes wider: a pinned version goes on to compute with the narrow type, and fails for what does not fit.
 #[test]
 fn a_pinned_version_keeps_the_types_of_its_inputs() {
     let node = TestNode::at(NOW);
@@ -531,7 +630,7 @@ fn a_pinned_version_keeps_the_types_of_its_inputs() {
         let (_, pinned) = node.post_json("/v1/online-features", &body);
         // The newest version of user 3 is yet to come.
         assert_eq!(pinned["values"], json!([[6], [null], [2]]), "{pinned:#}");
-        assert_eq!(pinned["status"][1], json!(["NULL_VALUE"]));
+        assert_eq!(pinned["status"], json!([["PRESENT"], ["ERROR"], ["PRESENT"]]));
         let now = ask(&node, &["next"], users.clone(), json!({ "as_of": as_of }));
         assert_eq!(now["values"], json!([[6], [big + 1], [2]]), "{now:#}");
     }
@@ -545,6 +644,41 @@ fn a_pinned_version_keeps_the_types_of_its_inputs() {
     let (status, problem) =
         node.post_bytes("/v1/registry/apply", "application/toml", definitions("int64", &service("@9")));
     assert_eq!(status, 422, "{problem:#}");
+}
+
+/// A number that is another one in the narrow type is never computed with, nor does it become a default.
+#[test]
+fn a_pinned_version_fails_for_numbers_that_its_types_cannot_hold() {
+    let node = TestNode::at(NOW);
+    let definitions = |whole: &str, short: &str| {
+        format!(
+            "[[entity]]\nname = \"user\"\njoin_keys = [{{ name = \"user\", type = \"int64\" }}]\n\
+             [[feature_view]]\nname = \"profile\"\nentities = [\"user\"]\n\
+             feature = [{{ name = \"n\", type = \"{whole}\" }}, {{ name = \"x\", type = \"{short}\" }}]\n\
+             [[on_demand_feature_view]]\nname = \"next\"\nuses = [\"profile:n\", \"profile:x\"]\n\
+             feature = [{{ name = \"whole\", type = \"{whole}\", expression = \"coalesce(n, 0) + 1\", default = 9 }},\n\
+             {{ name = \"short\", type = \"{short}\", expression = \"x * 2\" }}]\n"
+        )
+    };
+    node.apply(&definitions("int32", "float32"));
+    node.apply(&definitions("float64", "float64"));
+    let row = |user: i64, n: Json, x: f64| json!({ "user": user, "event_time": "2024-05-01T11:00:00Z", "n": n, "x": x });
+    node.write(
+        "profile",
+        json!([
+            row(1, json!(3.0), 0.5),
+            row(2, json!(3.7), 1e300),
+            row(3, json!(1e300), -0.25),
+            row(4, Json::Null, 0.0)
+        ]),
+    );
+    let users = json!([{ "user": 1 }, { "user": 2 }, { "user": 3 }, { "user": 4 }]);
+    let pinned = ask(&node, &["next@1:whole", "next@1:short"], users.clone(), json!({}));
+    assert_eq!(pinned["values"], json!([[4, 1.0], [null, null], [null, -0.5], [1, 0.0]]), "{pinned:#}");
+    let (good, bad) = ("PRESENT", "ERROR");
+    assert_eq!(pinned["status"], json!([[good, good], [bad, bad], [bad, good], [good, good]]), "{pinned:#}");
+    let now = ask(&node, &["next:whole"], users, json!({}));
+    assert_eq!(now["values"], json!([[4.0], [4.7], [1e300], [1.0]]), "{now:#}");
 }
 
 /// All that history can be read by at the same time is taken: what needs windows of the past times out, the rest does not.
