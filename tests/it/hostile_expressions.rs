@@ -222,7 +222,7 @@ fn unreadable() -> Vec<String> {
     let controls = (1..32).filter_map(char::from_u32).filter(|c| !c.is_whitespace());
     let others =
         "\u{7f}\u{200b}\u{202e}\u{2028}\u{feff}\u{fffd}\u{1f4a9}\u{2212}\u{2019}\u{ff08}\u{221e}\u{10ffff}";
-    controls.chain(others.chars()).map(|c| format!("n + {c} + n")).collect()
+    controls.chain(others.chars()).map(|c| format!("n {c} n")).collect()
 }
 
 /// `(type, expression)` that may be applied; each value is null or as given.
