@@ -13,6 +13,7 @@ use crate::{
     cli::{
         CliError, Client, Server, WantedArgs, definitions, get,
         ingest::{Target, Totals, send_file},
+        materialize::Materialize,
         operations, progress,
         training_set::TrainingSet,
     },
@@ -38,11 +39,12 @@ pub struct Demo {
 }
 
 /// The definitions and the sample are part of the program, so that it shows the same wherever it runs.
-const DEFINITIONS: [(&str, &str); 6] = [
+const DEFINITIONS: [(&str, &str); 7] = [
     ("entities.toml", include_str!("../../config/flights/entities.toml")),
     ("sources.toml", include_str!("../../config/flights/sources.toml")),
     ("views.toml", include_str!("../../config/flights/views.toml")),
     ("streams.toml", include_str!("../../config/flights/streams.toml")),
+    ("batch.toml", include_str!("../../config/flights/batch.toml")),
     ("on_demand.toml", include_str!("../../config/flights/on_demand.toml")),
     ("services.toml", include_str!("../../config/flights/services.toml")),
 ];
@@ -54,6 +56,7 @@ const LABELS: &[u8] = include_bytes!("../../config/flights/data/labels-2013-01.p
 
 /// A moment in the middle of the sample, when there was weather to speak of.
 const MOMENT: &str = "2013-01-31T12:00:00Z";
+const FIRST_RUN: &str = "2013-01-02T00:00:00Z";
 
 impl Demo {
     pub fn run(self) -> Result<(), CliError> {
@@ -125,6 +128,9 @@ impl Demo {
             "{} rows stored in both stores in {seconds:.2} s, each acknowledged after fsync",
             progress::count(totals.accepted + totals.resumed)
         ));
+
+        say("A batch view, computed by SQL as of each day of January: history as it was");
+        Materialize::over("route_stats", FIRST_RUN, MOMENT, server.clone()).run()?;
 
         let entity = json!({ "origin": "JFK", "dest": "EWR", "tailnum": "N14228" });
         let wanted = WantedArgs { service: Some("flight_delay".to_owned()), features: None };

@@ -31,6 +31,12 @@ pub struct Materialize {
 }
 
 impl Materialize {
+    /// A run of each moment of the view's schedule from `from` to `to`.
+    pub fn over(view: &str, from: &str, to: &str, server: Server) -> Materialize {
+        let (from, to) = (Some(from.to_owned()), Some(to.to_owned()));
+        Materialize { view: view.to_owned(), from, to, status: false, server }
+    }
+
     pub fn run(self) -> Result<(), CliError> {
         let client = Client::new(&self.server)?;
         let path = format!("/v1/feature-views/{}/materialize", self.view);

@@ -130,11 +130,20 @@ impl<'a> Sweep<'a> {
 
     /// Takes `range` of `rows`, all of them versions of `key`.
     pub fn offer(&mut self, key: &[u8], rows: &Rows<'_>, range: Range<usize>) {
-        self.near = self.spine.first_not_below(key, self.near);
-        if self.near == self.spine.keys() || self.spine.key(self.near) != key {
-            return;
+        if let Some(rank) = self.rank(key) {
+            self.offer_rank(rank, rows, range);
         }
-        let key = self.near as u32;
+    }
+
+    /// The number of a key in the order of keys; none where no row of the spine asks for it. Fast for the next key asked for.
+    pub fn rank(&mut self, key: &[u8]) -> Option<u32> {
+        self.near = self.spine.first_not_below(key, self.near);
+        let asked = self.near < self.spine.keys() && self.spine.key(self.near) == key;
+        asked.then_some(self.near as u32)
+    }
+
+    /// The same as [`Sweep::offer`] of the key of that rank.
+    pub fn offer_rank(&mut self, key: u32, rows: &Rows<'_>, range: Range<usize>) {
         let slots = self.spine.slots(key);
         if self.held.as_ref().is_some_and(|held| held.key != key) {
             self.release();

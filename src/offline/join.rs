@@ -12,7 +12,7 @@ use arrow::{
 
 use crate::{
     compute::as_of::{Outcome, Place, Rows, Seen, Spine, Sweep, Version, judge},
-    model::row_keys,
+    model::{encode_keys, row_keys},
     offline::{
         History, OfflineError,
         evolve::conform,
@@ -143,11 +143,49 @@ pub(super) fn choose(request: &AsOf<'_>, spine: &Spine) -> Result<Vec<Option<Ver
     let mut best = sweeps.next().unwrap_or_else(new_sweep);
     sweeps.for_each(|sweep| best.merge(sweep));
 
-    for (batch, source) in history.tail.iter().zip(segments.len() as u32..) {
-        let batch = conform(batch, &target).map_err(OfflineError::columns(&layout.table))?;
-        offer(layout, &mut best, &batch, Place { source, row: 0 })?;
-    }
+    let tail: Vec<RecordBatch> = (history.tail.iter().map(|batch| conform(batch, &target)))
+        .collect::<Result<_, _>>()
+        .map_err(OfflineError::columns(&layout.table))?;
+    offer_tail(layout, &mut best, &tail, segments.len() as u32)?;
     Ok(best.finish())
+}
+
+/// Gives the rows of the tail to the sweep. They are in order of acceptance, and are put in a segment's order first: out of
+/// order, the sweep would go through all later questions of a key for each row.
+fn offer_tail(
+    layout: &Layout,
+    sweep: &mut Sweep<'_>,
+    tail: &[RecordBatch],
+    first_source: u32,
+) -> Result<(), OfflineError> {
+    let (mut batches, mut asked) = (Vec::new(), Vec::new());
+    for (number, batch) in tail.iter().enumerate() {
+        let first = Place { source: first_source + number as u32, row: 0 };
+        let rows = rows_of(layout, batch, first)?;
+        // A key that cannot be encoded is empty, and cannot be asked for.
+        let (bytes, offsets) = encode_keys(batch, &layout.key_indices(batch.schema_ref())?, |_, _| {});
+        for (row, ends) in offsets.windows(2).enumerate() {
+            if let Some(rank) = sweep.rank(&bytes[ends[0] as usize..ends[1] as usize]) {
+                asked.push((rank, rows.event_times[row], rows.seqs[row], number as u32, row as u32));
+            }
+        }
+        batches.push(rows);
+    }
+    asked.sort_unstable();
+    for (rank, _, _, batch, row) in asked {
+        sweep.offer_rank(rank, &batches[batch as usize], row as usize..row as usize + 1);
+    }
+    Ok(())
+}
+
+fn rows_of<'a>(layout: &Layout, batch: &'a RecordBatch, first: Place) -> Result<Rows<'a>, OfflineError> {
+    Ok(Rows {
+        event_times: layout.event_times(batch)?,
+        seqs: layout.seqs(batch)?,
+        accepted_at: layout.accepted_at(batch)?,
+        deleted: layout.deleted(batch)?,
+        first,
+    })
 }
 
 /// Gives a batch's rows to the sweep, one run of equal keys after the other.
@@ -160,13 +198,7 @@ fn offer(
     if batch.num_rows() == 0 {
         return Ok(());
     }
-    let rows = Rows {
-        event_times: layout.event_times(batch)?,
-        seqs: layout.seqs(batch)?,
-        accepted_at: layout.accepted_at(batch)?,
-        deleted: layout.deleted(batch)?,
-        first,
-    };
+    let rows = rows_of(layout, batch, first)?;
     let keys = layout.key_indices(batch.schema_ref())?;
     let columns: Vec<_> = keys.iter().map(|&index| batch.column(index).clone()).collect();
     let runs = partition(&columns).map_err(OfflineError::columns(&layout.table))?;

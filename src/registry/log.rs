@@ -51,6 +51,8 @@ impl Revision {
 /// One version of one object.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "object", rename_all = "snake_case")]
+// There are few, and they are read once.
+#[allow(clippy::large_enum_variant)]
 pub enum Record {
     Entity { version: u32, definition: EntityDefinition },
     Source { version: u32, table: TableId, definition: SourceDefinition },

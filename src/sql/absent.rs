@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::datatypes::SchemaRef;
 
 use crate::{
     model::Timestamp,
     registry::Catalog,
     sql::{
         Inputs, SqlError, SqlLimits, SqlQuery,
-        query::{Control, Scope},
+        query::{Control, Scope, Take},
     },
 };
 
@@ -20,13 +20,7 @@ impl Engine {
         Ok(Engine)
     }
 
-    pub fn run(
-        &self,
-        _: &SqlQuery,
-        _: &Scope,
-        _: &Arc<Control>,
-        _: &mut dyn FnMut(&SchemaRef, Option<RecordBatch>) -> Result<(), SqlError>,
-    ) -> Result<(), SqlError> {
+    pub fn run(&self, _: &SqlQuery, _: &Scope, _: &Arc<Control>, _: &mut Take<'_>) -> Result<(), SqlError> {
         Err(SqlError::NotBuilt)
     }
 

@@ -9,6 +9,8 @@ use std::{
     time::Instant,
 };
 
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+
 use crate::{
     config::LimitsConfig,
     model::Duration,
@@ -92,6 +94,9 @@ impl From<&LimitsConfig> for SqlLimits {
         }
     }
 }
+
+/// Takes a query's rows: first its schema alone, then each batch.
+pub(super) type Take<'a> = dyn FnMut(&SchemaRef, Option<RecordBatch>) -> Result<(), SqlError> + 'a;
 
 /// Which rows of its tables a query sees.
 #[derive(Debug, Clone, Default)]

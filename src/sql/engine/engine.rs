@@ -25,7 +25,7 @@ use crate::{
     sql::{
         Inputs, SqlError, SqlLimits, SqlQuery,
         engine::{errors, parameters, session::Sessions, tables::Tables, text, watch::watched},
-        query::{Control, Scope},
+        query::{Control, Scope, Take},
     },
 };
 
@@ -58,7 +58,7 @@ impl Engine {
         query: &SqlQuery,
         scope: &Scope,
         control: &Arc<Control>,
-        take: &mut dyn FnMut(&SchemaRef, Option<RecordBatch>) -> Result<(), SqlError>,
+        take: &mut Take<'_>,
     ) -> Result<(), SqlError> {
         let catalog = self.inputs.catalog.current();
         let tables = Tables::with_rows(&catalog, &self.inputs, scope, control);

@@ -4,6 +4,7 @@
 //! comes of it planned and run in a session that has nothing else (`session`). Rows come from `scan`; `watch` ends a query
 //! between any two batches. Planning needs a deep stack: everything here is called from a thread that has one.
 
+#[allow(clippy::module_inception)]
 mod engine;
 mod errors;
 mod functions;

@@ -1,7 +1,7 @@
 //! All runs of a node: which there are, when they are due, and the thread that works them off.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -181,11 +181,13 @@ impl Inner {
         view: &FeatureView,
     ) -> Result<&'a mut Queue, RunError> {
         let table = view.schema.table;
-        if !queues.contains_key(&table) {
-            let stored: Vec<Run> = self.origin.log.read(table)?;
-            queues.insert(table, Queue::new(stored.into_iter()));
-        }
-        queues.get_mut(&table).ok_or_else(|| RunError::NotABatch(view.name.clone()))
+        Ok(match queues.entry(table) {
+            Entry::Occupied(queue) => queue.into_mut(),
+            Entry::Vacant(place) => {
+                let stored: Vec<Run> = self.origin.log.read(table)?;
+                place.insert(Queue::new(stored.into_iter()))
+            }
+        })
     }
 
     fn has_work(&self) -> Result<bool, RunError> {
