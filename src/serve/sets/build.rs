@@ -5,20 +5,18 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
 
 use crate::{
-    format::{Format, ReadOptions, TableReader, TableWriter},
+    format::{Format, FormatError, ReadOptions, TableReader, TableWriter},
     offline::NewFile,
     serve::{
         Leak, Reads, ServeError, TrainingRequest, TrainingSet, Wanted, add_leaks,
         sets::{
             DataMark, Order, SetError,
             hashed::{Hashed, unwritten},
+            portions::{LEAST_ROWS, Portions, SPINE_BYTES, most_rows},
         },
         until::tables,
     },
 };
-
-/// Rows of the spine that are joined at a time: each portion reads the histories anew.
-const PORTION: usize = 1 << 19;
 
 impl Order {
     pub(super) fn wanted(&self) -> Wanted {
@@ -54,32 +52,24 @@ pub(super) fn derive(
     done: impl Fn(u64) -> Result<(), SetError>,
     mut give: impl FnMut(TrainingSet) -> Result<(), SetError>,
 ) -> Result<(), SetError> {
-    let unreadable = |error: &dyn std::fmt::Display| SetError::damaged(spine, error);
-    let mut reader = TableReader::open(spine, &ReadOptions::default()).map_err(|e| unreadable(&e))?;
-    let schema = Arc::clone(reader.schema());
+    let unreadable = |error: FormatError| SetError::damaged(spine, error);
+    let options = ReadOptions { batch_rows: LEAST_ROWS, ..ReadOptions::default() };
+    let batches = TableReader::open(spine, &options).map_err(unreadable)?;
+    let schema = Arc::clone(batches.schema());
+    let most_rows = most_rows(order.columns(reads, &schema)?.as_ref());
+    let mut portions = Portions { batches, most_rows, most_bytes: SPINE_BYTES };
+    let mut next = Some(portions.next().unwrap_or_else(|| Ok(Vec::new())));
     let mut rows = 0;
-    loop {
+    while let Some(portion) = next {
         done(rows)?;
-        let (mut portion, mut gathered) = (Vec::new(), 0);
-        for batch in reader.by_ref() {
-            let batch = batch.map_err(|e| unreadable(&e))?;
-            gathered += batch.num_rows();
-            portion.push(batch);
-            if gathered >= PORTION {
-                break;
-            }
-        }
-        if gathered == 0 && rows > 0 {
-            return Ok(());
-        }
+        let portion = portion.map_err(unreadable)?;
         let part = concat_batches(&schema, &portion).map_err(ServeError::from)?;
         drop(portion);
+        rows += part.num_rows() as u64;
         give(reads.training_set(&order.request(part))?)?;
-        rows += gathered as u64;
-        if gathered == 0 {
-            return done(rows);
-        }
+        next = portions.next();
     }
+    done(rows)
 }
 
 /// A set in its directory.

@@ -27,6 +27,12 @@ impl Inner {
         };
         // The time before the numbers: what was accepted up to then has one below them.
         let now = self.origin.clock.now();
+        if let Some(KnownAt::Time(time)) = &ask.known_at
+            && *time > now
+        {
+            // What is accepted until then would be missing, though it will have been known.
+            return Err(SetError::field("known_at", format!("{time} is in the future; it is {now}")));
+        }
         let mut marks = BTreeMap::new();
         for schema in tables(&catalog, &resolved)? {
             let delta_version = reads.offline.table(&schema)?.snapshot().delta_version;
