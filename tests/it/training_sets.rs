@@ -289,6 +289,37 @@ fn verification_says_what_has_changed() {
 }
 
 #[test]
+fn verification_says_which_definitions_are_others() {
+    let node = node();
+    let derived = |factor: u32| {
+        format!(
+            "{DEFINITIONS}\n[[on_demand_feature_view]]\nname = \"scaled\"\nuses = [\"base:n\"]\n\
+             feature = [{{ name = \"x\", type = \"int64\", expression = \"n + 0\" }}]\n\
+             [[on_demand_feature_view]]\nname = \"base\"\nuses = [\"profile:n\"]\n\
+             feature = [{{ name = \"n\", type = \"int64\", expression = \"n * {factor}\" }}]\n"
+        )
+    };
+    node.apply(&derived(1));
+    fill(&node, 0, 100);
+    let (manifest, _) = build(&node, "features=scaled,activity&name=churn");
+    let views: Vec<&str> =
+        manifest["views"].as_array().unwrap().iter().map(|view| view["name"].as_str().unwrap()).collect();
+    assert_eq!(views.len(), 4, "what is used is a part of it: {views:?}");
+    node.apply(&derived(2).replace("kind = \"push\"", "kind = \"push\"\navailability_lag = \"2h\""));
+    let differs = verdict(&node, "churn/verify");
+    let said = differs["differences"].to_string();
+    assert_eq!(differs["matches"], false);
+    for change in [
+        "the feature view `base` has changed",
+        "the source `clicks` has changed",
+        "version 1, made again of 2",
+    ] {
+        assert!(said.contains(change), "{change}: {said}");
+    }
+    assert!(!said.contains("`profile`"), "{said}");
+}
+
+#[test]
 fn versions_are_listed_read_in_part_and_deleted() {
     let node = node();
     fill(&node, 0, 50);

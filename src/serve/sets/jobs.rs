@@ -23,7 +23,7 @@ use crate::{
         LeakGuard, Reads, Split, Wanted,
         sets::{
             Folder, Job, JobState, Manifest, Order, SetError, SetRef, Task,
-            build::kept_format,
+            build::{Pinned, kept_format},
             folder::{check_name, read_json, write_json},
             job::StoredJob,
             spine,
@@ -177,7 +177,7 @@ impl Sets {
             let mut order = inner.order(&ask, &format.to_string())?;
             fs::create_dir(&dir).map_err(SetError::io("creating", &dir))?;
             let (mark, schema) = spine::store(&dir, spine, rows, &order.event_time, left)?;
-            order.columns(&inner.origin.reads, &schema)?;
+            order.columns(&Pinned::new(&inner.origin.reads), &schema)?;
             order.spine = mark;
             let job =
                 Job { rows_total: order.spine.rows, ..inner.job(id, Task::Build { name: ask.name.clone() }) };

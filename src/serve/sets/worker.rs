@@ -14,7 +14,7 @@ use crate::{
     offline::sync_dir,
     serve::sets::{
         Job, JobState, Manifest, Order, SetError, SetRef, Task, Verdict,
-        build::{Built, build, table_rows},
+        build::{Built, Pinned, build},
         folder::{MANIFEST, SPINE, write_json},
         jobs::{BUILT, Entry, Inner, lock, remove},
         manifest::views,
@@ -150,15 +150,14 @@ impl Inner {
         id: BatchId,
         done: impl Fn(u64) -> Result<(), SetError>,
     ) -> Result<Manifest, SetError> {
-        let reads = &self.origin.reads;
+        let pinned = Pinned::new(&self.origin.reads);
         let left = self.origin.limit_bytes.saturating_sub(self.folder.bytes()?);
         let built = entry.dir.join(BUILT);
         remove(&built)?;
         fs::create_dir(&built).map_err(SetError::io("creating", &built))?;
         let spine = entry.dir.join(SPINE);
-        let Built { data, columns, leaks, failed_rows } = build(reads, order, &spine, &built, left, &done)?;
+        let Built { data, columns, leaks, failed_rows } = build(&pinned, order, &spine, &built, left, &done)?;
         done(order.spine.rows)?;
-        let resolved = order.wanted().resolve(&reads.catalog.current())?;
         let mut manifest = Manifest {
             name: None,
             version: None,
@@ -166,9 +165,9 @@ impl Inner {
             created_at: self.origin.clock.now(),
             larder: env!("CARGO_PKG_VERSION").to_owned(),
             order: order.clone(),
-            views: views(&reads.catalog.current(), &resolved)?,
+            views: views(&pinned.catalog, &pinned.resolve(order)?)?,
             columns: columns.fields().iter().map(|f| (f.name().clone(), f.data_type().to_string())).collect(),
-            table_rows: table_rows(reads, order)?,
+            table_rows: pinned.table_rows(order)?,
             rows: order.spine.rows,
             leaks,
             failed_rows,
