@@ -30,7 +30,7 @@ pub(super) fn verify(
 ) -> Result<Verdict, SetError> {
     let mut differences = Vec::new();
     let data = dir.join(&manifest.data.file);
-    let found = hash_of(&data)?;
+    let found = hash_of(&data, &done)?;
     if found != (manifest.data.bytes, manifest.data.sha256.clone()) {
         differences.push(format!(
             "the stored data have changed: {} does not have its hash any more",
@@ -38,7 +38,7 @@ pub(super) fn verify(
         ));
     }
     let spine = dir.join(SPINE);
-    if hash_of(&spine)?.1 != manifest.order.spine.sha256 {
+    if hash_of(&spine, &done)?.1 != manifest.order.spine.sha256 {
         differences.push("the stored spine has changed, so the set cannot be made again".to_owned());
         return Ok(Verdict { matches: false, sha256: None, differences });
     }
@@ -131,7 +131,7 @@ fn unresolved(error: &RegistryError) -> String {
     format!("its features are not defined any more, so it cannot be made again: {error}{reasons}")
 }
 
-fn hash_of(path: &Path) -> Result<(u64, String), SetError> {
+fn hash_of(path: &Path, done: impl Fn(u64) -> Result<(), SetError>) -> Result<(u64, String), SetError> {
     let file = fs::File::open(path).map_err(|error| SetError::damaged(path, error))?;
-    hash(file).map_err(SetError::io("reading", path))
+    hash(file, || done(0), SetError::io("reading", path))
 }
