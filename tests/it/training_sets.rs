@@ -293,10 +293,10 @@ fn verification_says_which_definitions_are_others() {
     let node = node();
     let derived = |factor: u32| {
         format!(
-            "{DEFINITIONS}\n[[on_demand_feature_view]]\nname = \"scaled\"\nuses = [\"base:n\"]\n\
-             feature = [{{ name = \"x\", type = \"int64\", expression = \"n + 0\" }}]\n\
+            "{DEFINITIONS}\n[[on_demand_feature_view]]\nname = \"scaled\"\nuses = [\"base:m\"]\n\
+             feature = [{{ name = \"x\", type = \"int64\", expression = \"m + 0\" }}]\n\
              [[on_demand_feature_view]]\nname = \"base\"\nuses = [\"profile:n\"]\n\
-             feature = [{{ name = \"n\", type = \"int64\", expression = \"n * {factor}\" }}]\n"
+             feature = [{{ name = \"m\", type = \"int64\", expression = \"n * {factor}\" }}]\n"
         )
     };
     node.apply(&derived(1));
