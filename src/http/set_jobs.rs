@@ -15,12 +15,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     error::Detail,
-    format::{Format, ReadOptions, TableReader, shorten},
+    format::{Format, ReadOptions, TableReader},
     http::{
         App, Problem, ProblemBody,
         extract::{Body, parse_json},
         media,
         sets::{VersionQuery, look},
+        sql::answered,
         training::spine_options,
     },
     ingest::decompress,
@@ -29,6 +30,7 @@ use crate::{
         LeakGuard, ServeError, Split, Wanted,
         sets::{Ask, Job, KnownAt, SetError, SetRef, confined},
     },
+    sql::SqlQuery,
 };
 
 /// What a job is asked beside its spine; the query of a request whose body is the spine.
@@ -100,13 +102,14 @@ pub enum SpineForm {
     Path(String),
     /// Rows: `[{"tailnum": "N1", "event_time": "…"}, …]`.
     Inline(Vec<Map<String, Json_>>),
+    /// What a query answers, within the limits of `POST /v1/sql`.
     Sql(String),
 }
 
 #[utoipa::path(post, path = "/v1/training-sets/jobs", tag = "serving", params(JobQuery),
     request_body(content = JobRequest, content_type = "application/json",
         description = "or the spine itself, as Parquet, Arrow, CSV or NDJSON, with everything else in the query. \
-            `spine` is `{\"path\": …}` (below `data.spine_dir`) or `{\"inline\": [{…}]}`"),
+            `spine` is `{\"path\": …}` (below `data.spine_dir`), `{\"inline\": [{…}]}` or `{\"sql\": \"SELECT …\"}`"),
     responses((status = 202, body = Object, description = "stored: `id`, and where to ask for it in `Location`"),
         (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
         (status = 429, body = ProblemBody, description = "too many jobs wait"),
@@ -117,12 +120,21 @@ pub async fn start(
     headers: HeaderMap,
     body: Request,
 ) -> Result<Response, Problem> {
-    app.sets.check()?;
+    look(Arc::clone(&app), |app| app.sets.check()).await?;
     let place = Arc::clone(&app.training_queue).try_acquire_owned().map_err(|_| {
         Problem::overloaded("too many training sets are being asked for; try again in a moment")
     })?;
-    let Body(body) = Body::from_request(body, &app).await?;
     let given = media::content_type(&headers)?;
+    if given == Format::Json && body.uri().query().is_some_and(|query| !query.is_empty()) {
+        return Err(ServeError::Request(vec![Detail {
+            row: None,
+            field: Some("query".to_owned()),
+            reason: "a JSON body has the options in it, beside its spine; leave those in the query out"
+                .to_owned(),
+        }])
+        .into());
+    }
+    let Body(body) = Body::from_request(body, &app).await?;
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
     let worker = Arc::clone(&app);
     let job = tokio::task::spawn_blocking(move || -> Result<Job, Problem> {
@@ -215,23 +227,23 @@ impl SpineForm {
                 // It is read batch by batch; what it may come to is bounded where it is stored.
                 Ok(TableReader::open(&file, &ReadOptions { max_decoded_bytes: None, ..options })?)
             }
-            SpineForm::Sql(query) => Err(ServeError::Request(vec![Detail {
-                row: None,
-                field: Some("spine.sql".to_owned()),
-                reason: format!(
-                    "a spine cannot be a query here (`{}`); send its rows, or the path of a file",
-                    shorten(&query)
-                ),
-            }])
-            .into()),
+            SpineForm::Sql(text) => {
+                let query = SqlQuery { text, ..SqlQuery::default() };
+                let answer =
+                    tokio::runtime::Handle::current().block_on(answered(app, query, Format::Parquet))?;
+                // Its rows and bytes are bounded already.
+                let options = ReadOptions { max_decoded_bytes: None, ..options };
+                Ok(TableReader::from_bytes(Format::Parquet, Bytes::from(answer.bytes), &options)?)
+            }
         }
     }
 }
 
 #[utoipa::path(get, path = "/v1/training-sets/jobs", tag = "serving",
     responses((status = 200, body = Object, description = "`jobs`, oldest first")))]
-pub async fn list(State(app): State<Arc<App>>) -> Json<Json_> {
-    Json(json!({ "jobs": app.sets.jobs() }))
+pub async fn list(State(app): State<Arc<App>>) -> Result<Json<Json_>, Problem> {
+    let jobs = look(app, |app| Ok(app.sets.jobs())).await?;
+    Ok(Json(json!({ "jobs": jobs })))
 }
 
 #[utoipa::path(get, path = "/v1/training-sets/jobs/{id}", tag = "serving", params(("id" = String, Path)),
@@ -239,7 +251,7 @@ pub async fn list(State(app): State<Arc<App>>) -> Json<Json_> {
             cancelled; `rows_done` of `rows_total`; at the end `manifest`, or the `verdict` of a verification"),
         (status = 404, body = ProblemBody)))]
 pub async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<Job>, Problem> {
-    Ok(Json(app.sets.job(&id)?))
+    Ok(Json(look(app, move |app| app.sets.job(&id)).await?))
 }
 
 #[utoipa::path(delete, path = "/v1/training-sets/jobs/{id}", tag = "serving", params(("id" = String, Path)),

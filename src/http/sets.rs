@@ -84,24 +84,22 @@ pub async fn manifest(
 pub async fn versions(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, Problem> {
     let versions = look(app, move |app| {
         let folder = app.sets.folder();
-        let numbers = folder.versions(&name)?;
-        if numbers.is_empty() {
+        if folder.versions(&name)?.is_empty() {
             return Err(SetError::Unknown(name));
         }
-        numbers
-            .into_iter()
-            .map(|version| {
-                let manifest = folder.manifest(&SetRef { name: name.clone(), version: Some(version) })?;
-                Ok(json!({
-                    "version": version,
+        let listed = folder.manifests(&name)?.into_iter();
+        Ok(listed
+            .map(|manifest| {
+                json!({
+                    "version": manifest.version,
                     "created_at": manifest.created_at,
                     "known_at": manifest.order.known_at,
                     "rows": manifest.rows,
                     "bytes": manifest.data.bytes,
                     "sha256": manifest.data.sha256,
-                }))
+                })
             })
-            .collect::<Result<Vec<_>, _>>()
+            .collect::<Vec<_>>())
     })
     .await?;
     Ok(Json(json!({ "versions": versions })).into_response())

@@ -19,7 +19,7 @@ use crate::{
         media,
     },
     metrics,
-    sql::{Parameter, SqlError, SqlQuery},
+    sql::{Parameter, SqlAnswer, SqlError, SqlQuery},
 };
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -62,13 +62,18 @@ pub async fn query(
         };
         parameters.insert(name.trim_start_matches('$').to_owned(), value);
     }
-    let started = std::time::Instant::now();
-    let answer = app.sql.query(SqlQuery { text: given.query, parameters }, format).await;
-    metrics::record_sql(answer.is_ok(), started.elapsed());
-    let answer = answer.map_err(refusal)?;
+    let answer = answered(&app, SqlQuery { text: given.query, parameters }, format).await?;
     let rows = answer.rows.to_string();
     let headers = [(header::CONTENT_TYPE, format.media_type().to_owned()), (ROWS, rows)];
     Ok((headers, answer.bytes).into_response())
+}
+
+/// What a query answers, or why it does not.
+pub(super) async fn answered(app: &App, query: SqlQuery, format: Format) -> Result<SqlAnswer, Problem> {
+    let started = std::time::Instant::now();
+    let answer = app.sql.query(query, format).await;
+    metrics::record_sql(answer.is_ok(), started.elapsed());
+    answer.map_err(refusal)
 }
 
 /// Two refusals have statuses of their own; everything else follows from its code.

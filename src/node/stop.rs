@@ -1,5 +1,5 @@
-//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, runs, training sets, backup → shards → segment
-//! writer → registry → memtables.
+//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, runs, backup → shards → segment writer →
+//! registry → training sets → memtables.
 
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ impl Node {
         for tick in &self.ticks {
             tick.abort();
         }
+        self.app.sets.begin_stop();
         let _ = self.stop_http.send(true);
         if timeout_at(deadline, self.http).await.is_err() {
             tracing::warn!("requests were still going on at the drain deadline");
@@ -54,12 +55,6 @@ impl Node {
         let runs = self.app.runs.clone();
         if timeout_at(deadline, tokio::task::spawn_blocking(move || runs.stop())).await.is_err() {
             tracing::warn!("a run was still going on at the drain deadline; it goes on after the next start");
-        }
-        let sets = std::sync::Arc::clone(&self.app.sets);
-        if timeout_at(deadline, tokio::task::spawn_blocking(move || sets.stop())).await.is_err() {
-            tracing::warn!(
-                "a training set was still being built at the drain deadline; it is built after the next start"
-            );
         }
         let backups = std::sync::Arc::clone(&self.app.backups);
         if timeout_at(deadline, tokio::task::spawn_blocking(move || backups.stop())).await.is_err() {
@@ -92,6 +87,13 @@ impl Node {
                 Ok(_) => tracing::warn!(name, "its thread ended with a panic"),
                 Err(_) => tracing::warn!(name, "its thread was still busy at the drain deadline"),
             }
+        }
+        // After all that has something to store: it was told long ago, and loses nothing where it is not waited for.
+        let sets = std::sync::Arc::clone(&self.app.sets);
+        if timeout_at(deadline, tokio::task::spawn_blocking(move || sets.stop())).await.is_err() {
+            tracing::warn!(
+                "a training set was still being built at the drain deadline; it is built after the next start"
+            );
         }
         self.reserve.give_back();
         if self.app.shards.failure().is_some() {

@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     model::{TableSchema, Timestamp},
     offline::{History, OfflineStore, Tail},
-    registry::CatalogHandle,
+    registry::{Catalog, CatalogHandle},
     serve::{
         Answer, Entities, Plan, Plans, Progress, ServeError, TrainingRequest, TrainingSet, Until, Wanted,
         history, online, training,
@@ -150,6 +150,15 @@ impl Reads {
 
     /// The spine with each row's features at its own time; its rows in its order.
     pub fn training_set(&self, request: &TrainingRequest) -> Result<TrainingSet, ServeError> {
-        training::training_set(self, request)
+        self.training_set_of(&self.catalog.current(), request)
+    }
+
+    /// The same, by these definitions.
+    pub fn training_set_of(
+        &self,
+        catalog: &Catalog,
+        request: &TrainingRequest,
+    ) -> Result<TrainingSet, ServeError> {
+        training::training_set(self, catalog, request)
     }
 }

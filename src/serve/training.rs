@@ -12,7 +12,7 @@ use crate::{
     error::Detail,
     model::{Column, DataType, EVENT_TIME, Timestamp, Value, encode_keys},
     offline::{AsOf, SpineKeys, accepted_later, as_of_join},
-    registry::{Feature, Group, Origin, RequestColumn},
+    registry::{Catalog, Feature, Group, Origin, RequestColumn},
     serve::{
         Computation, Leak, LeakGuard, Reads, ServeError, Split, Until, Wanted,
         aggregates::{Asked, Look, Moments, aggregate},
@@ -53,9 +53,12 @@ pub struct TrainingSet {
 /// Bytes of texts and lists that on-demand features may come to in one training set.
 const MOST_COMPUTED: usize = 1 << 30;
 
-pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<TrainingSet, ServeError> {
-    let catalog = reads.catalog.current();
-    let resolved = request.wanted.resolve(&catalog)?;
+pub fn training_set(
+    reads: &Reads,
+    catalog: &Catalog,
+    request: &TrainingRequest,
+) -> Result<TrainingSet, ServeError> {
+    let resolved = request.wanted.resolve(catalog)?;
     let names = resolved.column_names(request.full_feature_names)?;
     let spine = &request.spine;
     let times = event_times(spine, request.event_time.as_deref().unwrap_or(EVENT_TIME))?;
@@ -84,7 +87,7 @@ pub fn training_set(reads: &Reads, request: &TrainingRequest) -> Result<Training
     let until = request.until.as_deref();
     let moments =
         Moments { times: &times, known_at: request.known_at, lagged: true, until, look: Look::Leaks(&leaks) };
-    let aggregates = aggregate(reads, &catalog, &asked, moments)?;
+    let aggregates = aggregate(reads, catalog, &asked, moments)?;
     for ((g, feature), column) in places.into_iter().zip(aggregates.into_iter().flatten()) {
         let definition = &resolved.groups[g].view.features[feature];
         columns.insert((g, feature), finished(&column, definition)?);

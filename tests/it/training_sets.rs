@@ -289,6 +289,37 @@ fn verification_says_what_has_changed() {
 }
 
 #[test]
+fn verification_says_which_definitions_are_others() {
+    let node = node();
+    let derived = |factor: u32| {
+        format!(
+            "{DEFINITIONS}\n[[on_demand_feature_view]]\nname = \"scaled\"\nuses = [\"base:m\"]\n\
+             feature = [{{ name = \"x\", type = \"int64\", expression = \"m + 0\" }}]\n\
+             [[on_demand_feature_view]]\nname = \"base\"\nuses = [\"profile:n\"]\n\
+             feature = [{{ name = \"m\", type = \"int64\", expression = \"n * {factor}\" }}]\n"
+        )
+    };
+    node.apply(&derived(1));
+    fill(&node, 0, 100);
+    let (manifest, _) = build(&node, "features=scaled,activity&name=churn");
+    let views: Vec<&str> =
+        manifest["views"].as_array().unwrap().iter().map(|view| view["name"].as_str().unwrap()).collect();
+    assert_eq!(views.len(), 4, "what is used is a part of it: {views:?}");
+    node.apply(&derived(2).replace("kind = \"push\"", "kind = \"push\"\navailability_lag = \"2h\""));
+    let differs = verdict(&node, "churn/verify");
+    let said = differs["differences"].to_string();
+    assert_eq!(differs["matches"], false);
+    for change in [
+        "the feature view `base` has changed",
+        "the source `clicks` has changed",
+        "version 1, made again of 2",
+    ] {
+        assert!(said.contains(change), "{change}: {said}");
+    }
+    assert!(!said.contains("`profile`"), "{said}");
+}
+
+#[test]
 fn versions_are_listed_read_in_part_and_deleted() {
     let node = node();
     fill(&node, 0, 50);
@@ -348,6 +379,43 @@ fn a_job_that_was_acknowledged_is_done_by_whoever_starts_next() {
 }
 
 #[test]
+fn a_cancel_that_was_acknowledged_outlives_the_process() {
+    let mut node = node();
+    fill(&node, 0, 10);
+    let (_, job) = node.post_bytes(&format!("/v1/training-sets/jobs?{QUERY}"), CSV, spine());
+    let id = job["id"].as_str().unwrap().to_owned();
+    ended(&node, &job);
+    let file = node.dir().join("training_sets/.jobs").join(&id).join("job.json");
+    let mut stored: Json = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    stored["job"]["state"] = json!("queued");
+    stored["cancelled"] = json!(true);
+    std::fs::write(&file, stored.to_string()).unwrap();
+    node.restart();
+    assert_eq!(ended(&node, &job)["state"], "cancelled");
+}
+
+#[test]
+fn one_damaged_version_does_not_stand_in_the_way_of_the_others() {
+    let node = node();
+    fill(&node, 0, 10);
+    let (first, data) = build(&node, QUERY);
+    build(&node, QUERY);
+    std::fs::write(node.dir().join("training_sets/churn/2/manifest.json"), "{").unwrap();
+    assert_eq!(node.get("/v1/training-sets/churn?version=2").0, 503);
+    fill(&node, 100, 10);
+    let known_at = first["known_at"].as_str().unwrap();
+    let query =
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("known_at", known_at).finish();
+    let (third, again) = build(&node, &format!("{QUERY}&{query}"));
+    assert_eq!(third["version"], 3);
+    assert!(data == again, "the first version's time gave other bytes");
+    let (status, listed) = node.get("/v1/training-sets/churn/versions");
+    let versions: Vec<&Json> =
+        listed["versions"].as_array().unwrap().iter().map(|version| &version["version"]).collect();
+    assert_eq!((status, versions), (200, vec![&json!(1), &json!(3)]));
+}
+
+#[test]
 fn a_job_that_ended_the_node_three_times_is_not_begun_again() {
     let mut node = node();
     fill(&node, 0, 10);
@@ -388,11 +456,46 @@ fn spines_come_inline_or_from_a_directory_that_is_named() {
         let (status, problem) = post(&node, json!({ "path": path }));
         assert_eq!(status, 422, "{path}: {problem:#}");
     }
-    assert_eq!(post(&node, json!({ "sql": "SELECT 1" })).0, 422);
+    let body = json!({ "spine": { "path": "labels.csv" }, "feature_service": "model" });
+    let (status, problem) = node.post_json("/v1/training-sets/jobs?name=churn", &body);
+    assert_eq!(status, 422, "the name would be ignored: {problem:#}");
+    assert!(problem.to_string().contains("query"), "{problem:#}");
     let (_, job) = post(&node, json!({ "inline": [{ "user": 1, "event_time": time(100) }] }));
     assert_eq!(ended(&node, &job)["manifest"]["rows"], 1);
     let (_, job) = post(&node, json!({ "inline": [] }));
     assert!(job["code"].is_string() || ended(&node, &job)["manifest"]["rows"] == 0, "{job:#}");
+}
+
+#[test]
+#[cfg(feature = "sql")]
+fn a_spine_may_be_what_a_query_answers() {
+    let node = node();
+    fill(&node, 0, 100);
+    let post = |sql: &str| {
+        let body = json!({ "spine": { "sql": sql }, "feature_service": "model", "name": "churn" });
+        node.post_json("/v1/training-sets/jobs", &body)
+    };
+    let query = "SELECT \"user\", event_time, amount > 10 AS y FROM clicks ORDER BY id";
+    let jobs = [post(query).1, post(query).1];
+    let sets = jobs.map(|job| ended(&node, &job));
+    assert_eq!(
+        (&sets[0]["state"], &sets[0]["manifest"]["rows"]),
+        (&json!("done"), &json!(100)),
+        "{:#}",
+        sets[0]
+    );
+    assert_eq!(sets[0]["manifest"]["spine"], sets[1]["manifest"]["spine"]);
+    assert_eq!(verdict(&node, "churn/verify")["matches"], true);
+    for (wrong, says) in [
+        ("SELECT 1 AS n", "event_time"),
+        ("SELECT FROM nowhere", "query"),
+        ("SELECT * FROM nowhere", "nowhere"),
+        ("DROP TABLE clicks", "query"),
+    ] {
+        let (status, problem) = post(wrong);
+        assert_eq!(status, 422, "{wrong}: {problem:#}");
+        assert!(problem.to_string().contains(says), "{wrong}: {problem:#}");
+    }
 }
 
 #[test]
@@ -412,6 +515,7 @@ fn what_is_wrong_is_told_before_a_job_is_stored() {
     refused(&node, "feature_service=model&format=arrow", good, 422, "parquet");
     refused(&node, "feature_service=model&known_at=yesterday@1", good, 404, "yesterday");
     refused(&node, "feature_service=model&known_at=12", good, 422, "RFC 3339");
+    refused(&node, "feature_service=model&known_at=2024-05-10T00:00:00.000001Z", good, 422, "future");
     refused(&node, "feature_service=model", "user\n1\n", 422, "event_time");
     refused(&node, "feature_service=model", "event_time\n2024-05-01T00:00:00Z\n", 422, "user");
     refused(&node, "feature_service=model", "user,event_time\n1,\n", 422, "event_time");

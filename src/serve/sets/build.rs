@@ -5,20 +5,19 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
 
 use crate::{
-    format::{Format, ReadOptions, TableReader, TableWriter},
+    format::{Format, FormatError, ReadOptions, TableReader, TableWriter},
     offline::NewFile,
+    registry::{Catalog, Resolved},
     serve::{
         Leak, Reads, ServeError, TrainingRequest, TrainingSet, Wanted, add_leaks,
         sets::{
             DataMark, Order, SetError,
             hashed::{Hashed, unwritten},
+            portions::{LEAST_ROWS, Portions, SPINE_BYTES, most_rows},
         },
         until::tables,
     },
 };
-
-/// Rows of the spine that are joined at a time: each portion reads the histories anew.
-const PORTION: usize = 1 << 19;
 
 impl Order {
     pub(super) fn wanted(&self) -> Wanted {
@@ -39,47 +38,77 @@ impl Order {
     }
 
     /// The columns of the set, of a spine with these columns; an error where the two do not fit.
-    pub(super) fn columns(&self, reads: &Reads, spine: &SchemaRef) -> Result<SchemaRef, SetError> {
-        let request = self.request(RecordBatch::new_empty(Arc::clone(spine)));
-        Ok(reads.training_set(&request)?.rows.schema())
+    pub(super) fn columns(&self, pinned: &Pinned<'_>, spine: &SchemaRef) -> Result<SchemaRef, SetError> {
+        Ok(pinned.training_set(self, RecordBatch::new_empty(Arc::clone(spine)))?.rows.schema())
+    }
+}
+
+/// What a job reads, by the definitions as they were when it began: an apply meanwhile changes nothing in it.
+pub(super) struct Pinned<'a> {
+    reads: &'a Reads,
+    pub catalog: Arc<Catalog>,
+}
+
+impl<'a> Pinned<'a> {
+    pub fn new(reads: &'a Reads) -> Pinned<'a> {
+        Pinned { reads, catalog: reads.catalog.current() }
+    }
+
+    /// The order's features, of tables of which it knows how far they are read.
+    pub fn resolve(&self, order: &Order) -> Result<Resolved, SetError> {
+        let resolved = order.wanted().resolve(&self.catalog)?;
+        let tables = tables(&self.catalog, &resolved)?;
+        match tables.iter().find(|table| !order.tables.contains_key(&table.name)) {
+            Some(table) => Err(SetError::Redefined { table: table.name.clone() }),
+            None => Ok(resolved),
+        }
+    }
+
+    fn training_set(&self, order: &Order, spine: RecordBatch) -> Result<TrainingSet, SetError> {
+        Ok(self.reads.training_set_of(&self.catalog, &order.request(spine))?)
+    }
+
+    /// How many rows each table of the order has below its bound.
+    pub fn table_rows(&self, order: &Order) -> Result<BTreeMap<String, u64>, SetError> {
+        let until = order.until();
+        let tables = tables(&self.catalog, &self.resolve(order)?)?;
+        tables
+            .iter()
+            .map(|schema| {
+                Ok((schema.name.clone(), self.reads.table_history(schema, Some(&until))?.counted()?))
+            })
+            .collect()
     }
 }
 
 /// Makes the set, and gives it away in portions; `done` is told the rows so far, and may end it. There is at least one
 /// portion, without rows where the spine has none.
 pub(super) fn derive(
-    reads: &Reads,
+    pinned: &Pinned<'_>,
     order: &Order,
     spine: &Path,
     done: impl Fn(u64) -> Result<(), SetError>,
     mut give: impl FnMut(TrainingSet) -> Result<(), SetError>,
 ) -> Result<(), SetError> {
-    let unreadable = |error: &dyn std::fmt::Display| SetError::damaged(spine, error);
-    let mut reader = TableReader::open(spine, &ReadOptions::default()).map_err(|e| unreadable(&e))?;
-    let schema = Arc::clone(reader.schema());
+    pinned.resolve(order)?;
+    let unreadable = |error: FormatError| SetError::damaged(spine, error);
+    let options = ReadOptions { batch_rows: LEAST_ROWS, ..ReadOptions::default() };
+    let batches = TableReader::open(spine, &options).map_err(unreadable)?;
+    let schema = Arc::clone(batches.schema());
+    let most_rows = most_rows(order.columns(pinned, &schema)?.as_ref());
+    let mut portions = Portions { batches, most_rows, most_bytes: SPINE_BYTES };
+    let mut next = Some(portions.next().unwrap_or_else(|| Ok(Vec::new())));
     let mut rows = 0;
-    loop {
+    while let Some(portion) = next {
         done(rows)?;
-        let (mut portion, mut gathered) = (Vec::new(), 0);
-        for batch in reader.by_ref() {
-            let batch = batch.map_err(|e| unreadable(&e))?;
-            gathered += batch.num_rows();
-            portion.push(batch);
-            if gathered >= PORTION {
-                break;
-            }
-        }
-        if gathered == 0 && rows > 0 {
-            return Ok(());
-        }
+        let portion = portion.map_err(unreadable)?;
         let part = concat_batches(&schema, &portion).map_err(ServeError::from)?;
         drop(portion);
-        give(reads.training_set(&order.request(part))?)?;
-        rows += gathered as u64;
-        if gathered == 0 {
-            return done(rows);
-        }
+        rows += part.num_rows() as u64;
+        give(pinned.training_set(order, part)?)?;
+        next = portions.next();
     }
+    done(rows)
 }
 
 /// A set in its directory.
@@ -92,7 +121,7 @@ pub(super) struct Built {
 
 /// Writes the set to `dir` under `data.<format>`; the directory is the caller's to sync.
 pub(super) fn build(
-    reads: &Reads,
+    pinned: &Pinned<'_>,
     order: &Order,
     spine: &Path,
     dir: &Path,
@@ -103,7 +132,7 @@ pub(super) fn build(
     let mut file = Some(NewFile::create(dir)?);
     let mut out: Option<TableWriter<Hashed<NewFile>>> = None;
     let (mut schema, mut leaks, mut failed_rows) = (None, Vec::new(), BTreeMap::new());
-    derive(reads, order, spine, done, |TrainingSet { rows: portion, failed, leaks: part }| {
+    derive(pinned, order, spine, done, |TrainingSet { rows: portion, failed, leaks: part }| {
         add_leaks(&mut leaks, part);
         for (column, rows) in failed {
             *failed_rows.entry(column).or_default() += rows as u64;
@@ -122,18 +151,6 @@ pub(super) fn build(
     let name = format!("data.{format}");
     written.rename(&dir.join(&name))?;
     Ok(Built { data: DataMark { file: name, bytes, sha256 }, columns: schema, leaks, failed_rows })
-}
-
-/// How many rows each table of the order has below its bound.
-pub(super) fn table_rows(reads: &Reads, order: &Order) -> Result<BTreeMap<String, u64>, SetError> {
-    let catalog = reads.catalog.current();
-    let resolved = order.wanted().resolve(&catalog)?;
-    let until = order.until();
-    let tables = tables(&catalog, &resolved)?;
-    tables
-        .iter()
-        .map(|schema| Ok((schema.name.clone(), reads.table_history(schema, Some(&until))?.counted()?)))
-        .collect()
 }
 
 impl Order {

@@ -30,6 +30,10 @@ pub enum SetError {
     UnknownVersion { name: String, version: u32, has: String },
     #[error("there is no job `{0}`; only the last ones are remembered")]
     UnknownJob(String),
+    #[error(
+        "the definitions have changed since the set was asked for: it would be made of `{table}` as well; ask for it anew"
+    )]
+    Redefined { table: String },
     #[error("the job has not made a training set: it is {0}")]
     NoData(&'static str),
     #[error("the request for a training set is not right")]
@@ -97,7 +101,7 @@ impl Coded for SetError {
             SetError::Unknown(_) | SetError::UnknownVersion { .. } | SetError::UnknownJob(_) => {
                 Code::NotFound
             }
-            SetError::NoData(_) | SetError::Cancelled => Code::Conflict,
+            SetError::NoData(_) | SetError::Cancelled | SetError::Redefined { .. } => Code::Conflict,
             SetError::Request(_) => Code::Invalid,
             SetError::Queue { .. } => Code::Overloaded,
             SetError::Budget { .. } | SetError::TooLarge { .. } | SetError::Full { .. } => Code::StorageFull,

@@ -162,6 +162,21 @@ impl Folder {
         read_json(&dir.join(MANIFEST))
     }
 
+    /// The manifests of all versions, oldest first; without those that cannot be read: one of them is no reason to do
+    /// without the others.
+    pub fn manifests(&self, name: &str) -> Result<Vec<Manifest>, SetError> {
+        let mut manifests = Vec::new();
+        for version in self.versions(name)? {
+            match read_json(&self.version_dir(name, version).join(MANIFEST)) {
+                Ok(manifest) => manifests.push(manifest),
+                Err(error) => {
+                    tracing::warn!(name, version, %error, "a version of a training set is passed over")
+                }
+            }
+        }
+        Ok(manifests)
+    }
+
     /// Makes `built`, a directory that is durable and lacks only its manifest, the next version of `name`.
     pub(super) fn publish(&self, built: &Path, name: &str, manifest: &mut Manifest) -> Result<(), SetError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);

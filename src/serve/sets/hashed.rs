@@ -56,13 +56,21 @@ impl<W: Write> Write for Hashed<W> {
     }
 }
 
-/// Reads all of it: length and SHA-256 in hex.
-pub(super) fn hash(mut from: impl Read) -> io::Result<(u64, String)> {
+/// Reads all of it: length and SHA-256 in hex. `go` is asked between any two reads.
+pub(super) fn hash(
+    mut from: impl Read,
+    go: impl Fn() -> Result<(), SetError>,
+    unread: impl FnOnce(io::Error) -> SetError,
+) -> Result<(u64, String), SetError> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     let mut bytes = 0;
     loop {
-        let read = from.read(&mut buffer)?;
+        go()?;
+        let read = match from.read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) => return Err(unread(error)),
+        };
         if read == 0 {
             return Ok((bytes, hex(hash)));
         }
@@ -86,7 +94,10 @@ mod tests {
         let (written, bytes, sha256) = out.finish();
         assert_eq!((written.as_slice(), bytes), (b"abc".as_slice(), 3));
         assert_eq!(sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-        assert_eq!(hash(&b"abc"[..]).unwrap(), (3, sha256));
+        let read =
+            |go: fn() -> Result<(), SetError>| hash(&b"abc"[..], go, SetError::io("reading", "abc".as_ref()));
+        assert_eq!(read(|| Ok(())).unwrap(), (3, sha256));
+        assert!(matches!(read(|| Err(SetError::Stopped)), Err(SetError::Stopped)));
     }
 
     #[test]

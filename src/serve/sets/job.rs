@@ -88,4 +88,7 @@ pub(super) struct StoredJob {
     /// How often a process has begun with it and not come to its end.
     #[serde(default)]
     pub attempts: u32,
+    /// That it is to end was acknowledged.
+    #[serde(default)]
+    pub cancelled: bool,
 }

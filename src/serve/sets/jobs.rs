@@ -23,7 +23,7 @@ use crate::{
         LeakGuard, Reads, Split, Wanted,
         sets::{
             Folder, Job, JobState, Manifest, Order, SetError, SetRef, Task,
-            build::kept_format,
+            build::{Pinned, kept_format},
             folder::{check_name, read_json, write_json},
             job::StoredJob,
             spine,
@@ -87,15 +87,20 @@ impl Entry {
             dir,
             order: stored.order,
             job: Mutex::new(stored.job),
-            cancelled: AtomicBool::new(false),
+            cancelled: AtomicBool::new(stored.cancelled),
             attempts: AtomicU32::new(stored.attempts),
         })
     }
 
-    /// Makes what is known of the job durable.
+    /// Makes what is known of the job durable. One that runs is stored as one that waits: after a crash that is what it is.
     pub fn store(&self, job: &Job) -> Result<(), SetError> {
+        let mut job = job.clone();
+        if job.state == JobState::Running {
+            job.state = JobState::Queued;
+        }
         let (order, attempts) = (self.order.clone(), self.attempts.load(Ordering::Acquire));
-        write_json(&self.dir, JOB, &StoredJob { job: job.clone(), order, attempts })
+        let cancelled = self.cancelled.load(Ordering::Acquire);
+        write_json(&self.dir, JOB, &StoredJob { job, order, attempts, cancelled })
     }
 }
 
@@ -111,6 +116,8 @@ pub(super) struct Inner {
     /// By id, which is by age.
     pub entries: Mutex<BTreeMap<String, Arc<Entry>>>,
     pub changed: Condvar,
+    /// Held while a spine is stored.
+    storing: Mutex<()>,
     pub stopping: AtomicBool,
 }
 
@@ -140,6 +147,7 @@ impl Sets {
             folder,
             entries: Mutex::new(entries),
             changed: Condvar::new(),
+            storing: Mutex::default(),
             stopping: AtomicBool::new(false),
         });
         let worker = Arc::clone(&inner);
@@ -168,26 +176,20 @@ impl Sets {
         rows: impl Iterator<Item = Result<arrow::array::RecordBatch, FormatError>>,
     ) -> Result<Job, SetError> {
         let inner = &self.inner;
+        // One spine after the other, so that each knows of the room that those before it have left.
+        let _storing = lock(&inner.storing);
         let left = inner.check_room()?;
         ask.name.as_deref().map_or(Ok(()), check_name)?;
         let format = kept_format(&ask.format)?;
-        let id = BatchId::fresh();
-        let dir = inner.folder.job_dir(&id);
-        let stored = (|| {
+        inner.acknowledged(|id, dir| {
             let mut order = inner.order(&ask, &format.to_string())?;
-            fs::create_dir(&dir).map_err(SetError::io("creating", &dir))?;
-            let (mark, schema) = spine::store(&dir, spine, rows, &order.event_time, left)?;
-            order.columns(&inner.origin.reads, &schema)?;
+            let (mark, schema) = spine::store(dir, spine, rows, &order.event_time, left)?;
+            order.columns(&Pinned::new(&inner.origin.reads), &schema)?;
             order.spine = mark;
             let job =
                 Job { rows_total: order.spine.rows, ..inner.job(id, Task::Build { name: ask.name.clone() }) };
-            inner.push(&dir, job, Some(order))
-        })();
-        if stored.is_err() {
-            // What is left of it is removed at the next start.
-            let _ = fs::remove_dir_all(&dir);
-        }
-        stored
+            inner.push(dir, job, Some(order))
+        })
     }
 
     /// Stores a job that makes a version again and compares.
@@ -195,12 +197,11 @@ impl Sets {
         let inner = &self.inner;
         inner.check()?;
         let manifest = inner.folder.manifest(set)?;
-        let id = BatchId::fresh();
-        let dir = inner.folder.job_dir(&id);
-        fs::create_dir(&dir).map_err(SetError::io("creating", &dir))?;
         let set = SetRef { name: set.name.clone(), version: manifest.version };
-        let job = Job { rows_total: manifest.rows, ..inner.job(id, Task::Verify { set }) };
-        inner.push(&dir, job, None)
+        inner.acknowledged(|id, dir| {
+            let job = Job { rows_total: manifest.rows, ..inner.job(id, Task::Verify { set }) };
+            inner.push(dir, job, None)
+        })
     }
 
     pub fn job(&self, id: &str) -> Result<Job, SetError> {
@@ -229,7 +230,10 @@ impl Sets {
         let entry = self.inner.entry(id)?;
         let mut job = lock(&entry.job);
         match job.state {
-            JobState::Running => entry.cancelled.store(true, Ordering::Release),
+            JobState::Running => {
+                entry.cancelled.store(true, Ordering::Release);
+                entry.store(&job)?;
+            }
             JobState::Queued => {
                 job.state = JobState::Cancelled;
                 job.finished_at = Some(self.inner.origin.clock.now());
@@ -247,11 +251,16 @@ impl Sets {
         Ok(job.clone())
     }
 
-    /// Ends what is under way; it is run again after the next start.
-    pub fn stop(&self) {
+    /// Ends what is under way, soon; it is run again after the next start.
+    pub fn begin_stop(&self) {
         self.inner.stopping.store(true, Ordering::Release);
         drop(lock(&self.inner.entries));
         self.inner.changed.notify_all();
+    }
+
+    /// The same, and waits for it.
+    pub fn stop(&self) {
+        self.begin_stop();
         if let Some(thread) = lock(&self.thread).take()
             && thread.join().is_err()
         {
@@ -265,9 +274,7 @@ impl Inner {
         if self.stopping.load(Ordering::Acquire) {
             return Err(SetError::Stopped);
         }
-        let states = lock(&self.entries).values().map(|entry| lock(&entry.job).state).collect::<Vec<_>>();
-        let waiting = states.into_iter().filter(|state| *state == JobState::Queued).count();
-        if waiting >= QUEUE { Err(SetError::Queue { waiting }) } else { Ok(()) }
+        check_queue(&lock(&self.entries))
     }
 
     /// How many bytes may still be stored.
@@ -298,14 +305,40 @@ impl Inner {
         }
     }
 
+    /// Makes a job with a directory of its own; where that fails, nothing of it is left.
+    fn acknowledged(
+        &self,
+        make: impl FnOnce(BatchId, &Path) -> Result<Job, SetError>,
+    ) -> Result<Job, SetError> {
+        let id = BatchId::fresh();
+        let dir = self.folder.job_dir(&id);
+        fs::create_dir(&dir).map_err(SetError::io("creating", &dir))?;
+        let made = make(id, &dir);
+        if made.is_err() {
+            // What is left of it is removed at the next start.
+            let _ = fs::remove_dir_all(&dir);
+        }
+        made
+    }
+
     fn push(&self, dir: &Path, job: Job, order: Option<Order>) -> Result<Job, SetError> {
-        let entry = Entry::new(dir.to_owned(), StoredJob { job: job.clone(), order, attempts: 0 });
+        let entry =
+            Entry::new(dir.to_owned(), StoredJob { job: job.clone(), order, attempts: 0, cancelled: false });
         entry.store(&job)?;
         dir.parent().map_or(Ok(()), sync_dir)?;
-        lock(&self.entries).insert(job.id.to_string(), entry);
+        let mut entries = lock(&self.entries);
+        // Others may have come since it was asked.
+        check_queue(&entries)?;
+        entries.insert(job.id.to_string(), entry);
+        drop(entries);
         self.changed.notify_all();
         Ok(job)
     }
+}
+
+fn check_queue(entries: &BTreeMap<String, Arc<Entry>>) -> Result<(), SetError> {
+    let waiting = entries.values().filter(|entry| lock(&entry.job).state == JobState::Queued).count();
+    if waiting >= QUEUE { Err(SetError::Queue { waiting }) } else { Ok(()) }
 }
 
 pub(super) fn remove(dir: &Path) -> Result<(), SetError> {
@@ -317,4 +350,34 @@ pub(super) fn remove(dir: &Path) -> Result<(), SetError> {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_runs_waits_after_a_crash_and_its_cancel_is_not_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = Job {
+            id: BatchId::fresh(),
+            task: Task::Build { name: None },
+            state: JobState::Running,
+            created_at: Timestamp::from_micros(0),
+            started_at: None,
+            finished_at: None,
+            rows_done: 0,
+            rows_total: 0,
+            error: None,
+            manifest: None,
+            verdict: None,
+        };
+        let stored = StoredJob { job: job.clone(), order: None, attempts: 1, cancelled: false };
+        let entry = Entry::new(dir.path().to_owned(), stored);
+        entry.cancelled.store(true, Ordering::Release);
+        entry.store(&job).unwrap();
+        let stored: StoredJob = read_json(&dir.path().join(JOB)).unwrap();
+        assert_eq!((stored.job.state, stored.attempts, stored.cancelled), (JobState::Queued, 1, true));
+        assert!(Entry::new(dir.path().to_owned(), stored).cancelled.load(Ordering::Acquire));
+    }
 }

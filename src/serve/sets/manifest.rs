@@ -1,6 +1,6 @@
 //! What a training set was made of and what it is: all that it takes to make it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     model::{BatchId, Timestamp},
@@ -122,4 +122,37 @@ pub(super) fn views(catalog: &Catalog, resolved: &Resolved) -> Result<Vec<ViewMa
         }
     }
     Ok(views)
+}
+
+/// Which views and sources have other versions in the second than in the first, in words.
+pub(super) fn changed(was: &[ViewMark], is: &[ViewMark]) -> Vec<String> {
+    let (was, is) = (versions(was), versions(is));
+    let what: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    what.into_iter()
+        .filter_map(|what| match (was.get(what), is.get(what)) {
+            (Some(was), Some(is)) if was == is => None,
+            (Some(was), Some(is)) => Some(format!(
+                "the {what} has changed since: the set was made of its version {}, made again of {}",
+                listed(was),
+                listed(is)
+            )),
+            (Some(_), None) => Some(format!("the {what} is not part of it any more")),
+            (None, _) => Some(format!("the {what} was no part of it when it was made")),
+        })
+        .collect()
+}
+
+fn versions(views: &[ViewMark]) -> BTreeMap<String, BTreeSet<u32>> {
+    let mut versions: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    for ViewMark { name, version, source, source_version } in views {
+        versions.entry(format!("feature view `{name}`")).or_default().insert(*version);
+        if let (Some(source), Some(version)) = (source, source_version) {
+            versions.entry(format!("source `{source}`")).or_default().insert(*version);
+        }
+    }
+    versions
+}
+
+fn listed(versions: &BTreeSet<u32>) -> String {
+    versions.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }

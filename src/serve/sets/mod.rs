@@ -24,6 +24,7 @@ mod jobs;
 mod lineage;
 mod manifest;
 mod order;
+mod portions;
 mod spine;
 mod verify;
 mod worker;

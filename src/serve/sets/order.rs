@@ -6,7 +6,7 @@ use crate::{
     model::{EVENT_TIME, Timestamp},
     serve::{
         Wanted,
-        sets::{Ask, KnownAt, Manifest, Order, SetError, SetRef, SpineMark, TableMark, jobs::Inner},
+        sets::{Ask, KnownAt, Manifest, Order, SetError, SpineMark, TableMark, jobs::Inner},
         until::tables,
     },
 };
@@ -27,6 +27,12 @@ impl Inner {
         };
         // The time before the numbers: what was accepted up to then has one below them.
         let now = self.origin.clock.now();
+        if let Some(KnownAt::Time(time)) = &ask.known_at
+            && *time > now
+        {
+            // What is accepted until then would be missing, though it will have been known.
+            return Err(SetError::field("known_at", format!("{time} is in the future; it is {now}")));
+        }
         let mut marks = BTreeMap::new();
         for schema in tables(&catalog, &resolved)? {
             let delta_version = reads.offline.table(&schema)?.snapshot().delta_version;
@@ -79,12 +85,7 @@ impl Inner {
         known_at: Timestamp,
     ) -> Result<Option<Manifest>, SetError> {
         let Some(name) = name else { return Ok(None) };
-        for version in self.folder.versions(name)? {
-            let manifest = self.folder.manifest(&SetRef { name: name.to_owned(), version: Some(version) })?;
-            if manifest.order.known_at == known_at {
-                return Ok(Some(manifest));
-            }
-        }
-        Ok(None)
+        let mut manifests = self.folder.manifests(name)?.into_iter();
+        Ok(manifests.find(|manifest| manifest.order.known_at == known_at))
     }
 }

@@ -12,10 +12,11 @@ use crate::{
         Reads, ServeError, TrainingSet,
         sets::{
             Manifest, SetError, Verdict,
-            build::{derive, table_rows},
+            build::{Pinned, derive},
             compare::Comparison,
             folder::SPINE,
             hashed::{Hashed, hash, unwritten},
+            manifest::{changed, views},
         },
     },
 };
@@ -29,7 +30,7 @@ pub(super) fn verify(
 ) -> Result<Verdict, SetError> {
     let mut differences = Vec::new();
     let data = dir.join(&manifest.data.file);
-    let found = hash_of(&data)?;
+    let found = hash_of(&data, &done)?;
     if found != (manifest.data.bytes, manifest.data.sha256.clone()) {
         differences.push(format!(
             "the stored data have changed: {} does not have its hash any more",
@@ -37,15 +38,21 @@ pub(super) fn verify(
         ));
     }
     let spine = dir.join(SPINE);
-    if hash_of(&spine)?.1 != manifest.order.spine.sha256 {
+    if hash_of(&spine, &done)?.1 != manifest.order.spine.sha256 {
         differences.push("the stored spine has changed, so the set cannot be made again".to_owned());
         return Ok(Verdict { matches: false, sha256: None, differences });
     }
-    let sha256 = match remake(reads, manifest, &data, &spine, done, &mut differences) {
+    let pinned = Pinned::new(reads);
+    let sha256 = match remake(&pinned, manifest, &data, &spine, done, &mut differences) {
         Ok(sha256) => Some(sha256),
         // The definitions are not there any more; all else is a failure of the verification.
         Err(SetError::Serve(ServeError::Registry(error))) => {
             differences.push(unresolved(&error));
+            None
+        }
+        Err(error @ SetError::Redefined { .. }) => {
+            differences.push(error.to_string());
+            differences.extend(redefined(&pinned, manifest)?);
             None
         }
         Err(error) => return Err(error),
@@ -55,7 +62,7 @@ pub(super) fn verify(
 }
 
 fn remake(
-    reads: &Reads,
+    pinned: &Pinned<'_>,
     manifest: &Manifest,
     data: &Path,
     spine: &Path,
@@ -70,7 +77,7 @@ fn remake(
         Format::Parquet => Comparison::open(data).ok(),
         _ => None,
     };
-    derive(reads, order, spine, done, |TrainingSet { rows: portion, .. }| {
+    derive(pinned, order, spine, done, |TrainingSet { rows: portion, .. }| {
         let out = match &mut out {
             Some(out) => out,
             none => none.insert(
@@ -90,7 +97,8 @@ fn remake(
         return Ok(sha256);
     }
     let before = differences.len();
-    let now = table_rows(reads, order)?;
+    differences.extend(redefined(pinned, manifest)?);
+    let now = pinned.table_rows(order)?;
     for (table, was) in &manifest.table_rows {
         let has = now.get(table).copied().unwrap_or(0);
         if has < *was {
@@ -111,13 +119,19 @@ fn remake(
     Ok(sha256)
 }
 
+/// The views and sources that are not at the versions of which the set was made.
+fn redefined(pinned: &Pinned<'_>, manifest: &Manifest) -> Result<Vec<String>, SetError> {
+    let resolved = manifest.order.wanted().resolve(&pinned.catalog)?;
+    Ok(changed(&manifest.views, &views(&pinned.catalog, &resolved)?))
+}
+
 fn unresolved(error: &RegistryError) -> String {
     let reasons: Vec<String> = error.details().into_iter().map(|detail| detail.reason).collect();
     let reasons = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
     format!("its features are not defined any more, so it cannot be made again: {error}{reasons}")
 }
 
-fn hash_of(path: &Path) -> Result<(u64, String), SetError> {
+fn hash_of(path: &Path, done: impl Fn(u64) -> Result<(), SetError>) -> Result<(u64, String), SetError> {
     let file = fs::File::open(path).map_err(|error| SetError::damaged(path, error))?;
-    hash(file).map_err(SetError::io("reading", path))
+    hash(file, || done(0), SetError::io("reading", path))
 }

@@ -13,8 +13,8 @@ use crate::{
     model::BatchId,
     offline::sync_dir,
     serve::sets::{
-        Job, JobState, Manifest, Order, SetError, SetRef, Task, Verdict,
-        build::{Built, build, table_rows},
+        Job, JobState, Manifest, Order, SetError, Task, Verdict,
+        build::{Built, Pinned, build},
         folder::{MANIFEST, SPINE, write_json},
         jobs::{BUILT, Entry, Inner, lock, remove},
         manifest::views,
@@ -36,8 +36,12 @@ impl Inner {
                 Err(SetError::Broken("the job ended with a panic; the node's log says why".to_owned()))
             });
             let mut job = lock(&entry.job);
+            let stopping = self.stopping.load(Ordering::Acquire);
             match ended {
-                Err(SetError::Stopped) => {
+                Err(SetError::Cancelled) => job.state = JobState::Cancelled,
+                // Also what fails because nothing else of the node is there any more.
+                Err(error) if stopping && !matches!(error, SetError::Broken(_)) => {
+                    tracing::info!(job = %job.id, %error, "a job for a training set waits for the next start");
                     job.state = JobState::Queued;
                     // It was not the job's fault.
                     entry.attempts.store(0, Ordering::Release);
@@ -47,7 +51,6 @@ impl Inner {
                     continue;
                 }
                 Ok(()) => job.state = JobState::Done,
-                Err(SetError::Cancelled) => job.state = JobState::Cancelled,
                 Err(error) => {
                     tracing::error!(job = %job.id, %error, "a job for a training set failed");
                     job.state = JobState::Failed;
@@ -82,27 +85,27 @@ impl Inner {
     fn work(&self, entry: &Entry) -> Result<(), SetError> {
         let (id, task) = {
             let mut job = lock(&entry.job);
-            if job.state != JobState::Queued {
+            if job.state != JobState::Queued || entry.cancelled.load(Ordering::Acquire) {
                 return Err(SetError::Cancelled);
             }
             if entry.attempts.fetch_add(1, Ordering::AcqRel) >= ATTEMPTS {
                 let reason = format!("the node ended {ATTEMPTS} times while it ran; it is not begun again");
                 return Err(SetError::Broken(reason));
             }
-            // Stored as one that waits: after a crash that is what it is.
-            entry.store(&job)?;
             job.state = JobState::Running;
+            entry.store(&job)?;
             job.started_at = Some(self.origin.clock.now());
             job.rows_done = 0;
             (job.id, job.task.clone())
         };
         let done = |rows| {
             lock(&entry.job).rows_done = rows;
-            if self.stopping.load(Ordering::Acquire) {
-                return Err(SetError::Stopped);
-            }
+            // A cancel was acknowledged: it is not for the next start to forget.
             if entry.cancelled.load(Ordering::Acquire) {
                 return Err(SetError::Cancelled);
+            }
+            if self.stopping.load(Ordering::Acquire) {
+                return Err(SetError::Stopped);
             }
             Ok(self.origin.shards.check_space()?)
         };
@@ -133,13 +136,7 @@ impl Inner {
     /// The version that the job has made, where it was ended before it could say so.
     fn published(&self, name: Option<&str>, id: BatchId) -> Result<Option<Manifest>, SetError> {
         let Some(name) = name else { return Ok(None) };
-        for version in self.folder.versions(name)? {
-            let manifest = self.folder.manifest(&SetRef { name: name.to_owned(), version: Some(version) })?;
-            if manifest.job == id {
-                return Ok(Some(manifest));
-            }
-        }
-        Ok(None)
+        Ok(self.folder.manifests(name)?.into_iter().find(|manifest| manifest.job == id))
     }
 
     fn make(
@@ -150,15 +147,14 @@ impl Inner {
         id: BatchId,
         done: impl Fn(u64) -> Result<(), SetError>,
     ) -> Result<Manifest, SetError> {
-        let reads = &self.origin.reads;
+        let pinned = Pinned::new(&self.origin.reads);
         let left = self.origin.limit_bytes.saturating_sub(self.folder.bytes()?);
         let built = entry.dir.join(BUILT);
         remove(&built)?;
         fs::create_dir(&built).map_err(SetError::io("creating", &built))?;
         let spine = entry.dir.join(SPINE);
-        let Built { data, columns, leaks, failed_rows } = build(reads, order, &spine, &built, left, &done)?;
+        let Built { data, columns, leaks, failed_rows } = build(&pinned, order, &spine, &built, left, &done)?;
         done(order.spine.rows)?;
-        let resolved = order.wanted().resolve(&reads.catalog.current())?;
         let mut manifest = Manifest {
             name: None,
             version: None,
@@ -166,9 +162,9 @@ impl Inner {
             created_at: self.origin.clock.now(),
             larder: env!("CARGO_PKG_VERSION").to_owned(),
             order: order.clone(),
-            views: views(&reads.catalog.current(), &resolved)?,
+            views: views(&pinned.catalog, &pinned.resolve(order)?)?,
             columns: columns.fields().iter().map(|f| (f.name().clone(), f.data_type().to_string())).collect(),
-            table_rows: table_rows(reads, order)?,
+            table_rows: pinned.table_rows(order)?,
             rows: order.spine.rows,
             leaks,
             failed_rows,
@@ -210,10 +206,11 @@ impl Inner {
             .filter(|(_, entry)| lock(&entry.job).state.is_final())
             .map(|(id, _)| id.clone())
             .collect();
-        for id in &ended[..ended.len().saturating_sub(REMEMBERED)] {
-            if let Some(entry) = entries.remove(id)
-                && let Err(error) = remove(&entry.dir)
-            {
+        let old = &ended[..ended.len().saturating_sub(REMEMBERED)];
+        let old: Vec<Arc<Entry>> = old.iter().filter_map(|id| entries.remove(id)).collect();
+        drop(entries);
+        for entry in old {
+            if let Err(error) = remove(&entry.dir) {
                 tracing::warn!(%error, "an old job could not be removed");
             }
         }
