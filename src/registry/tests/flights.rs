@@ -1,16 +1,17 @@
 //! The example definitions hold.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Node, file};
 use crate::{
     compute::window::Mode,
     model::DataType,
-    registry::{DefinitionFile, ObjectKind, lineage, parse_toml},
+    registry::{Batch, Catalog, DefinitionFile, FeatureView, ObjectKind, Queries, lineage, parse_toml},
 };
 
 fn flights() -> Vec<DefinitionFile> {
     vec![
+        file("batch.toml", include_str!("../../../config/flights/batch.toml")),
         file("entities.toml", include_str!("../../../config/flights/entities.toml")),
         file("on_demand.toml", include_str!("../../../config/flights/on_demand.toml")),
         file("services.toml", include_str!("../../../config/flights/services.toml")),
@@ -20,14 +21,32 @@ fn flights() -> Vec<DefinitionFile> {
     ]
 }
 
+/// What the query of the one batch view reads; that it holds is for the engine to say.
+struct Landings;
+
+impl Queries for Landings {
+    fn reads(&self, _: &str) -> Result<Vec<String>, String> {
+        Ok(vec!["landings".to_owned()])
+    }
+
+    fn check_schedule(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn check(&self, _: &Catalog, _: &FeatureView, _: &Batch) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 #[test]
 fn they_apply_and_resolve() {
-    let mut node = Node::new();
+    let Node { log, registry } = Node::new();
+    let mut node = Node { log, registry: registry.with_queries(Arc::new(Landings)) };
     let definitions = parse_toml(&flights()).unwrap();
     let outcome = node.registry.apply(&definitions, Some(0), false).unwrap();
-    assert_eq!((outcome.version, outcome.changes.created.len()), (1, 14));
+    assert_eq!((outcome.version, outcome.changes.created.len()), (1, 15));
     let again = node.registry.apply(&definitions, Some(1), false).unwrap();
-    assert_eq!((again.version, again.changes.unchanged.len()), (1, 14));
+    assert_eq!((again.version, again.changes.unchanged.len()), (1, 15));
 
     let catalog = node.catalog();
     let weather = &catalog.feature_views["airport_weather"];
@@ -48,12 +67,13 @@ fn they_apply_and_resolve() {
 
     let resolved = catalog.resolve_service("flight_delay", None).unwrap();
     assert_eq!(resolved.features.len(), 23);
-    assert_eq!(resolved.groups.len(), 7);
-    assert_eq!(resolved.groups[6].alias, "dest_weather");
-    assert_eq!(resolved.groups[6].key_columns, ["dest"]);
+    // With `route_stats`, which only `flight_context` is computed from.
+    assert_eq!(resolved.groups.len(), 8);
     assert_eq!(resolved.features[22].name, "dest_weather:temp");
+    let last = &resolved.groups[resolved.features[22].group];
+    assert_eq!((last.alias.as_str(), &last.key_columns[..]), ("dest_weather", &["dest".to_owned()][..]));
     assert_eq!((resolved.computation.inputs.len(), resolved.computation.steps.len()), (3, 3));
     let keys: Vec<String> = resolved.join_keys().into_iter().map(|k| k.name).collect();
     assert_eq!(keys, ["origin", "tailnum", "dest"]);
-    assert_eq!(lineage(&catalog, ObjectKind::FeatureService, "flight_delay").unwrap().upstream.len(), 11);
+    assert_eq!(lineage(&catalog, ObjectKind::FeatureService, "flight_delay").unwrap().upstream.len(), 12);
 }
