@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Address space in KiB: enough to start and to serve, and little for anything large.
-const CAPS: [u64; 3] = [700_000, 900_000, 1_200_000];
+const CAPS: [u64; 3] = [800_000, 1_000_000, 1_300_000];
 const SPINE: i64 = 200_000;
 
 #[test]

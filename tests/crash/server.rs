@@ -35,6 +35,8 @@ impl Launch {
             .env("LARDER__LOG__LEVEL", "warn,larder=info")
             .env("LARDER__INGEST__MIN_FREE_BYTES", "1MiB")
             .env("LARDER__DATA__RESERVE_BYTES", "0B")
+            // Out of memory, a panic that is told with its backtrace waits for itself for ever, within the standard library.
+            .env("RUST_BACKTRACE", "0")
             // Seal often, so that what happens falls into sealing and compaction too.
             .env("LARDER__OFFLINE__SEAL_AFTER", "100ms")
             .env("LARDER__OFFLINE__COMPACT_SEGMENTS", "4")
