@@ -31,10 +31,12 @@ def built(*benches):
     """The release build of larder and of benches, by name."""
     command = ["cargo", "build", "--release", "--locked", "--message-format", "json"]
     programs = artifacts(command, ["larder"])
-    if benches:
-        command = ["cargo", "bench", "--locked", "--no-run", "--message-format", "json"]
-        programs |= artifacts(command + [f"--bench={name}" for name in benches], benches)
-    return programs
+    return programs | {name: built_bench(name) for name in benches}
+
+
+def built_bench(name):
+    command = ["cargo", "bench", "--locked", "--no-run", "--message-format", "json", "--bench", name]
+    return artifacts(command, [name])[name]
 
 
 def artifacts(command, names):
@@ -131,6 +133,10 @@ class Larder(Process):
         code, answer = self.request("POST", "/v1/registry/apply", text, {"Content-Type": "application/toml"})
         if code != 200:
             raise SystemExit(f"apply: {code} {answer}")
+
+    def run(self, *words):
+        """A command of larder that talks to the node."""
+        subprocess.run([self.program, *map(str, words), "--server", self.url], check=True)
 
     def ingest(self, *arguments):
         started = time.perf_counter()

@@ -52,10 +52,6 @@ def online_body(users):
     return {"features": [f"users:{name}" for name in FEATURES], "entities": {"user_id": users}}
 
 
-def feast_body(users):
-    return online_body(users)
-
-
 def some_users(users, each, seed=1):
     source = random.Random(seed)
     return [[source.randrange(users) for _ in range(each)] for _ in range(400)]

@@ -20,29 +20,38 @@ use crate::{
 /// Objects of one kind by name; None where a definition is not sound, which is told of already.
 pub(super) type Known<D> = BTreeMap<String, Option<D>>;
 
+/// The keys of a feature view that has rows, whatever makes them.
+pub(super) const ROW_VIEW_KEYS: [&str; 11] = [
+    "name",
+    "entities",
+    "ttl",
+    "online",
+    "offline",
+    "retention",
+    "freshness_slo",
+    "feature",
+    "description",
+    "owner",
+    "tags",
+];
+
 pub(super) fn feature_view(
     tree: &Tree,
     entities: &Known<EntityDefinition>,
     report: &Report,
 ) -> Option<FeatureViewDefinition> {
-    let keys = [
-        "name",
-        "entities",
-        "ttl",
-        "online",
-        "offline",
-        "retention",
-        "freshness_slo",
-        "feature",
-        "description",
-        "owner",
-        "tags",
-    ];
-    let fields = Fields::open(tree, "feature view", &keys, report)?;
+    row_view(&Fields::open(tree, "feature view", &ROW_VIEW_KEYS, report)?, entities)
+}
+
+/// A view that has rows, as one whose rows are written.
+pub(super) fn row_view(
+    fields: &Fields<'_>,
+    entities: &Known<EntityDefinition>,
+) -> Option<FeatureViewDefinition> {
     let name = fields.name();
     let about = fields.about();
-    let named = entity_names(&fields);
-    let join_keys = join_keys(&fields, &named, entities);
+    let named = entity_names(fields);
+    let join_keys = join_keys(fields, &named, entities);
     let (online, offline) = (fields.flag("online", true), fields.flag("offline", true));
     if !online && !offline {
         fields.error(fields.place, "with online = false and offline = false it would keep nothing");
@@ -51,8 +60,8 @@ pub(super) fn feature_view(
     let freshness_slo = fields.length("freshness_slo");
 
     fields.required("feature", "[{ name = \"…\", type = \"float64\" }]");
-    let read = |tree: &Tree| Some((feature(tree, &fields.what, report)?, ()));
-    let (features, _) = features(&fields, "feature", &join_keys, read)?;
+    let read = |tree: &Tree| Some((feature(tree, &fields.what, fields.report)?, ()));
+    let (features, _) = features(fields, "feature", &join_keys, read)?;
     Some(FeatureViewDefinition {
         name: name?,
         entities: named.into_iter().map(|(name, _)| name).collect(),
