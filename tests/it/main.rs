@@ -3,6 +3,7 @@
 
 mod backup;
 mod bad_input;
+#[cfg(feature = "sql")]
 mod batch;
 mod damage;
 mod delta_readers;
@@ -19,8 +20,11 @@ mod online;
 mod operations;
 mod registry;
 mod scrub;
+#[cfg(feature = "sql")]
 mod sql;
 mod support;
 mod training_sets;
 mod windows;
+#[cfg(not(feature = "sql"))]
+mod without_sql;
 mod writes;
