@@ -66,3 +66,39 @@ fn an_end_at_any_named_place_loses_and_doubles_nothing() {
     println!("failpoints={ends} acked={} {}", oracle.acked(), oracle.faults.lock().unwrap());
     oracle.assert_faultless();
 }
+
+#[cfg(feature = "sql")]
+#[test]
+fn an_end_at_a_part_of_a_run_leaves_each_run_done_once() {
+    let _alone = alone();
+    if !cfg!(feature = "failpoints") {
+        println!("failpoints: skipped: build with --features failpoints");
+        return;
+    }
+    let rounds = amount("LARDER_FAILPOINT_ROUNDS", 1, 5);
+    let mut made = crate::runs::Materialised::new("failpoints of runs");
+    let mut ends = 0;
+    for _ in 0..rounds {
+        // After a part, each start comes one part further; before one, no start does.
+        for point in ["after:1", "before:1", "before:2", "after:1", "before:1", "after:2", "after:3"] {
+            let armed = format!("run.part.{point}");
+            // It may come to the place before it is ready.
+            if let Ok(mut server) = made.launch().env("LARDER_FAILPOINT", &armed).try_start() {
+                made.ask(&server);
+                let end = server.wait(Duration::from_secs(60));
+                let end = end.unwrap_or_else(|| panic!("never came to {armed}\n{}", server.log()));
+                assert_eq!(end.signal(), Some(SIGABRT), "{armed}: {end}\n{}", server.log());
+            }
+            made.ended();
+            ends += 1;
+        }
+        let server = made.launch().start();
+        made.check_history(&server);
+        made.send_late(&server);
+    }
+    let server = made.launch().start();
+    made.check_rows(&server);
+    let broken_off = made.broken_off(&server);
+    println!("failpoints_of_runs={ends} broken_off={broken_off}");
+    assert!(broken_off > 0);
+}

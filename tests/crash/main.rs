@@ -19,6 +19,8 @@ mod model;
 mod oracle;
 mod repairs;
 mod replay;
+#[cfg(feature = "sql")]
+mod runs;
 mod sealing;
 mod server;
 mod slow_disk;
