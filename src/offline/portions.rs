@@ -3,9 +3,10 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use arrow::{
-    array::{BooleanArray, RecordBatch},
-    compute::filter_record_batch,
+    array::{BooleanArray, RecordBatch, UInt64Array},
+    compute::{filter_record_batch, take_record_batch},
     datatypes::{Schema, SchemaRef},
+    error::ArrowError,
 };
 
 use crate::{
@@ -82,8 +83,9 @@ impl History {
         let rows: Rows = match &portion.0 {
             Kind::Group { footer, group, .. } => Box::new(footer.rows(&target, Some(*group), STEP)?),
             Kind::Tail(batch) => {
-                let batch = conform(batch, &target).map_err(OfflineError::columns(&self.layout.table));
-                Box::new(std::iter::once(batch))
+                let table = self.layout.table.clone();
+                let batch = conform(batch, &target).map_err(OfflineError::columns(&table))?;
+                Box::new(in_steps(batch).map(move |step| step.map_err(OfflineError::columns(&table))))
             }
         };
         let rows = only_visible(rows, &self.layout, visible);
@@ -103,6 +105,18 @@ impl History {
         let more = own.fields().iter().filter(|field| wanted.fields().find(field.name()).is_none());
         Ok(Arc::new(Schema::new(wanted.fields().iter().chain(more).cloned().collect::<Vec<_>>())))
     }
+}
+
+/// The batch step by step, each in buffers of its own: a slice, wherever an engine counts memory, counts as the whole.
+fn in_steps(batch: RecordBatch) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send {
+    let rows = batch.num_rows();
+    (0..rows).step_by(STEP).map(move |first| {
+        let count = STEP.min(rows - first);
+        match count == rows || batch.num_columns() == 0 {
+            true => Ok(batch.slice(first, count)),
+            false => take_record_batch(&batch, &UInt64Array::from_iter_values((first as u64..).take(count))),
+        }
+    })
 }
 
 /// The rows that are visible; the columns that say so are among them.

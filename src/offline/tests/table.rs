@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     error::{Code, Coded},
     model::Timestamp,
-    offline::{CompactOutcome, NoTail, OfflineError},
+    offline::{CompactOutcome, NoTail, OfflineError, Visible, table::STEP},
 };
 
 fn rows(times: std::ops::Range<i64>) -> Vec<Row> {
@@ -102,6 +102,37 @@ fn the_tail_joins_on_without_loss_or_doubling() {
         }
     }
     assert!(matches!(History::open(&table, &Whole(torn), &v1), Err(OfflineError::Gap { expected: 15, .. })));
+}
+
+#[test]
+fn a_long_tail_is_read_in_portions_that_hold_what_they_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let v2 = schema(2);
+    let (outbox, all) = (Outbox::default(), rows(0..20_000));
+    outbox.push(batch(&v2, &all, 0));
+    let history = History::open(&open(dir.path()), &outbox, &v2).unwrap();
+    let names: Vec<&str> = history.schema().fields().iter().map(|field| field.name().as_str()).collect();
+    for visible in [Visible::ALL, Visible { until: 15_000, below_seq: 18_000 }] {
+        let (mut seqs, mut bytes) = (Vec::new(), 0);
+        for portion in history.portions(&(i64::MIN..=i64::MAX)).unwrap() {
+            for batch in history.read(&portion, &names, visible).unwrap() {
+                let batch = batch.unwrap();
+                assert!(batch.num_rows() <= STEP);
+                bytes += batch.get_array_memory_size();
+                seqs.extend_from_slice(batch[SEQ].as_primitive::<Int64Type>().values());
+            }
+        }
+        assert!(seqs.iter().copied().eq(0..if visible == Visible::ALL { 20_000 } else { 15_001 }));
+        assert!(bytes < 2 * history.tail[0].get_array_memory_size(), "{bytes}");
+        let counted: usize = history
+            .portions(&(0..=0))
+            .unwrap()
+            .iter()
+            .flat_map(|portion| history.read(portion, &[], visible).unwrap())
+            .map(|batch| batch.unwrap().num_rows())
+            .sum();
+        assert_eq!(counted, seqs.len(), "with no column");
+    }
 }
 
 #[test]
