@@ -8,7 +8,7 @@ use crate::{
     cli::CliError,
     clock::Clock,
     model::BatchId,
-    shard::integrity::{DoctorReport, Lost, LostCommits, RepairReport, doctor, repair},
+    shard::integrity::{DoctorReport, Lost, LostCommits, MendedRuns, RepairReport, doctor, repair},
 };
 
 #[derive(Args)]
@@ -128,8 +128,25 @@ fn show_repair(report: &RepairReport) {
     if let Some((from, until)) = report.registry_lost {
         eprintln!("lost: registry versions {from} to {}; apply the definitions again", until - 1);
     }
+    report.runs.iter().for_each(show_runs);
     if report.lost.is_empty() && report.lost_commits.is_empty() && report.registry_lost.is_none() {
         eprintln!("nothing that was acknowledged is lost");
+    }
+}
+
+fn show_runs(runs: &MendedRuns) {
+    let MendedRuns { table, again, unreadable, in_doubt } = runs;
+    for moment in again {
+        eprintln!("batch feature view `{table}`: the run as of {moment} is done again at the next start");
+    }
+    for record in unreadable {
+        eprintln!("batch feature view `{table}`: {record}; it is removed");
+    }
+    if *in_doubt || !unreadable.is_empty() {
+        eprintln!(
+            "batch feature view `{table}`: runs, or rows of runs, are lost that cannot be told; ask for the moments in doubt: \
+             larder materialize {table} --from … --to …"
+        );
     }
 }
 

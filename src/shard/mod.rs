@@ -22,6 +22,7 @@ mod reader;
 mod recovery;
 mod registry_log;
 mod row;
+mod run;
 mod run_log;
 #[allow(clippy::module_inception)]
 mod shard;
@@ -46,6 +47,7 @@ pub use reader::ShardReader;
 pub use recovery::recover;
 pub use registry_log::FjallRegistryLog;
 pub use row::{Cell, Row, RowLayout, Slot, array_items};
+pub use run::{Cause, Run, RunState};
 pub use run_log::RunLog;
 pub use shard::{Durability, Shard, ShardOptions, Warming};
 pub use shards::{ShardStatus, Shards, WriteLimits, free_bytes};

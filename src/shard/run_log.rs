@@ -1,10 +1,8 @@
 //! The records of runs that compute a table's rows, each stored with the rows that it speaks of.
 
-use serde::{Serialize, de::DeserializeOwned};
-
 use crate::{
     model::TableId,
-    shard::{Note, ShardError, store::Store},
+    shard::{Note, Run, ShardError, store::Store},
 };
 
 /// Reads records; any thread. They are written with a [`Write`](crate::shard::Write).
@@ -16,23 +14,50 @@ impl RunLog {
         RunLog(store)
     }
 
-    /// The record of a run, to be stored; none: to be forgotten.
-    pub fn note<R: Serialize>(table: TableId, number: u64, record: Option<&R>) -> Note {
-        let value = record.map(|record| serde_json::to_vec(record).unwrap_or_default());
-        Note { key: format!("{}{number:020}", prefix(table)), value }
+    /// A record that is to be stored.
+    pub fn note(table: TableId, run: &Run) -> Note {
+        Note { key: key(table, run.number), value: Some(encode(run)) }
+    }
+
+    /// A record that is to be forgotten.
+    pub fn forget(table: TableId, number: u64) -> Note {
+        Note { key: key(table, number), value: None }
     }
 
     /// All records of a table, in order of their numbers.
-    pub fn read<R: DeserializeOwned>(&self, table: TableId) -> Result<Vec<R>, ShardError> {
-        let mut records = Vec::new();
-        for guard in self.0.meta.prefix(prefix(table)) {
-            let (_, value) = guard.into_inner()?;
-            records.push(serde_json::from_slice(&value).map_err(|e| {
-                ShardError::Damaged(format!("the record of a run of table {} cannot be read: {e}", table.0))
-            })?);
-        }
-        Ok(records)
+    pub fn read(&self, table: TableId) -> Result<Vec<Run>, ShardError> {
+        let records = records(&self.0, table)?.into_iter();
+        records
+            .map(|(_, run)| run.map_err(|why| ShardError::Damaged(format!("table {}: {why}", table.0))))
+            .collect()
     }
+}
+
+/// Each record with its key, or what is wrong with it.
+pub(super) fn records(
+    store: &Store,
+    table: TableId,
+) -> Result<Vec<(Vec<u8>, Result<Run, String>)>, ShardError> {
+    let mut found = Vec::new();
+    for guard in store.meta.prefix(prefix(table)) {
+        let (key, value) = guard.into_inner()?;
+        let name = String::from_utf8_lossy(&key).into_owned();
+        let run = match serde_json::from_slice::<Run>(&value) {
+            Ok(run) if name == self::key(table, run.number) => Ok(run),
+            Ok(run) => Err(format!("the record `{name}` of a run is that of run {}", run.number)),
+            Err(error) => Err(format!("the record `{name}` of a run cannot be read: {error}")),
+        };
+        found.push((key.to_vec(), run));
+    }
+    Ok(found)
+}
+
+pub(super) fn encode(run: &Run) -> Vec<u8> {
+    serde_json::to_vec(run).unwrap_or_default()
+}
+
+fn key(table: TableId, number: u64) -> String {
+    format!("{}{number:020}", prefix(table))
 }
 
 fn prefix(table: TableId) -> String {

@@ -21,5 +21,5 @@ mod sql;
 
 pub use error::SqlError;
 pub use query::{Inputs, Parameter, SqlAnswer, SqlLimits, SqlQuery};
-pub use runs::{Cause, Origin, Overview, Run, RunError, RunState, Runs};
+pub use runs::{Origin, Overview, RunError, Runs};
 pub use sql::Sql;

@@ -15,6 +15,8 @@ mod formats;
 mod hostile_expressions;
 mod layers;
 mod leaks;
+#[cfg(feature = "sql")]
+mod lost_runs;
 mod on_demand;
 mod online;
 mod operations;

@@ -19,6 +19,7 @@ use crate::{
             format_file::{check_format, read_format},
             journal_check::JournalFile,
             preflight::read_journals,
+            runs::unreadable,
         },
         invariants::{examine, rows_beyond},
         recovery::{known_tables, registry_behind, table_name},
@@ -158,6 +159,7 @@ fn examine_into(store: &Store, table: TableId, health: &mut TableHealth) -> Resu
     health.next_seq = found.state.next_seq;
     health.unsealed = found.unsealed.iter().map(|range| range.end - range.start).sum();
     health.problems = found.problems;
+    health.problems.extend(unreadable(store, table)?);
     let (beyond, rows) = rows_beyond(store, table, health.next_seq)?;
     health.online_rows = rows;
     if beyond > 0 {

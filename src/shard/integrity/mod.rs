@@ -13,6 +13,7 @@ mod lz4;
 mod mend;
 mod preflight;
 mod repair;
+mod runs;
 mod salvage;
 mod settle;
 mod swap;
@@ -22,6 +23,7 @@ pub use doctor::{DoctorReport, TableHealth, doctor};
 pub use format_file::FORMAT;
 pub use journal_check::{Damage, JournalFile, Kind};
 pub use repair::{Lost, LostCommits, RepairReport, repair};
+pub use runs::MendedRuns;
 pub use settle::settle;
 pub use watermark::{Mark, Watermark};
 

@@ -22,6 +22,7 @@ use crate::{
             journal_check::JournalFile,
             mend::mend_table,
             preflight::lock,
+            runs::{Losses, MendedRuns, mend_runs},
             salvage::{Salvage, salvage},
             swap::{resume, swap, workplace},
         },
@@ -41,6 +42,9 @@ pub struct RepairReport {
     pub lost_commits: Vec<LostCommits>,
     /// Versions of the registry that were acknowledged and are gone, from and to: apply the definitions again.
     pub registry_lost: Option<(u64, u64)>,
+    /// Of batch feature views, where anything is to be said of their runs.
+    #[serde(default)]
+    pub runs: Vec<MendedRuns>,
 }
 
 /// Acknowledged rows that are gone.
@@ -109,8 +113,10 @@ pub fn repair(data: &Path, clock: &Clock) -> Result<RepairReport, ShardError> {
         lost: Vec::new(),
         lost_commits: Vec::new(),
         registry_lost: (acknowledged > catalog.version).then_some((catalog.version + 1, acknowledged + 1)),
+        runs: Vec::new(),
     };
-    let changed = mend(&store, &catalog, &sealed, &salvaged, &mut report)?;
+    let mut changed = mend(&store, &catalog, &sealed, &salvaged, &mut report)?;
+    changed |= !report.runs.is_empty();
     if !(changed || damaged_mark || salvaged.is_damaged() || report.registry_lost.is_some()) {
         return Ok(report);
     }
@@ -160,7 +166,7 @@ fn sealed(data: &Path, catalog: &Catalog) -> Result<BTreeMap<TableId, u64>, Shar
     Ok(found.into_iter().map(|(table, found)| (table, found.sealed_seq)).collect())
 }
 
-/// Whether anything had to be mended; adds what is lost to the report.
+/// Whether anything had to be mended; adds what is lost, and what became of runs, to the report.
 fn mend(
     store: &Store,
     catalog: &Catalog,
@@ -170,12 +176,14 @@ fn mend(
 ) -> Result<bool, ShardError> {
     let marks = store.watermark.tables();
     let mut changed = false;
+    let mut losses: BTreeMap<TableId, Losses> = BTreeMap::new();
     for table in known_tables(store, sealed)? {
         let in_segments = sealed.get(&table).copied().unwrap_or(0);
         let mark = marks.get(&table).copied();
         let before = examine(store, table, in_segments, mark)?;
         changed |= !before.problems.is_empty();
-        let (named, acknowledged) = (report.lost.len(), mark.map_or(0, |mark| mark.commits));
+        let (named, named_commits) = (report.lost.len(), report.lost_commits.len());
+        let acknowledged = mark.map_or(0, |mark| mark.commits);
         let mut add = |rows: Range<u64>, history_is_whole: bool| {
             let batches = salvaged.batches(table, &rows);
             let table = table_name(catalog, table).trim_matches('`').to_owned();
@@ -196,6 +204,16 @@ fn mend(
                 batches: salvaged.answered(table),
             }));
         }
+        let lost = &report.lost[named..];
+        let in_doubt = report.lost_commits.len() > named_commits
+            || lost.iter().any(|lost| !salvaged.names_all(table, lost.from..lost.until));
+        let batches = lost.iter().flat_map(|lost| lost.batches.iter().copied()).collect();
+        losses.insert(table, Losses { batches, in_doubt });
+    }
+    let any_lost = !report.lost.is_empty();
+    for view in catalog.feature_views.values().filter(|view| view.batch().is_some()) {
+        let losses = losses.remove(&view.schema.table).unwrap_or_default();
+        report.runs.extend(mend_runs(store, view, &losses, any_lost)?);
     }
     Ok(changed)
 }

@@ -108,6 +108,14 @@ impl Salvage {
         ids
     }
 
+    /// Whether the batches of all of `rows` can be read.
+    pub fn names_all(&self, table: TableId, rows: Range<u64>) -> bool {
+        let cut = self.cut.get(&table).into_iter().flatten();
+        let mut cut: Vec<_> = cut.map(|(range, _)| range.clone()).collect();
+        cut.sort_by_key(|range| range.start);
+        gaps(rows, &cut).iter().all(Range::is_empty)
+    }
+
     /// Commits of a table up to `acknowledged`, of which `stored` is the newest that is there, that are gone.
     pub fn lost_commits(&self, table: TableId, stored: u64, acknowledged: u64) -> Vec<Range<u64>> {
         let mut whole = self.commits.get(&table).cloned().unwrap_or_default();

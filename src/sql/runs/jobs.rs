@@ -16,17 +16,12 @@ use crate::{
     ingest::DecodeLimits,
     model::{TableId, Timestamp},
     registry::{Batch, Catalog, FeatureView},
-    shard::{PreparedBatch, RunLog, Shards, Write},
+    shard::{Cause, PreparedBatch, Run, RunLog, Shards, Write},
     sql::{
         Inputs, Sql,
         engine::Schedule,
         query::Control,
-        runs::{
-            Overview, RunError,
-            queue::Queue,
-            record::{Cause, Run},
-            worker::Worker,
-        },
+        runs::{Overview, RunError, queue::Queue, worker::Worker},
     },
 };
 
@@ -241,12 +236,12 @@ impl Inner {
         runs: &[Run],
     ) -> Result<(), RunError> {
         let table = view.schema.table;
-        let mut notes: Vec<_> = runs.iter().map(|run| RunLog::note(table, run.number, Some(run))).collect();
+        let mut notes: Vec<_> = runs.iter().map(|run| RunLog::note(table, run)).collect();
         let surplus = {
             let mut queues = self.queues()?;
             self.queue(&mut queues, view)?.surplus()
         };
-        notes.extend(surplus.iter().map(|number| RunLog::note::<Run>(table, *number, None)));
+        notes.extend(surplus.iter().map(|number| RunLog::forget(table, *number)));
         self.origin.shards.check(table)?;
         let permit = self.origin.shards.reserve(batch.size())?;
         let batch_id = runs.first().map_or_else(crate::model::BatchId::fresh, |run| run.batch_id(table));

@@ -9,11 +9,9 @@ mod error;
 mod jobs;
 mod output;
 mod queue;
-mod record;
 mod worker;
 
 pub use error::RunError;
 pub use jobs::{Origin, Runs};
 pub use queue::Overview;
-pub use record::{Cause, Run, RunState};
 pub(super) use worker::parameters;

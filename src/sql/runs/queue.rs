@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     model::Timestamp,
-    sql::runs::record::{Cause, Run, RunState},
+    shard::{Cause, Run, RunState},
 };
 
 /// Finished runs that are kept of a view.

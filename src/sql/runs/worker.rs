@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use tokio::runtime::Handle;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     failpoint, metrics,
     model::Timestamp,
     offline::History,
     registry::{Batch, Catalog, FeatureView},
-    shard::PreparedBatch,
+    shard::{Cause, PreparedBatch, Run, RunState},
     sql::{
         SqlError, SqlQuery,
         query::{AsOf, Parameter, Scope},
@@ -17,7 +18,6 @@ use crate::{
             RunError,
             jobs::{Inner, batch_views, due},
             output::Collected,
-            record::{Cause, Run, RunState, fingerprint},
         },
     },
 };
@@ -124,7 +124,7 @@ impl Worker {
     /// Notes what the run sees, unless a part of it is written already.
     fn begin(&self, view: &Arc<FeatureView>, run: &mut Run) -> Result<(), RunError> {
         let batch = super::jobs::batch_of(view)?;
-        let query = fingerprint(&batch.sql);
+        let query = xxh3_64(batch.sql.as_bytes());
         if run.parts > 0 && run.query == Some(query) && run.version == Some(view.version) {
             run.state = RunState::Running;
             return Ok(());

@@ -1,8 +1,8 @@
-//! The record of a run, as it is stored and shown.
+//! The record of a run of a batch feature view, as it is stored and shown.
 
 use std::collections::BTreeMap;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::{BatchId, TableId, Timestamp};
 
@@ -89,21 +89,32 @@ impl Run {
         matches!(self.state, RunState::Queued | RunState::Running)
     }
 
-    /// The batch of a part: the same each time that it is written.
+    /// The batch of the part that was stored last: the same each time that it is written.
     pub fn batch_id(&self, view: TableId) -> BatchId {
+        self.batch_of(view, self.parts)
+    }
+
+    /// Whether one of the parts that are stored came in one of `batches`.
+    pub fn is_in(&self, view: TableId, batches: &[BatchId]) -> bool {
+        (1..=self.parts).any(|part| batches.contains(&self.batch_of(view, part)))
+    }
+
+    /// As if none of its parts were stored: what there is of them is superseded by what it computes then.
+    pub fn begin_anew(&mut self, why: &str) {
+        (self.state, self.parts, self.rows) = (RunState::Queued, 0, 0);
+        (self.attempts, self.next_try, self.finished) = (0, None, None);
+        self.error = Some(why.to_owned());
+    }
+
+    fn batch_of(&self, view: TableId, part: u32) -> BatchId {
         let parts = [
             u64::from(view.0),
             u64::from(self.version.unwrap_or(0)),
             self.number,
             self.moment.micros().cast_unsigned(),
-            u64::from(self.parts),
+            u64::from(part),
         ];
         let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_be_bytes()).collect();
         BatchId::from_bytes(xxh3_128(&bytes).to_be_bytes())
     }
-}
-
-/// By which it is known whether a query is the same as before.
-pub fn fingerprint(query: &str) -> u64 {
-    xxh3_64(query.as_bytes())
 }
