@@ -394,6 +394,74 @@ fn a_cancel_that_was_acknowledged_outlives_the_process() {
     assert_eq!(ended(&node, &job)["state"], "cancelled");
 }
 
+/// Enough labels that a job takes many portions.
+fn long_spine() -> Vec<u8> {
+    let mut text = "user,event_time,y\n".to_owned();
+    for i in 0..150_000u64 {
+        text.push_str(&format!("{},{},{}\n", i * 3 % 8, time(i * 37 % 210), i % 2));
+    }
+    text.into_bytes()
+}
+
+#[test]
+fn definitions_applied_while_a_job_runs_are_not_its_own() {
+    let node = node();
+    fill(&node, 0, 100);
+    let other = DEFINITIONS.replace(r#"default = "none""#, r#"default = "other""#);
+    let mut in_the_middle = 0;
+    for round in 1..=20u64 {
+        let (status, job) =
+            node.post_bytes(&format!("/v1/training-sets/jobs?{QUERY}&format=csv"), CSV, long_spine());
+        assert_eq!(status, 202, "{job:#}");
+        let path = format!("/v1/training-sets/jobs/{}", job["id"].as_str().unwrap());
+        let begun =
+            |now: &Json| now["state"] != "queued" && (now["state"] != "running" || now["rows_done"] != 0);
+        while !begun(&node.get(&path).1) {}
+        let (mine, next) = match round % 2 {
+            1 => ("none", &other),
+            _ => ("other", &DEFINITIONS.to_owned()),
+        };
+        node.apply(next);
+        in_the_middle += u64::from(node.get(&path).1["state"] == "running");
+        let job = ended(&node, &job);
+        let (manifest, data) = (&job["manifest"], bytes(&node, &format!("{path}/data")));
+        assert_eq!(manifest["views"][0], json!({ "name": "profile", "version": round }), "{manifest:#}");
+        let text = String::from_utf8(data).unwrap();
+        let at = text.lines().next().unwrap().split(',').position(|name| name == "profile__label").unwrap();
+        let defaults =
+            |wanted: &str| text.lines().filter(|line| line.split(',').nth(at) == Some(wanted)).count();
+        let foreign = if mine == "none" { "other" } else { "none" };
+        assert!(defaults(mine) > 1_000 && defaults(foreign) == 0, "{mine}: {}", defaults(foreign));
+        if in_the_middle == 2 {
+            return;
+        }
+    }
+    panic!("{in_the_middle} jobs were seen under way");
+}
+
+#[test]
+fn a_cancel_that_a_restart_follows_at_once_is_kept() {
+    let mut node = node();
+    fill(&node, 0, 100);
+    let url = format!("/v1/training-sets/jobs?{QUERY}");
+    let jobs: Vec<String> = [long_spine(), spine(), spine(), spine()]
+        .map(|spine| node.post_bytes(&url, CSV, spine).1["id"].as_str().unwrap().to_owned())
+        .into();
+    // The one that runs, or is about to, and one that waits.
+    for id in [&jobs[0], &jobs[2]] {
+        let request = node.request(Method::DELETE, &format!("/v1/training-sets/jobs/{id}"));
+        assert_eq!(answer(request.send().unwrap()).0, 200);
+    }
+    node.restart();
+    for (at, id) in jobs.iter().enumerate() {
+        let job = ended(&node, &json!({ "id": id }));
+        assert_eq!(job["state"], if at % 2 == 0 { "cancelled" } else { "done" }, "{at}: {job:#}");
+        assert_eq!(job["manifest"].is_null(), at % 2 == 0, "{job:#}");
+    }
+    let versions = node.get("/v1/training-sets/churn/versions").1;
+    assert_eq!(versions["versions"].as_array().unwrap().len(), 2, "{versions:#}");
+}
+
 #[test]
 fn one_damaged_version_does_not_stand_in_the_way_of_the_others() {
     let node = node();
