@@ -433,11 +433,11 @@ fn on_demand(c: &mut Criterion) {
             ("with 3 expressions", &computed, Some(serde_json::json!({ "distance": 1400.0 }))),
         ] {
             let wanted = Wanted::Features(features.iter().map(|f| (*f).to_owned()).collect());
-            let objects: Vec<_> = keys.iter().map(|key| key.as_object().unwrap().clone()).collect();
+            let given = serde_json::json!(keys).to_string();
             group.bench_function(format!("{name}, {entities} entities"), |b| {
                 b.iter(|| {
                     let plan = reads.plan(&wanted).unwrap();
-                    let entities = Entities::from_rows(&plan, &objects).unwrap();
+                    let entities = Entities::from_json(&plan, &given).unwrap();
                     let brought =
                         request_columns(&plan, request.clone(), entities.len(), &reads.limits).unwrap();
                     let mut answer = reads.newest(&plan, &entities).unwrap().answer;

@@ -73,6 +73,10 @@ pub(super) fn timestamp_micros(text: &str) -> Result<i64, CellError> {
 
 /// Whether arrays and objects nest at most `limit` deep. Does not recurse: the text may be hostile.
 pub fn nests_within(json: &str, limit: usize) -> bool {
+    // Most texts have fewer brackets than that, wherever they stand; to count them takes a tenth of the time.
+    if json.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= limit {
+        return true;
+    }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in json.bytes() {
         match byte {

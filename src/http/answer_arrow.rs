@@ -10,19 +10,23 @@ use arrow::{
 
 use crate::{
     http::online::Include,
-    serve::{Answer, ServeError, Served},
+    serve::{Answer, ServeError, Served, Tally},
     shard::ColumnBuilder,
 };
 
 /// Columns are named as in `feature_names`; included ones `name:status`, `name:event_time`, `name:age_ms`, and
 /// `name:window_start` with `name:window_end`. The
 /// schema's metadata holds `registry_version`, and `partial` where the deadline passed.
-pub fn encode(answer: &Answer, include: &[Include]) -> Result<Vec<u8>, ServeError> {
+/// Its values are counted in `tally`.
+pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Result<Vec<u8>, ServeError> {
     let (mut fields, mut arrays) = (Vec::new(), Vec::<ArrayRef>::new());
     for (column, name) in answer.plan.names.iter().enumerate() {
-        let mut builder = ColumnBuilder::new(&answer.plan.columns[column].data_type);
+        let data_type = &answer.plan.columns[column].data_type;
+        let mut builder = ColumnBuilder::with_capacity(data_type, answer.entities);
         for entity in 0..answer.entities {
-            match answer.value(entity, column).0 {
+            let (served, status) = answer.value(entity, column);
+            answer.count(column, status, tally);
+            match served {
                 Served::Cell(cell) => builder.push(cell),
                 Served::Value(value) => builder.push_value(value),
             }

@@ -4,22 +4,26 @@ use crate::{
     compute::window::Span,
     http::online::Include,
     model::{DataType, Timestamp, Value},
-    serve::{Answer, Served},
+    serve::{Answer, Served, Tally},
     shard::{Cell, array_items},
 };
 
-pub fn encode(answer: &Answer, include: &[Include]) -> Vec<u8> {
+/// The answer's text; its values are counted in `tally`.
+pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Vec<u8> {
     let columns = answer.plan.columns.len();
-    let mut out = Vec::with_capacity(128 + answer.entities * columns * 12);
-    out.extend_from_slice(b"{\"feature_names\":[");
-    for (i, name) in answer.plan.names.iter().enumerate() {
-        comma(i, &mut out);
-        string(name, &mut out);
-    }
-    out.extend_from_slice(b"],\"values\":");
-    matrix(answer, &mut out, |entity, column, out| match answer.value(entity, column).0 {
-        Served::Cell(value) => cell(value, &answer.plan.columns[column].data_type, out),
-        Served::Value(value) => json(value, out),
+    let names = &answer.plan.names_json;
+    let per_value = 20 + 16 * include.len();
+    let mut out = Vec::with_capacity(64 + names.len() + answer.entities * (columns * per_value + 4));
+    out.extend_from_slice(b"{\"feature_names\":");
+    out.extend_from_slice(names.as_bytes());
+    out.extend_from_slice(b",\"values\":");
+    matrix(answer, &mut out, |entity, column, out| {
+        let (served, status) = answer.value(entity, column);
+        answer.count(column, status, tally);
+        match served {
+            Served::Cell(value) => cell(value, &answer.plan.columns[column].data_type, out),
+            Served::Value(value) => json(value, out),
+        }
     });
     if include.contains(&Include::Status) {
         out.extend_from_slice(b",\"status\":");
@@ -60,7 +64,7 @@ pub fn encode(answer: &Answer, include: &[Include]) -> Vec<u8> {
 }
 
 /// `[[…],…]`: one inner list per entity.
-fn matrix(answer: &Answer, out: &mut Vec<u8>, write: impl Fn(usize, usize, &mut Vec<u8>)) {
+fn matrix(answer: &Answer, out: &mut Vec<u8>, mut write: impl FnMut(usize, usize, &mut Vec<u8>)) {
     out.push(b'[');
     for entity in 0..answer.entities {
         comma(entity, out);
@@ -89,8 +93,8 @@ fn cell(cell: Cell<'_>, data_type: &DataType, out: &mut Vec<u8>) {
         // JSON has no NaN and no infinity.
         Cell::Float32(x) if !x.is_finite() => out.extend_from_slice(b"null"),
         Cell::Float64(x) if !x.is_finite() => out.extend_from_slice(b"null"),
-        Cell::Float32(x) => out.extend_from_slice(ryu::Buffer::new().format_finite(x).as_bytes()),
-        Cell::Float64(x) => out.extend_from_slice(ryu::Buffer::new().format_finite(x).as_bytes()),
+        Cell::Float32(x) => out.extend_from_slice(zmij::Buffer::new().format_finite(x).as_bytes()),
+        Cell::Float64(x) => out.extend_from_slice(zmij::Buffer::new().format_finite(x).as_bytes()),
         Cell::Timestamp(t) => timestamp(t, out),
         Cell::String(s) => string(s, out),
         // Checked to be one JSON value when it was accepted.

@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use serde_json::Value as Json_;
+use serde_json::{Value as Json_, value::RawValue};
 use utoipa::ToSchema;
 
 use crate::{
     http::{
         App, Problem, ProblemBody,
         extract::{Body, parse_json},
-        online::entities,
     },
     model::Timestamp,
     serve::{
-        AsOf, Wanted,
+        AsOf, Asked, Entities,
         explain::{Explanation, explain},
         request_columns,
     },
@@ -23,15 +22,18 @@ use crate::{
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ExplainRequest {
+pub struct ExplainRequest<'a> {
     /// A feature service, `name` or `name@version`. Either this or `features`.
-    #[serde(default)]
-    pub feature_service: Option<String>,
-    #[serde(default)]
-    pub features: Option<Vec<String>>,
+    #[serde(default, borrow)]
+    #[schema(value_type = Option<String>)]
+    pub feature_service: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub features: Option<&'a RawValue>,
     /// As of an online read, with one entity: `[{"origin":"JFK"}]`.
+    #[serde(borrow)]
     #[schema(value_type = Object)]
-    pub entities: Json_,
+    pub entities: &'a RawValue,
     /// What on-demand features take of the request, as of an online read.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -52,10 +54,9 @@ pub struct ExplainRequest {
         (status = 400, body = ProblemBody, description = "not exactly one entity"),
         (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn explained(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Explanation>, Problem> {
-    let request: ExplainRequest = parse_json(&body, app.config.limits.json_depth)?;
-    let wanted = Wanted::from_parts(request.feature_service, request.features)?;
-    let plan = app.reads.plan(&wanted)?;
-    let entities = entities(&plan, request.entities)?;
+    let request: ExplainRequest<'_> = parse_json(&body, app.config.limits.json_depth)?;
+    let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
+    let entities = Entities::from_json(&plan, request.entities.get())?;
     let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits)?;
     let as_of = AsOf { at: request.as_of, known_at: request.known_at };
     let slot = Arc::clone(&app.history_slots).acquire_owned().await;

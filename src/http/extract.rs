@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 use crate::format::nests_within;
 use crate::http::{
@@ -26,7 +26,7 @@ impl FromRequest<Arc<App>> for Body {
 }
 
 /// A JSON body of a known shape, nested at most `max_depth` deep.
-pub fn parse_json<T: DeserializeOwned>(body: &Bytes, max_depth: usize) -> Result<T, Problem> {
+pub fn parse_json<'a, T: Deserialize<'a>>(body: &'a [u8], max_depth: usize) -> Result<T, Problem> {
     let text = std::str::from_utf8(body).map_err(|error| {
         Problem::bad_request(format!("the body is not UTF-8 (byte {})", error.valid_up_to()))
     })?;

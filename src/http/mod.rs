@@ -1,6 +1,6 @@
 //! HTTP: the accept loop, the edge that every request passes, and how errors look on the wire.
 //!
-//! `server` knows connections and nothing of routes; `edge` wraps any router with what every route needs (request ids,
+//! `server` knows connections and nothing of routes, `workers` are the threads that they are served on; `edge` wraps any router with what every route needs (request ids,
 //! limits, deadlines, caught panics, metrics, problems); `body` reads bodies; `problem` is the only place where error codes
 //! become statuses. `router` lists the routes, one file each for their handlers.
 
@@ -33,8 +33,10 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod training;
+mod workers;
 
 pub use problem::{Problem, ProblemBody};
 pub use request_id::RequestId;
 pub use router::serve;
 pub use state::{App, Readiness};
+pub use workers::{Seats, Workers};

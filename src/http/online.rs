@@ -7,24 +7,22 @@ use std::{
 
 use axum::{
     extract::State,
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value as Json};
+use serde_json::{Value as Json, value::RawValue};
 use utoipa::ToSchema;
 
 use crate::{
-    error::Detail,
     format::Format,
     http::{
         App, Problem, ProblemBody, answer_arrow, answer_json,
         extract::{Body, parse_json},
         media,
     },
-    metrics,
     model::Timestamp,
-    serve::{Answer, AsOf, Entities, Plan, Progress, ServeError, Wanted, request_columns},
+    serve::{Answer, AsOf, Asked, Entities, Plan, Progress, request_columns},
 };
 
 /// What of each value to include beside the value.
@@ -38,18 +36,23 @@ pub enum Include {
     Window,
 }
 
+/// What names features and entities is left as the text that it is: the plan is found by it, and the entities' columns are
+/// read from it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OnlineRequest {
+pub struct OnlineRequest<'a> {
     /// A feature service, `name` or `name@version`. Either this or `features`.
-    #[serde(default)]
-    pub feature_service: Option<String>,
+    #[serde(default, borrow)]
+    #[schema(value_type = Option<String>)]
+    pub feature_service: Option<&'a RawValue>,
     /// Feature references: `view`, `view:feature`, `view@3:feature`.
-    #[serde(default)]
-    pub features: Option<Vec<String>>,
+    #[serde(default, borrow)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub features: Option<&'a RawValue>,
     /// Rows `[{"origin":"JFK"}, …]` or columns `{"origin":["JFK", …]}`.
+    #[serde(borrow)]
     #[schema(value_type = Object)]
-    pub entities: Json,
+    pub entities: &'a RawValue,
     /// Values at this time instead of now (RFC 3339).
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -88,10 +91,9 @@ pub async fn online_features(
 ) -> Result<Response, Problem> {
     let started = Instant::now();
     let format = media::accepted(&headers, &[Format::Json, Format::ArrowStream])?;
-    let request: OnlineRequest = parse_json(&body, app.config.limits.json_depth)?;
-    let wanted = Wanted::from_parts(request.feature_service, request.features)?;
-    let plan = app.reads.plan(&wanted)?;
-    let entities = entities(&plan, request.entities)?;
+    let request: OnlineRequest<'_> = parse_json(&body, app.config.limits.json_depth)?;
+    let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
+    let entities = Entities::from_json(&plan, request.entities.get())?;
     let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits)?;
     let as_of = AsOf { at: request.as_of, known_at: request.known_at };
     let deadline = deadline(&app, started, request.deadline_ms);
@@ -108,15 +110,13 @@ pub async fn online_features(
         history(&app, plan, entities, at, as_of.known_at, deadline).await?
     };
     answer.compute(&brought)?;
-    metrics::record_online(wanted.label(), started.elapsed());
-    for (view, status, count) in answer.tally() {
-        metrics::record_values(view, status.as_str(), count);
-    }
+    let mut tally = answer.tally();
     let bytes = match format {
-        Format::ArrowStream => answer_arrow::encode(&answer, &request.include)?,
-        _ => answer_json::encode(&answer, &request.include),
+        Format::ArrowStream => answer_arrow::encode(&answer, &request.include, &mut tally)?,
+        _ => answer_json::encode(&answer, &request.include, &mut tally),
     };
-    Ok(([(header::CONTENT_TYPE, format.media_type())], bytes).into_response())
+    answer.plan.meters.record(started.elapsed(), &tally);
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()))], bytes).into_response())
 }
 
 /// When the request is to be answered with what there is by then: as it says itself, or else as is configured.
@@ -169,28 +169,4 @@ async fn history(
         },
     }
     Ok(progress.answer(&plan, at, count))
-}
-
-pub(super) fn entities(plan: &Plan, given: Json) -> Result<Entities, ServeError> {
-    let wrong = |row: Option<u64>, reason: &str| {
-        ServeError::Request(vec![Detail {
-            row,
-            field: Some("entities".to_owned()),
-            reason: reason.to_owned(),
-        }])
-    };
-    match given {
-        Json::Array(items) => {
-            let mut rows: Vec<Map<String, Json>> = Vec::with_capacity(items.len());
-            for (row, item) in items.into_iter().enumerate() {
-                match item {
-                    Json::Object(object) => rows.push(object),
-                    _ => return Err(wrong(Some(row as u64), "each entity is an object of its join keys")),
-                }
-            }
-            Entities::from_rows(plan, &rows)
-        }
-        Json::Object(columns) => Entities::from_columns(plan, &columns),
-        _ => Err(wrong(None, "a list of objects, or an object of lists")),
-    }
 }

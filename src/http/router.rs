@@ -8,14 +8,14 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::http::{
-    App, admin, backfill, definitions,
+    App, Seats, admin, backfill, definitions,
     edge::{self, Class, EdgeOptions},
     explain, health, ingestion, materialize, online, quarantine, server, set_data, set_jobs, sets, sql,
     training,
 };
 
 /// Serves the node until `stopped` becomes true, then lets requests in flight finish.
-pub async fn serve(listener: TcpListener, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, seats: Seats, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let options = server::ServerOptions::new(&app.config.server, &app.config.limits);
     let edge_options = EdgeOptions::new(&app.config.server, &app.config.limits, class);
     let router = edge::wrap(router(app), edge_options);
@@ -23,7 +23,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, mut stopped: watch::Rec
         // An error means that the sender is gone: a reason to stop, too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let drained = server::serve(listener, router, options, stop).await;
+    let drained = server::serve(listener, router, seats, options, stop).await;
     if drained.cut > 0 {
         tracing::warn!(connections = drained.cut, "closed with a request in flight");
     }

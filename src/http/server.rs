@@ -29,6 +29,7 @@ use super::{
     RequestId,
     problem::{self, Problem},
     stall::Stall,
+    workers::Seats,
 };
 use crate::{
     config::{LimitsConfig, ServerConfig},
@@ -74,11 +75,12 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Serves `router` on `listener` until `stop` is ready; then accepts nothing more, closes idle connections, lets requests in
+/// Serves `router` on `listener`, each connection on one of `seats`, until `stop` is ready; then accepts nothing more, closes idle connections, lets requests in
 /// flight finish until the drain deadline, and returns. Wrap the router with [`super::edge::wrap`] first.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    seats: Seats,
     options: ServerOptions,
     stop: impl Future<Output = ()>,
 ) -> Drained {
@@ -98,30 +100,35 @@ pub async fn serve(
             }
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        // Taken off this thread, to be served on another.
+        let stream = match accepted.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let seat = seats.take();
+        let runtime = seat.runtime();
         if let Ok(permit) = open.clone().try_acquire_owned() {
             let service = TowerToHyperService::new(router.clone());
             let serving = connection(stream, service, options.clone(), stopped.clone());
-            connections.spawn(async move {
+            let serving = async move {
                 let _counted = Counted::new();
                 serving.await;
-                drop(permit);
-            });
+                drop((permit, seat));
+            };
+            connections.spawn_on(serving, &runtime);
         } else {
             metrics::counter!(HTTP_REFUSED_CONNECTIONS).increment(1);
             if let Ok(permit) = refusals.clone().try_acquire_owned() {
                 let serving = connection(stream, service_fn(refuse), options.clone(), stopped.clone());
-                connections.spawn(async move {
+                let serving = async move {
                     serving.await;
-                    drop(permit);
-                });
+                    drop((permit, seat));
+                };
+                connections.spawn_on(serving, &runtime);
             }
         }
     }
@@ -151,13 +158,20 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
 
 /// One connection, from its first byte to its end.
 async fn connection<S>(
-    stream: TcpStream,
+    stream: std::net::TcpStream,
     service: S,
     options: Arc<ServerOptions>,
     mut stopped: watch::Receiver<bool>,
 ) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Unpin,
 {
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be served");
+            return;
+        }
+    };
     let mut byte = [0];
     let first_byte = timeout(options.first_byte_timeout, stream.peek(&mut byte));
     let spoke = tokio::select! {

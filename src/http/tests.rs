@@ -25,6 +25,7 @@ use super::{
     body::{self, BodyLimits},
     edge::{self, Class, EdgeOptions},
     server::{Drained, ServerOptions, serve},
+    workers::Workers,
 };
 use crate::config::Config;
 
@@ -34,6 +35,7 @@ const SHORT: Duration = Duration::from_millis(200);
 
 struct Server {
     runtime: Runtime,
+    _workers: Workers,
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Drained>,
@@ -90,10 +92,11 @@ fn start(change: impl FnOnce(&mut Config)) -> Server {
     let router = edge::wrap(router, EdgeOptions::new(&config.server, &config.limits, class));
     let (stop, stopped) = oneshot::channel();
     let options = ServerOptions::new(&config.server, &config.limits);
-    let serving = runtime.spawn(serve(listener, router, options, async {
+    let workers = Workers::start(2).unwrap();
+    let serving = runtime.spawn(serve(listener, router, workers.seats(), options, async {
         let _ = stopped.await;
     }));
-    Server { runtime, address, stop, serving, asked, release }
+    Server { runtime, _workers: workers, address, stop, serving, asked, release }
 }
 
 struct Answer {

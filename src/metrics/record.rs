@@ -55,20 +55,6 @@ pub fn record_outbox(table: &str, rows: u64, age: i64) {
     gauge!(OUTBOX_AGE_SECONDS, "table" => table.to_owned()).set(seconds_of_micros(age));
 }
 
-pub fn record_online(service: &str, took: Duration) {
-    counter!(ONLINE_REQUESTS, "service" => service.to_owned()).increment(1);
-    histogram!(ONLINE_SECONDS).record(took);
-}
-
-pub fn record_values(view: &str, status: &'static str, count: u64) {
-    counter!(ONLINE_VALUES, "view" => view.to_owned(), "status" => status).increment(count);
-}
-
-pub fn record_cache(hits: u64, misses: u64) {
-    counter!(ONLINE_CACHE, "result" => "hit").increment(hits);
-    counter!(ONLINE_CACHE, "result" => "miss").increment(misses);
-}
-
 /// `age`: of the newest event time, µs.
 pub fn record_staleness(view: &str, age: i64) {
     gauge!(VIEW_STALENESS_SECONDS, "view" => view.to_owned()).set(seconds_of_micros(age));

@@ -84,6 +84,14 @@ impl Value {
         })
     }
 
+    /// [`Value::from_json`] of a value that nobody else needs: its text is not copied.
+    pub fn of_json(json: serde_json::Value, data_type: &DataType) -> Result<Value, String> {
+        match (data_type, json) {
+            (DataType::String, serde_json::Value::String(text)) => Ok(Value::String(text)),
+            (_, json) => Value::from_json(&json, data_type),
+        }
+    }
+
     /// The JSON form; the inverse of [`Value::from_json`]. NaN and infinities, which JSON lacks, become null.
     pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as Json;

@@ -1,6 +1,7 @@
 //! The process: start order, threads, supervision, drain order.
 //!
-//! One actix `System` on a multi-thread tokio runtime; axum runs on its workers. Arbiters, one thread each: shards,
+//! One actix `System` on a multi-thread tokio runtime, which accepts connections; axum serves them on worker threads, a
+//! runtime each. Arbiters, one thread each: shards,
 //! segment writer, control (registry, supervisor). Built bottom-up, so that every actor is born with its downstream
 //! handle; drained top-down, so that nothing accepted is left behind.
 

@@ -17,7 +17,7 @@ use crate::{
     actor::Link,
     clock::Clock,
     config::Config,
-    http::App,
+    http::{App, Seats, Workers},
     node::{
         NodeError,
         start::{Node, start},
@@ -35,11 +35,11 @@ const CUT_SHORT: i32 = 143;
 /// Runs a node until SIGTERM or SIGINT, then drains it. A second signal ends the process at once.
 pub fn run(config: Config, clock: Clock) -> Result<(), NodeError> {
     let online = config.data.dir.join(ONLINE);
-    let flushed = in_system(config.server.workers, async move {
+    let flushed = in_system(config.server.workers, async move |seats| {
         let deadline = config.server.drain_deadline.std();
         let restart_after = config.durability.restart_after.std();
         let room = config.data.reserve_bytes.bytes() / 2;
-        let node = start(config, clock).await?;
+        let node = start(config, clock, seats).await?;
         let failure = tokio::select! {
             () = wait_for_signal() => None,
             failure = node.failed(restart_after, room) => Some(failure),
@@ -83,9 +83,9 @@ pub fn spawn(config: Config, clock: Clock) -> Result<Running, NodeError> {
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new().name("larder-node".to_owned()).spawn(move || {
         let online = config.data.dir.join(ONLINE);
-        let flushed = in_system(config.server.workers, async move {
+        let flushed = in_system(config.server.workers, async move |seats| {
             let deadline = config.server.drain_deadline.std();
-            let node: Node = match start(config, clock).await {
+            let node: Node = match start(config, clock, seats).await {
                 Ok(node) => node,
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -150,18 +150,28 @@ impl Drop for Running {
     }
 }
 
-/// Runs a future in an actix system on a multi-thread runtime, on which axum runs too.
-fn in_system<T>(workers: usize, future: impl Future<Output = Result<T, NodeError>>) -> Result<T, NodeError> {
+/// Threads of the runtime that accepts, ticks and drains.
+const NODE_THREADS: usize = 2;
+
+/// Runs a future in an actix system on a multi-thread runtime, beside `workers` threads that serve connections.
+fn in_system<T>(
+    workers: usize,
+    future: impl AsyncFnOnce(Seats) -> Result<T, NodeError>,
+) -> Result<T, NodeError> {
     let workers =
         if workers == 0 { std::thread::available_parallelism().map_or(2, usize::from) } else { workers };
     // Built here, so that a failure is an error and not a panic inside actix.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .thread_name("larder-worker")
+        .worker_threads(NODE_THREADS)
+        .thread_name("larder-node")
         .enable_all()
         .build()
         .map_err(NodeError::Runtime)?;
-    System::with_tokio_rt(move || runtime).block_on(future)
+    let workers = Workers::start(workers).map_err(NodeError::Runtime)?;
+    let done = System::with_tokio_rt(move || runtime).block_on(future(workers.seats()));
+    // What they still had to do is done before this returns, and nothing of the node is left.
+    drop(workers);
+    done
 }
 
 async fn wait_for_signal() {

@@ -15,7 +15,7 @@ use crate::{
     backup::{Backups, Origin, check_restored},
     clock::Clock,
     config::{Config, DurabilityMode},
-    http::{self, App, Readiness},
+    http::{self, App, Readiness, Seats},
     ingest::{DecodeLimits, Ingest},
     metrics,
     node::{
@@ -64,7 +64,8 @@ const HISTORY_SLOTS: usize = 2;
 /// Their spines are in memory while they wait.
 const TRAINING_QUEUE: usize = 16;
 
-pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
+/// `seats`: where its connections are served.
+pub async fn start(config: Config, clock: Clock, seats: Seats) -> Result<Node, NodeError> {
     let config = Arc::new(config);
     let metrics_handle = metrics::install()?;
     // First of all, so that a wrong address or a second node is noticed before any work.
@@ -247,7 +248,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Node, NodeError> {
         training_queue: Arc::new(Semaphore::new(TRAINING_QUEUE)),
     });
     let (stop_http, stopped) = watch::channel(false);
-    let http = tokio::spawn(http::serve(listener, Arc::clone(&app), stopped));
+    let http = tokio::spawn(http::serve(listener, seats, Arc::clone(&app), stopped));
     let mut ticks =
         ticks::start(&shards, &writer, &backfills, &runs, config.offline.scrub_bytes_per_second.bytes());
     ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));

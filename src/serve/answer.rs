@@ -9,7 +9,7 @@ use crate::{
     compute::{as_of::Outcome, window::Span},
     model::{Timestamp, Value},
     registry::Operand,
-    serve::{Computed, OnDemandPlan, Plan, PlanColumn, ServeError, ValueSource},
+    serve::{Computed, OnDemandPlan, Plan, PlanColumn, ServeError, Tally, ValueSource},
     shard::{Cell, ColumnBuilder, Row},
 };
 
@@ -274,31 +274,20 @@ impl Answer {
         Some(self.now.micros().saturating_sub(event_time.micros()).max(0))
     }
 
-    /// How many values of each view have each status: for metrics.
-    pub fn tally(&self) -> Vec<(&str, Status, u64)> {
-        let groups = self.plan.groups.len();
-        let computation = self.plan.on_demand.as_ref().map(|on_demand| &on_demand.computation);
-        let (views, steps) = computation.map_or((&[][..], &[][..]), |c| (&c.views, &c.steps));
-        // What is looked up by group, then what is computed by view.
-        let mut counts = vec![[0u64; Status::ALL.len()]; groups + views.len()];
-        for (column, wanted) in self.plan.columns.iter().enumerate() {
-            let counts = &mut counts[match wanted.source {
-                ValueSource::Group { group, .. } => group,
-                ValueSource::Step(step) => groups + steps[step].view,
-            }];
-            for entity in 0..self.entities {
-                counts[self.value(entity, column).1 as usize] += 1;
-            }
-        }
-        let views = self.plan.groups.iter().map(|group| &group.view).chain(views);
-        let mut tally = Vec::new();
-        for (view, counts) in views.zip(counts) {
-            for (status, count) in Status::ALL.into_iter().zip(counts) {
-                if count > 0 {
-                    tally.push((view.name.as_str(), status, count));
-                }
-            }
-        }
-        tally
+    /// To be filled in with [`Answer::count`] by whoever goes through all values anyway.
+    pub fn tally(&self) -> Tally {
+        Tally::new(self.plan.meters.places())
+    }
+
+    pub fn count(&self, column: usize, status: Status, tally: &mut Tally) {
+        let place = match self.plan.columns[column].source {
+            ValueSource::Group { group, .. } => group,
+            ValueSource::Step(step) => self
+                .plan
+                .on_demand
+                .as_ref()
+                .map_or(0, |on_demand| self.plan.groups.len() + on_demand.computation.steps[step].view),
+        };
+        tally.add(place, status);
     }
 }

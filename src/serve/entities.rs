@@ -6,7 +6,7 @@ use crate::{
     serve::{Plan, PlanGroup, ServeError},
 };
 
-/// Values of one request, column-wise: `columns[k][i]` is the i-th entity's value of the plan's k-th key column.
+/// Values of one request, read by [`Entities::from_json`], column-wise: `columns[k][i]` is the i-th entity's value of the plan's k-th key column.
 #[derive(Debug, Default)]
 pub struct Entities {
     columns: Vec<Vec<Value>>,
@@ -17,52 +17,11 @@ pub struct Entities {
 const MAX_DETAILS: usize = 100;
 
 impl Entities {
-    /// From rows (`[{"origin": "JFK"}, …]`); every key column must be there, with the right type. A null key is
-    /// allowed: that entity has no value.
-    pub fn from_rows(
-        plan: &Plan,
-        rows: &[serde_json::Map<String, serde_json::Value>],
+    pub(super) fn checked(
+        columns: Vec<Vec<Value>>,
+        len: usize,
+        details: Vec<Detail>,
     ) -> Result<Entities, ServeError> {
-        let mut details = Vec::new();
-        let mut columns: Vec<Vec<Value>> =
-            plan.key_columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
-        for (row, object) in rows.iter().enumerate() {
-            for (key, column) in plan.key_columns.iter().zip(&mut columns) {
-                match object.get(&key.name) {
-                    Some(json) => column.push(read(json, key, row, &mut details)),
-                    None => note(&mut details, Some(row), &key.name, missing(key)),
-                }
-            }
-        }
-        Self::checked(columns, rows.len(), details)
-    }
-
-    /// From columns (`{"origin": ["JFK", …]}`), all of one length.
-    pub fn from_columns(
-        plan: &Plan,
-        given: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<Entities, ServeError> {
-        let mut details = Vec::new();
-        let mut columns = Vec::with_capacity(plan.key_columns.len());
-        let mut len = None;
-        for key in &plan.key_columns {
-            let Some(serde_json::Value::Array(values)) = given.get(&key.name) else {
-                note(&mut details, Some(0), &key.name, missing(key));
-                continue;
-            };
-            if *len.get_or_insert(values.len()) != values.len() {
-                let reason =
-                    format!("has {} values, the columns before it {}", values.len(), len.unwrap_or(0));
-                note(&mut details, Some(0), &key.name, reason);
-            }
-            columns.push(
-                values.iter().enumerate().map(|(row, json)| read(json, key, row, &mut details)).collect(),
-            );
-        }
-        Self::checked(columns, len.unwrap_or(0), details)
-    }
-
-    fn checked(columns: Vec<Vec<Value>>, len: usize, details: Vec<Detail>) -> Result<Entities, ServeError> {
         if details.is_empty() { Ok(Entities { columns, len }) } else { Err(ServeError::Request(details)) }
     }
 
@@ -98,25 +57,6 @@ impl Entities {
         }
         Ok(true)
     }
-}
-
-fn read(
-    json: &serde_json::Value,
-    key: &crate::serve::plan::KeyColumn,
-    row: usize,
-    details: &mut Vec<Detail>,
-) -> Value {
-    match Value::from_json(json, &key.data_type) {
-        Ok(value) => value,
-        Err(reason) => {
-            note(details, Some(row), &key.name, reason);
-            Value::Null
-        }
-    }
-}
-
-fn missing(key: &crate::serve::plan::KeyColumn) -> String {
-    format!("the join key `{}` ({}) is missing", key.name, key.data_type)
 }
 
 pub(super) fn note(details: &mut Vec<Detail>, row: Option<usize>, field: &str, reason: String) {

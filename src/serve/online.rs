@@ -54,7 +54,7 @@ pub fn lookup(
         }
     }
     let [hits, misses] = keys.seen;
-    crate::metrics::record_cache(hits, misses);
+    plan.meters.record_cache(hits, misses);
     let answer = Answer::new(Arc::clone(plan), now, entities.len(), found);
     Ok(Newest { answer, ahead })
 }

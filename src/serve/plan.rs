@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     model::{DataType, TableId, TableSchema, Value},
     registry::{Catalog, Feature, FeatureView, RequestColumn, Resolved, Stream},
-    serve::{Computation, ServeError, Wanted},
+    serve::{Computation, Meters, ServeError, Wanted},
     shard::{Generation, Slot, StreamSet, slots},
 };
 
@@ -23,6 +23,9 @@ pub struct Plan {
     pub key_columns: Vec<KeyColumn>,
     /// None where no on-demand feature is asked for.
     pub on_demand: Option<OnDemandPlan>,
+    /// `names` as a JSON list, as every answer begins.
+    pub names_json: String,
+    pub meters: Meters,
 }
 
 /// What is computed once everything is looked up.
@@ -179,8 +182,12 @@ impl Plan {
             computation: Computation::new(&resolved),
             inputs: resolved.computation.inputs.iter().map(|(g, f)| column(*g, *f)).collect(),
         });
-        let names = resolved.features.iter().map(|f| f.name.clone()).collect();
+        let names: Vec<String> = resolved.features.iter().map(|f| f.name.clone()).collect();
+        let computed = on_demand.iter().flat_map(|on_demand| &on_demand.computation.views);
+        let views = groups.iter().map(|group: &PlanGroup| &group.view).chain(computed);
         Ok(Plan {
+            meters: Meters::new(wanted.label(), views.map(|view| view.name.clone())),
+            names_json: serde_json::json!(names).to_string(),
             wanted: wanted.clone(),
             registry_version: catalog.version,
             names,

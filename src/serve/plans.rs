@@ -3,8 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, RwLockWriteGuard},
 };
+
+use serde_json::value::RawValue;
 
 use crate::{
     registry::{Catalog, Resolved, Selection},
@@ -29,9 +31,7 @@ impl Wanted {
         match (service, features) {
             (Some(service), None) => Ok(Wanted::Service(service)),
             (None, Some(features)) if !features.is_empty() => Ok(Wanted::Features(features)),
-            _ => Err(ServeError::Invalid(
-                "give either `feature_service` or a list of `features`, and not both".to_owned(),
-            )),
+            _ => Err(either_of_both()),
         }
     }
 
@@ -69,37 +69,115 @@ impl Wanted {
     }
 }
 
+/// What a request asks for, as its JSON says it: the text of a feature service's name, or that of a list of references.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked<'a> {
+    Service(&'a str),
+    Features(&'a str),
+}
+
+impl<'a> Asked<'a> {
+    /// Exactly one of the two must be given.
+    pub fn new(service: Option<&'a RawValue>, features: Option<&'a RawValue>) -> Result<Self, ServeError> {
+        match (service, features) {
+            (Some(service), None) => Ok(Asked::Service(service.get())),
+            (None, Some(features)) => Ok(Asked::Features(features.get())),
+            _ => Err(either_of_both()),
+        }
+    }
+
+    fn text(self) -> &'a str {
+        match self {
+            Asked::Service(text) | Asked::Features(text) => text,
+        }
+    }
+
+    pub fn wanted(self) -> Result<Wanted, ServeError> {
+        let (service, features) = match self {
+            Asked::Service(text) => (Some(parsed("feature_service", "a text", text)?), None),
+            Asked::Features(text) => (None, Some(parsed("features", "a list of texts", text)?)),
+        };
+        Wanted::from_parts(service, features)
+    }
+}
+
+fn either_of_both() -> ServeError {
+    ServeError::Invalid("give either `feature_service` or a list of `features`, and not both".to_owned())
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(field: &str, what: &str, text: &str) -> Result<T, ServeError> {
+    serde_json::from_str(text).map_err(|error| ServeError::Invalid(format!("`{field}` is {what}: {error}")))
+}
+
 /// Different requests that are remembered; more than a node's models ever ask for.
 const CAPACITY: usize = 1024;
+/// Bytes of a request's text that is remembered.
+const LONGEST: usize = 64 << 10;
 
 #[derive(Default)]
-pub struct Plans(RwLock<(Versions, HashMap<Wanted, Arc<Plan>>)>);
+pub struct Plans(RwLock<Known>);
+
+#[derive(Default)]
+struct Known {
+    versions: Versions,
+    plans: HashMap<Wanted, Arc<Plan>>,
+    /// The same by [`Asked`]: a service's text begins with a quote, a list's with a bracket.
+    texts: HashMap<Box<str>, Arc<Plan>>,
+}
 
 /// Of the definitions, and of the window states.
 type Versions = (u64, u64);
 
 impl Plans {
+    /// The plan for a request that came in these words before.
+    pub fn of_text(
+        &self,
+        catalog: &Catalog,
+        streams: &StreamSet,
+        asked: Asked<'_>,
+    ) -> Result<Arc<Plan>, ServeError> {
+        {
+            let known = self.0.read().unwrap_or_else(|e| e.into_inner());
+            if known.versions == (catalog.version, streams.version)
+                && let Some(plan) = known.texts.get(asked.text())
+            {
+                return Ok(Arc::clone(plan));
+            }
+        }
+        let plan = self.get(catalog, streams, &asked.wanted()?)?;
+        if asked.text().len() <= LONGEST {
+            let mut known = self.known(catalog, streams);
+            known.texts.insert(asked.text().into(), Arc::clone(&plan));
+        }
+        Ok(plan)
+    }
+
     pub fn get(
         &self,
         catalog: &Catalog,
         streams: &StreamSet,
         wanted: &Wanted,
     ) -> Result<Arc<Plan>, ServeError> {
-        let versions = (catalog.version, streams.version);
         {
             let known = self.0.read().unwrap_or_else(|e| e.into_inner());
-            if known.0 == versions
-                && let Some(plan) = known.1.get(wanted)
+            if known.versions == (catalog.version, streams.version)
+                && let Some(plan) = known.plans.get(wanted)
             {
                 return Ok(Arc::clone(plan));
             }
         }
         let plan = Arc::new(Plan::compile(catalog, streams, wanted)?);
-        let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
-        if known.0 != versions || known.1.len() >= CAPACITY {
-            *known = (versions, HashMap::new());
-        }
-        known.1.insert(wanted.clone(), Arc::clone(&plan));
+        self.known(catalog, streams).plans.insert(wanted.clone(), Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// To remember one more of these versions.
+    fn known(&self, catalog: &Catalog, streams: &StreamSet) -> RwLockWriteGuard<'_, Known> {
+        let versions = (catalog.version, streams.version);
+        let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
+        if known.versions != versions || known.plans.len().max(known.texts.len()) >= CAPACITY {
+            *known = Known { versions, ..Known::default() };
+        }
+        known
     }
 }

@@ -8,8 +8,8 @@ use crate::{
     offline::{History, OfflineStore, Tail},
     registry::{Catalog, CatalogHandle},
     serve::{
-        Answer, Entities, Plan, Plans, Progress, ServeError, TrainingRequest, TrainingSet, Until, Wanted,
-        history, online, training,
+        Answer, Asked, Entities, Plan, Plans, Progress, ServeError, TrainingRequest, TrainingSet, Until,
+        Wanted, history, online, training,
     },
     shard::{ShardReader, StreamReader, Streams},
 };
@@ -80,7 +80,15 @@ impl Newest {
 
 impl Reads {
     pub fn plan(&self, wanted: &Wanted) -> Result<Arc<Plan>, ServeError> {
-        let plan = self.plans.get(&self.catalog.current(), &self.streams.current(), wanted)?;
+        self.allowed(self.plans.get(&self.catalog.current(), &self.streams.current(), wanted)?)
+    }
+
+    /// The same, of what a request says in its JSON.
+    pub fn plan_asked(&self, asked: Asked<'_>) -> Result<Arc<Plan>, ServeError> {
+        self.allowed(self.plans.of_text(&self.catalog.current(), &self.streams.current(), asked)?)
+    }
+
+    fn allowed(&self, plan: Arc<Plan>) -> Result<Arc<Plan>, ServeError> {
         if plan.columns.len() > self.limits.features {
             return Err(ServeError::TooMany {
                 what: "features",

@@ -376,8 +376,7 @@ fn what_is_computed_waits_for_aggregates_that_are_still_counted() {
     let wanted = Wanted::Features(asked.iter().map(|(feature, ..)| (*feature).to_owned()).collect());
     // As it is before the first state begins.
     let plan = Arc::new(Plan::compile(&reads.catalog.current(), &StreamSet::default(), &wanted).unwrap());
-    let entity = json!({ "user": 1, "shop": "a" }).as_object().unwrap().clone();
-    let entities = Entities::from_rows(&plan, &[entity]).unwrap();
+    let entities = Entities::from_json(&plan, r#"[{ "user": 1, "shop": "a" }]"#).unwrap();
     let request = json!({ "price": 200.0, "year": 2024 });
     let request = request_columns(&plan, Some(request), 1, &reads.limits).unwrap();
     let mut newest = reads.newest(&plan, &entities).unwrap();

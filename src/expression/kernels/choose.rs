@@ -29,6 +29,10 @@ pub(in crate::expression) fn coalesce(
     second: &Values,
     rows: usize,
 ) -> Result<Values, ArrowError> {
+    // Where nothing is null nothing of the second is taken; what failed is null.
+    if !first.constant && first.array.null_count() == 0 && first.failed.is_none() {
+        return Ok(first.clone());
+    }
     let mut taken = is_not_null(&first.expand(rows)?)?.values().clone();
     if let Some(failed) = &first.failed {
         taken = &taken | failed;
