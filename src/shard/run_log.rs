@@ -33,11 +33,11 @@ impl RunLog {
     }
 }
 
-/// Each record with its key, or what is wrong with it.
-pub(super) fn records(
-    store: &Store,
-    table: TableId,
-) -> Result<Vec<(Vec<u8>, Result<Run, String>)>, ShardError> {
+/// A stored record with its key, or what is wrong with it.
+type Stored = (Vec<u8>, Result<Run, String>);
+
+/// All records of a table, in order of their numbers.
+pub(super) fn records(store: &Store, table: TableId) -> Result<Vec<Stored>, ShardError> {
     let mut found = Vec::new();
     for guard in store.meta.prefix(prefix(table)) {
         let (key, value) = guard.into_inner()?;
