@@ -52,6 +52,9 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
 pub async fn prometheus(State(app): State<Arc<App>>) -> Response {
     metrics::record_free_bytes(app.shards.free_bytes());
     metrics::record_in_flight(app.shards.in_flight());
+    for (shard, requests) in app.shards.queued().enumerate() {
+        metrics::record_queued(shard, requests);
+    }
     let catalog = app.catalog.current();
     metrics::record_registry_version(catalog.version);
     let now = app.clock.now();

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     clock::Clock,
     format::Format,
-    ingest::{DecodeLimits, Decoded, IngestError, Rejected, decode, decompress, validate},
+    ingest::{DecodeLimits, Decoded, IngestError, Meters, Rejected, decode, decompress, validate},
     metrics,
     model::{TableKind, TableSchema},
     registry::{Catalog, CatalogHandle, FeatureView},
@@ -55,6 +55,7 @@ pub struct Ingest {
     pub max_ratio: usize,
     /// One retry of quarantined rows at a time, so that none is stored twice.
     pub retrying: Arc<tokio::sync::Mutex<()>>,
+    pub meters: Meters,
 }
 
 /// Bodies from this size on are decoded on a thread of their own, so that they do not hold up small requests.
@@ -111,9 +112,7 @@ impl Ingest {
         let rows = write.batch.len() as u64;
         let applied = self.shards.apply(write, permit).await?;
         if !applied.replayed {
-            metrics::record_ingest(&schema.name, &applied.counts(), started.elapsed());
-            let columns = schema.columns.iter().map(|c| c.name.as_str());
-            metrics::record_nulls(&schema.name, columns.zip(nulls), rows);
+            self.meters.record(&schema, &applied, rows, &nulls, started.elapsed());
         }
         Ok(applied)
     }

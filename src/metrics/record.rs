@@ -10,25 +10,8 @@ fn seconds_of_micros(micros: i64) -> f64 {
     micros as f64 / 1e6
 }
 
-pub fn record_ingest(table: &str, counts: &[(&'static str, u64)], took: Duration) {
-    for (result, rows) in counts {
-        counter!(INGEST_ROWS, "table" => table.to_owned(), "result" => *result).increment(*rows);
-    }
-    counter!(INGEST_BATCHES, "table" => table.to_owned()).increment(1);
-    histogram!(INGEST_SECONDS, "table" => table.to_owned()).record(took);
-}
-
 pub fn record_rejected(table: &str, rows: u64) {
     counter!(INGEST_ROWS, "table" => table.to_owned(), "result" => "rejected").increment(rows);
-}
-
-/// `nulls`: columns with how many of the `rows` are null.
-pub fn record_nulls<'a>(view: &str, nulls: impl Iterator<Item = (&'a str, u64)>, rows: u64) {
-    for (feature, count) in nulls {
-        let labels = [("view", view.to_owned()), ("feature", feature.to_owned())];
-        counter!(VIEW_VALUES, &labels).increment(rows);
-        counter!(VIEW_NULLS, &labels).increment(count);
-    }
 }
 
 pub fn record_in_flight(bytes: usize) {

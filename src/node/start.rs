@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     config::{Config, DurabilityMode},
     http::{self, App, Readiness, Seats},
-    ingest::{DecodeLimits, Ingest},
+    ingest::{DecodeLimits, Ingest, Meters},
     metrics,
     node::{
         NodeError,
@@ -228,6 +228,7 @@ pub async fn start(config: Config, clock: Clock, seats: Seats) -> Result<Node, N
             max_body: config.limits.body_bytes.as_usize(),
             max_ratio: usize::try_from(config.limits.decompression_ratio).unwrap_or(usize::MAX),
             retrying: Arc::default(),
+            meters: Meters::default(),
         },
         reads,
         quarantine: Quarantine::new(store.clone()),

@@ -12,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
     actor::Link,
-    metrics,
     model::TableId,
     shard::{
         Applied, BackfillStep, CommittedTables, PendingWrite, ShardError, Warming, Write,
@@ -76,18 +75,18 @@ pub struct WriteLimits {
 }
 
 /// Counts a write while it waits for its answer.
-struct Waiting<'a>(&'a AtomicUsize, usize);
+struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    fn new(queued: &'a AtomicUsize, shard: usize) -> Self {
-        metrics::record_queued(shard, queued.fetch_add(1, Ordering::Relaxed) + 1);
-        Waiting(queued, shard)
+    fn new(queued: &'a AtomicUsize) -> Self {
+        queued.fetch_add(1, Ordering::Relaxed);
+        Waiting(queued)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        metrics::record_queued(self.1, self.0.fetch_sub(1, Ordering::Relaxed) - 1);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -164,6 +163,11 @@ impl Shards {
         total.saturating_sub(self.permits.available_permits()) * PERMIT_BYTES
     }
 
+    /// Writes that wait, by shard.
+    pub fn queued(&self) -> impl Iterator<Item = usize> {
+        self.queued.iter().map(|queued| queued.load(Ordering::Relaxed))
+    }
+
     /// Whether a write to the table would be taken now; asked before the work of decoding it.
     pub fn check(&self, table: TableId) -> Result<(), ShardError> {
         self.statuses[self.shard_of(table)].check()?;
@@ -181,7 +185,7 @@ impl Shards {
     pub async fn apply(&self, write: Write, permit: OwnedSemaphorePermit) -> Result<Applied, ShardError> {
         let shard = self.shard_of(write.batch.schema.table);
         let (reply, answer) = oneshot::channel();
-        let _waiting = Waiting::new(&self.queued[shard], shard);
+        let _waiting = Waiting::new(&self.queued[shard]);
         if !self.links[shard].send(Apply(PendingWrite { write, permit, reply })) {
             return Err(ShardError::Stopped);
         }
