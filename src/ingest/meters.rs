@@ -72,9 +72,9 @@ impl TableMeters {
         };
         TableMeters {
             version: schema.version,
-            rows: applied.counts().map(|(result, _)| {
-                counter!(INGEST_ROWS, "table" => table.clone(), "result" => result)
-            }),
+            rows: applied
+                .counts()
+                .map(|(result, _)| counter!(INGEST_ROWS, "table" => table.clone(), "result" => result)),
             batches: counter!(INGEST_BATCHES, "table" => table.clone()),
             seconds: histogram!(INGEST_SECONDS, "table" => table.clone()),
             columns: schema.columns.iter().map(|c| column(&c.name)).collect(),

@@ -60,8 +60,19 @@ pub struct Shard {
     forget_from: Vec<u8>,
 }
 
-/// The newest row of each key that this group writes: where to find it, and its event time.
-type Winners = HashMap<Vec<u8>, (usize, usize, i64)>;
+/// The newest row of each key that this group writes.
+type Winners = HashMap<Vec<u8>, Winner>;
+
+struct Winner {
+    write: usize,
+    row: usize,
+    event_time: i64,
+    /// The cache had an older one.
+    cached: bool,
+}
+
+/// A group that writes more keys than this leaves in the cache only what was there: a backfill would push out what is read.
+const MOST_FRESH: usize = 4096;
 
 /// The state of a group that is being put together; nothing of it counts before the commit.
 struct Group {
@@ -130,8 +141,8 @@ impl Shard {
                 Err(error) => return std::iter::repeat_n(Err(error), writes.len()).collect(),
             }
         }
-        for (key, (write, row, _)) in &group.winners {
-            group.batch.insert(&self.store.rows, key.as_slice(), writes[*write].batch.row(*row));
+        for (key, winner) in &group.winners {
+            group.batch.insert(&self.store.rows, key.as_slice(), writes[winner.write].batch.row(winner.row));
         }
         for (table, state) in &mut group.tables {
             state.commits += 1;
@@ -153,8 +164,9 @@ impl Shard {
         if synced {
             metrics::record_fsync(committing.elapsed());
         }
-        for (key, (write, row, _)) in &group.winners {
-            self.cache.insert(key, writes[*write].batch.row(*row));
+        let all = group.winners.len() <= MOST_FRESH;
+        for (key, winner) in group.winners.iter().filter(|(_, winner)| all || winner.cached) {
+            self.cache.insert(key, writes[winner.write].batch.row(winner.row));
         }
         group.states.fill(&self.cache);
         for (table, state) in group.tables {
@@ -293,20 +305,21 @@ impl Shard {
         let mut key = Vec::with_capacity(4 + write.batch.key(row).len());
         push_table_key(write.batch.schema.table, write.batch.key(row), &mut key);
         if let Some(winner) = winners.get_mut(&key) {
-            if event_time < winner.2 {
+            if event_time < winner.event_time {
                 return Ok(false);
             }
-            *winner = (index, row, event_time);
+            *winner = Winner { write: index, row, event_time, ..*winner };
             return Ok(true);
         }
-        let stored = match self.cache.get(&key) {
-            Some(bytes) => Some(Row(&bytes).event_time()),
+        let cached = self.cache.get(&key);
+        let stored = match &cached {
+            Some(bytes) => Some(Row(bytes).event_time()),
             None => self.store.rows.get(&key)?.map(|bytes| Row(&bytes).event_time()),
         };
         if stored.is_some_and(|stored| event_time < stored.micros()) {
             return Ok(false);
         }
-        winners.insert(key, (index, row, event_time));
+        winners.insert(key, Winner { write: index, row, event_time, cached: cached.is_some() });
         Ok(true)
     }
 
