@@ -2,7 +2,7 @@
 //! acknowledgement, so that an entry is never older than what was acknowledged.
 
 use bytes::Bytes;
-use foyer::{Cache, CacheBuilder};
+use foyer::{Cache, CacheBuilder, SieveConfig};
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 /// What an entry costs beside its bytes: the key's and the value's headers, hash table and eviction links.
@@ -19,6 +19,9 @@ impl RowCache {
             CacheBuilder::new(bytes)
                 .with_name("rows")
                 .with_shards(16)
+                // Of a hit it only notes that there was one; an LRU locks its list twice for each, which takes longer than the
+                // rest of the lookup. What a scan brings in goes first.
+                .with_eviction_config(SieveConfig::default())
                 .with_hash_builder(Xxh3DefaultBuilder::new())
                 .with_weighter(|key: &Box<[u8]>, row: &Bytes| key.len() + row.len() + OVERHEAD)
                 .build(),
