@@ -5,7 +5,9 @@
 //! rows chosen, and of no others. Memory follows the spine, not the history.
 
 use arrow::{
-    array::{Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array},
+    array::{
+        ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array,
+    },
     compute::{concat_batches, interleave, partition},
     datatypes::SchemaRef,
 };
@@ -18,6 +20,7 @@ use crate::{
         evolve::conform,
         layout::Layout,
         parallel::in_parallel,
+        picked::Picked,
         segment_read::{Footer, GroupBounds},
         table::STEP,
     },
@@ -222,20 +225,26 @@ pub(super) fn fetch(
     let layout = &history.layout;
     let segments = &history.snapshot.segments;
     let sources = segments.len() + history.tail.len();
-    let mut picked: Vec<Vec<u32>> = vec![Vec::new(); sources];
+    let mut picked: Vec<Picked> = segments.iter().map(|segment| Picked::of(segment.rows as usize)).collect();
+    let mut of_tail = vec![false; history.tail.len()];
     for place in chosen.iter().flatten() {
-        picked[place.source as usize].push(place.row);
+        let source = place.source as usize;
+        match picked.get_mut(source).map(|picked| picked.put(place.row)) {
+            Some(true) => {}
+            Some(false) => {
+                let why = "it has more rows than the table's log says";
+                return Err(OfflineError::corrupt(&segments[source].path, why));
+            }
+            None => of_tail[source - segments.len()] = true,
+        }
     }
-    for rows in &mut picked {
-        rows.sort_unstable();
-        rows.dedup();
-    }
+    picked.iter_mut().for_each(Picked::count);
 
     let used: Vec<usize> = (0..segments.len()).filter(|&source| !picked[source].is_empty()).collect();
     let read = in_parallel(&used, usize::MAX, Vec::new, |parts: &mut Vec<(usize, RecordBatch)>, &source| {
         let footer = Footer::read_with_offsets(&segments[source])?;
-        let ranges = consecutive(&picked[source]);
-        let batches = footer.picked(wanted, ranges, STEP)?.collect::<Result<Vec<_>, _>>()?;
+        let batches =
+            footer.picked(wanted, picked[source].runs().into_iter(), STEP)?.collect::<Result<Vec<_>, _>>()?;
         let rows = concat_batches(wanted, &batches).map_err(OfflineError::columns(&layout.table))?;
         if rows.num_rows() != picked[source].len() {
             return Err(OfflineError::corrupt(
@@ -255,7 +264,7 @@ pub(super) fn fetch(
         part_of[source] = parts.len();
     }
     for (source, batch) in (segments.len()..).zip(&history.tail) {
-        if !picked[source].is_empty() {
+        if of_tail[source - segments.len()] {
             parts.push(conform(batch, wanted).map_err(OfflineError::columns(&layout.table))?);
             part_of[source] = parts.len();
         }
@@ -264,27 +273,28 @@ pub(super) fn fetch(
         let source = place.source as usize;
         // Of a segment only the rows picked were read; a tail batch is there as a whole.
         let row = match source < segments.len() {
-            true => picked[source].partition_point(|&row| row < place.row),
+            true => picked[source].place(place.row),
             false => place.row as usize,
         };
         (part_of[source], row)
     };
     let positions: Vec<(usize, usize)> =
         chosen.iter().map(|place| place.as_ref().map_or((0, 0), position)).collect();
-    let mut columns = Vec::with_capacity(wanted.fields().len());
-    for (index, field) in wanted.fields().iter().enumerate() {
-        let null = new_null_array(field.data_type(), 1);
-        let values = parts.iter().map(|part| part.column(index).as_ref());
-        let values: Vec<_> = std::iter::once(null.as_ref()).chain(values).collect();
-        columns.push(interleave(&values, &positions).map_err(OfflineError::columns(&layout.table))?);
-    }
+    let indices: Vec<usize> = (0..wanted.fields().len()).collect();
+    let gathered =
+        in_parallel(&indices, usize::MAX, Vec::new, |columns: &mut Vec<(usize, ArrayRef)>, &index| {
+            let null = new_null_array(wanted.field(index).data_type(), 1);
+            let values = parts.iter().map(|part| part.column(index).as_ref());
+            let values: Vec<_> = std::iter::once(null.as_ref()).chain(values).collect();
+            let column = interleave(&values, &positions).map_err(OfflineError::columns(&layout.table))?;
+            columns.push((index, column));
+            Ok(())
+        })?;
+    let mut columns: Vec<(usize, ArrayRef)> = gathered.into_iter().flatten().collect();
+    columns.sort_unstable_by_key(|(index, _)| *index);
+    let columns = columns.into_iter().map(|(_, column)| column).collect();
     let nullable = wanted.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
     let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(nullable.collect::<Vec<_>>()));
     let options = RecordBatchOptions::new().with_row_count(Some(chosen.len()));
     RecordBatch::try_new_with_options(schema, columns, &options).map_err(OfflineError::columns(&layout.table))
-}
-
-/// Ascending row numbers as ranges.
-fn consecutive(rows: &[u32]) -> impl Iterator<Item = std::ops::Range<usize>> {
-    rows.chunk_by(|a, b| a + 1 == *b).map(|run| run[0] as usize..run[run.len() - 1] as usize + 1)
 }

@@ -27,6 +27,7 @@ mod merge;
 mod options;
 mod orphans;
 mod parallel;
+mod picked;
 mod portions;
 mod scrub;
 mod segment;

@@ -63,6 +63,11 @@ impl Asked {
         Asked { span: question.window.span(t), state: layout.partials[question.partial].kind.empty() }
     }
 
+    /// Whether the tile that begins at `start` lies in the span.
+    fn covers(&self, start: i64) -> bool {
+        start < self.span.end && self.span.start.is_none_or(|first| first <= start)
+    }
+
     fn add(&mut self, layout: &Layout, question: &Question, events: &Events<'_>) {
         let partial = &layout.partials[question.partial];
         for event in events.iter() {
@@ -79,19 +84,24 @@ impl Asked {
 fn tiles(layout: &Layout, mut bytes: &[u8], asked: &mut [Option<Asked>]) -> Result<(), MalformedState> {
     for (number, series) in layout.series.iter().enumerate() {
         let kind = layout.partials[series.partial].kind;
+        let questions = layout.questions.iter().zip(&mut *asked);
+        let mut asking: Vec<&mut Asked> = questions
+            .filter(|(question, _)| question.series == Some(number))
+            .filter_map(|(_, asked)| asked.as_mut())
+            .collect();
         let mut tiles = Tiles::open(&mut bytes)?;
         while let Some(tile) = tiles.next(&mut bytes)? {
             let start = series.start(tile);
-            let state = bytes;
-            State::skip_encoded(kind, &mut bytes)?;
-            for (question, asked) in layout.questions.iter().zip(&mut *asked) {
-                if question.series == Some(number)
-                    && let Some(asked) = asked
-                    && start < asked.span.end
-                    && asked.span.start.is_none_or(|first| first <= start)
-                {
-                    asked.state.merge_encoded(&mut &state[..])?;
-                }
+            // Who takes a state also finds where it ends.
+            let mut after = None;
+            for asked in asking.iter_mut().filter(|asked| asked.covers(start)) {
+                let mut state = bytes;
+                asked.state.merge_encoded(&mut state)?;
+                after = Some(state);
+            }
+            match after {
+                Some(after) => bytes = after,
+                None => State::skip_encoded(kind, &mut bytes)?,
             }
         }
     }
