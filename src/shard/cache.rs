@@ -21,7 +21,7 @@ impl RowCache {
                 .with_shards(16)
                 // Of a hit it only notes that there was one; an LRU locks its list twice for each, which takes longer than the
                 // rest of the lookup. What a scan brings in goes first.
-                .with_eviction_config(SieveConfig::default())
+                .with_eviction_config(SieveConfig)
                 .with_hash_builder(Xxh3DefaultBuilder::new())
                 .with_weighter(|key: &Box<[u8]>, row: &Bytes| key.len() + row.len() + OVERHEAD)
                 .build(),
