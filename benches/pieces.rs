@@ -10,7 +10,10 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{
+        ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    },
+    datatypes::DataType as Arrow,
     ipc::writer::StreamWriter,
 };
 use bytes::Bytes;
@@ -22,8 +25,9 @@ use larder::{
     expression::Expression,
     format::Format,
     ingest::{DecodeLimits, decode},
-    model::{BatchId, Column, DataType, TableId, TableSchema, Timestamp, encode_keys},
+    model::{BatchId, Column, DELETED, DataType, SEQ, TableId, TableSchema, Timestamp, encode_keys},
     node,
+    offline::{AsOf, History, NoTail, OfflineOptions, OfflineStore, SpineKeys, as_of_join},
     registry::{CatalogHandle, DefinitionFile, MemoryLog, Registry, parse_toml},
     serve::{Entities, Wanted, request_columns},
     shard::{
@@ -250,6 +254,69 @@ fn windows(c: &mut Criterion) {
     });
 }
 
+/// History: 100,000 rows into a sorted segment, its commit included, and all of them asked for at one moment.
+fn segments(c: &mut Criterion) {
+    const SEGMENT_ROWS: usize = 100_000;
+    let schema = schema();
+    let rows = SEGMENT_ROWS as i64;
+    let columns = schema.offline().fields().iter().map(|field| -> ArrayRef {
+        match (field.name().as_str(), field.data_type()) {
+            (DELETED, _) => Arc::new(BooleanArray::from(vec![false; SEGMENT_ROWS])),
+            (SEQ, _) => Arc::new(Int64Array::from_iter_values(0..rows)),
+            (_, Arrow::Timestamp(..)) => Arc::new(
+                TimestampMicrosecondArray::from_iter_values((0..rows).map(|i| i * 7919 % 1_000_003))
+                    .with_timezone("UTC"),
+            ),
+            (_, Arrow::Utf8) => {
+                Arc::new((0..rows).map(|i| Some(format!("user-{:08}", i % 10_000))).collect::<StringArray>())
+            }
+            _ => Arc::new((0..rows).map(|i| Some((i * 31) as f64 / 7.0)).collect::<Float64Array>()),
+        }
+    });
+    let batch = RecordBatch::try_new(Arc::clone(schema.offline()), columns.collect()).unwrap();
+    let filled = || {
+        let dir = tempfile::TempDir::new().unwrap();
+        let store = OfflineStore::open(dir.path(), OfflineOptions::default()).unwrap();
+        (store.table(&schema).unwrap(), store, dir)
+    };
+    let mut group = c.benchmark_group("segment of 100,000 rows × 10 float64");
+    group.throughput(Throughput::Elements(SEGMENT_ROWS as u64)).sample_size(20);
+    group.bench_function("write", |b| {
+        b.iter_batched(
+            filled,
+            |(table, store, dir)| {
+                table.append(&schema, vec![batch.clone()], SEGMENT_ROWS as u64).unwrap();
+                (table, store, dir)
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    let (table, _store, _dir) = filled();
+    table.append(&schema, vec![batch.clone()], SEGMENT_ROWS as u64).unwrap();
+    let (bytes, offsets) = encode_keys(&batch, &[batch.schema_ref().index_of("user").unwrap()], |_, _| {});
+    let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+    let times = vec![1_000_003; SEGMENT_ROWS];
+    group.bench_function("scan and gather", |b| {
+        b.iter(|| {
+            let history = History::open(&table, &NoTail, &schema).unwrap();
+            let keys = SpineKeys { bytes: &bytes, offsets: &offsets };
+            let (columns, history) = (&names[..], &history);
+            let question = AsOf {
+                history,
+                keys,
+                times: &times,
+                ttl: None,
+                lag: 0,
+                known_at: None,
+                by_then: false,
+                columns,
+            };
+            as_of_join(&question).unwrap().outcomes.len()
+        });
+    });
+    group.finish();
+}
+
 /// The as-of kernel alone: 100 versions each of 1,000 keys, 100,000 questions.
 fn as_of(c: &mut Criterion) {
     const VERSIONS: usize = 100;
@@ -464,5 +531,5 @@ fn on_demand(c: &mut Criterion) {
     running.stop();
 }
 
-criterion_group!(pieces, write_path, read_path, windows, as_of, expressions, on_demand);
+criterion_group!(pieces, write_path, read_path, windows, segments, as_of, expressions, on_demand);
 criterion_main!(pieces);
