@@ -1,8 +1,8 @@
 //! HTTP: the accept loop, the edge that every request passes, and how errors look on the wire.
 //!
-//! `server` knows connections and nothing of routes, `workers` are the threads that they are served on; `edge` wraps any router with what every route needs (request ids,
-//! limits, deadlines, caught panics, metrics, problems); `body` reads bodies; `problem` is the only place where error codes
-//! become statuses. `router` lists the routes, one file each for their handlers.
+//! `server` knows connections and nothing of routes, `workers` are the threads that they are served on; `edge` wraps any
+//! router with what every route needs (request ids, limits, deadlines, caught panics, metrics, problems); `body` reads bodies;
+//! `problem` is the only place where error codes become statuses. `router` lists the routes, one file each for their handlers.
 
 mod admin;
 mod answer_arrow;

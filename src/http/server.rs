@@ -75,8 +75,8 @@ pub struct Drained {
     pub cut: usize,
 }
 
-/// Serves `router` on `listener`, each connection on one of `seats`, until `stop` is ready; then accepts nothing more, closes idle connections, lets requests in
-/// flight finish until the drain deadline, and returns. Wrap the router with [`super::edge::wrap`] first.
+/// Serves `router` on `listener`, each connection on one of `seats`, until `stop` is ready; then accepts nothing more, closes
+/// idle connections, lets requests in flight finish until the drain deadline, and returns. Wrap the router with [`super::edge::wrap`] first.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

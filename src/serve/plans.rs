@@ -136,13 +136,8 @@ impl Plans {
         streams: &StreamSet,
         asked: Asked<'_>,
     ) -> Result<Arc<Plan>, ServeError> {
-        {
-            let known = self.0.read().unwrap_or_else(|e| e.into_inner());
-            if known.versions == (catalog.version, streams.version)
-                && let Some(plan) = known.texts.get(asked.text())
-            {
-                return Ok(Arc::clone(plan));
-            }
+        if let Some(plan) = self.find(catalog, streams, |known| known.texts.get(asked.text())) {
+            return Ok(plan);
         }
         let plan = self.get(catalog, streams, &asked.wanted()?)?;
         if asked.text().len() <= LONGEST {
@@ -158,17 +153,24 @@ impl Plans {
         streams: &StreamSet,
         wanted: &Wanted,
     ) -> Result<Arc<Plan>, ServeError> {
-        {
-            let known = self.0.read().unwrap_or_else(|e| e.into_inner());
-            if known.versions == (catalog.version, streams.version)
-                && let Some(plan) = known.plans.get(wanted)
-            {
-                return Ok(Arc::clone(plan));
-            }
+        if let Some(plan) = self.find(catalog, streams, |known| known.plans.get(wanted)) {
+            return Ok(plan);
         }
         let plan = Arc::new(Plan::compile(catalog, streams, wanted)?);
         self.known(catalog, streams).plans.insert(wanted.clone(), Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// What is remembered of these versions.
+    fn find(
+        &self,
+        catalog: &Catalog,
+        streams: &StreamSet,
+        of: impl FnOnce(&Known) -> Option<&Arc<Plan>>,
+    ) -> Option<Arc<Plan>> {
+        let known = self.0.read().unwrap_or_else(|e| e.into_inner());
+        let current = known.versions == (catalog.version, streams.version);
+        if current { of(&known).map(Arc::clone) } else { None }
     }
 
     /// To remember one more of these versions.
