@@ -1,26 +1,25 @@
 //! An online answer as one Arrow record batch: a column per feature, then what was asked to be included.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray},
     datatypes::{Field, Schema},
-    ipc::writer::StreamWriter,
 };
 
 use crate::{
     http::online::Include,
-    serve::{Answer, ServeError, Served, Tally},
+    serve::{Answer, ArrowHead, ServeError, Served, Tally},
     shard::ColumnBuilder,
 };
 
 /// Columns are named as in `feature_names`; included ones `name:status`, `name:event_time`, `name:age_ms`, and
-/// `name:window_start` with `name:window_end`. The
-/// schema's metadata holds `registry_version`, and `partial` where the deadline passed.
+/// `name:window_start` with `name:window_end`. The schema's
+/// metadata holds `registry_version`, and `partial` where the deadline passed.
 /// Its values are counted in `tally`.
 pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Result<Vec<u8>, ServeError> {
-    let (mut fields, mut arrays) = (Vec::new(), Vec::<ArrayRef>::new());
-    for (column, name) in answer.plan.names.iter().enumerate() {
+    let mut arrays = Vec::<ArrayRef>::with_capacity(answer.plan.names.len());
+    for column in 0..answer.plan.columns.len() {
         let data_type = &answer.plan.columns[column].data_type;
         let mut builder = ColumnBuilder::with_capacity(data_type, answer.entities);
         for entity in 0..answer.entities {
@@ -31,10 +30,12 @@ pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Result
                 Served::Value(value) => builder.push_value(value),
             }
         }
-        let array = builder.finish();
-        fields.push(Field::new(name, array.data_type().clone(), true));
-        arrays.push(array);
+        arrays.push(builder.finish());
     }
+    if include.is_empty() && !answer.partial {
+        return stream(answer.plan.arrow_head()?, arrays, answer.entities);
+    }
+    let mut fields: Vec<Field> = answer.plan.arrow_fields().collect();
     for included in include {
         if *included == Include::Window {
             windows(answer, &mut fields, &mut arrays);
@@ -63,18 +64,17 @@ pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Result
             arrays.push(array);
         }
     }
-    let mut metadata =
-        HashMap::from([("registry_version".to_owned(), answer.plan.registry_version.to_string())]);
+    let mut metadata = answer.plan.arrow_metadata();
     if answer.partial {
         metadata.insert("partial".to_owned(), "true".to_owned());
     }
-    let schema = Arc::new(Schema::new(fields).with_metadata(metadata));
-    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(answer.entities));
-    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?;
-    let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-    writer.write(&batch)?;
-    writer.finish()?;
-    Ok(writer.into_inner()?)
+    stream(&ArrowHead::new(Schema::new(fields).with_metadata(metadata))?, arrays, answer.entities)
+}
+
+fn stream(head: &ArrowHead, arrays: Vec<ArrayRef>, rows: usize) -> Result<Vec<u8>, ServeError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = RecordBatch::try_new_with_options(Arc::clone(&head.schema), arrays, &options)?;
+    Ok(head.stream(&batch)?)
 }
 
 /// The effective window of each aggregate: two columns of moments; null for values that are written.

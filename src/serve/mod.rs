@@ -6,6 +6,7 @@
 
 mod aggregates;
 mod answer;
+mod arrow_head;
 mod computation;
 mod entities;
 mod entity_json;
@@ -26,6 +27,7 @@ mod training;
 mod until;
 
 pub use answer::{Answer, Found, Served, Status};
+pub use arrow_head::ArrowHead;
 pub use computation::{Computation, Computed, Step};
 pub use entities::Entities;
 pub use error::ServeError;

@@ -1,11 +1,19 @@
 //! A compiled request: which rows to fetch for an entity and where in them each feature lies.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, OnceLock},
+};
+
+use arrow::{
+    datatypes::{Field, Schema},
+    error::ArrowError,
+};
 
 use crate::{
     model::{DataType, TableId, TableSchema, Value},
     registry::{Catalog, Feature, FeatureView, RequestColumn, Resolved, Stream},
-    serve::{Computation, Meters, ServeError, Wanted},
+    serve::{ArrowHead, Computation, Meters, ServeError, Wanted},
     shard::{Generation, Slot, StreamSet, slots},
 };
 
@@ -25,6 +33,8 @@ pub struct Plan {
     pub on_demand: Option<OnDemandPlan>,
     /// `names` as a JSON list, as every answer begins.
     pub names_json: String,
+    /// The same for answers in Arrow; made when the first is asked for.
+    arrow_head: OnceLock<ArrowHead>,
     pub meters: Meters,
 }
 
@@ -188,6 +198,7 @@ impl Plan {
         Ok(Plan {
             meters: Meters::new(wanted.label(), views.map(|view| view.name.clone())),
             names_json: serde_json::json!(names).to_string(),
+            arrow_head: OnceLock::new(),
             wanted: wanted.clone(),
             registry_version: catalog.version,
             names,
@@ -196,6 +207,27 @@ impl Plan {
             key_columns,
             on_demand,
         })
+    }
+
+    /// The fields of an Arrow answer: a column per feature.
+    pub fn arrow_fields(&self) -> impl Iterator<Item = Field> {
+        let columns = self.names.iter().zip(&self.columns);
+        columns.map(|(name, column)| Field::new(name, column.data_type.arrow(), true))
+    }
+
+    /// The metadata of an Arrow answer's schema.
+    pub fn arrow_metadata(&self) -> HashMap<String, String> {
+        HashMap::from([("registry_version".to_owned(), self.registry_version.to_string())])
+    }
+
+    /// What Arrow answers begin with that have the features and no more.
+    pub fn arrow_head(&self) -> Result<&ArrowHead, ArrowError> {
+        if let Some(head) = self.arrow_head.get() {
+            return Ok(head);
+        }
+        let fields: Vec<Field> = self.arrow_fields().collect();
+        let head = ArrowHead::new(Schema::new(fields).with_metadata(self.arrow_metadata()))?;
+        Ok(self.arrow_head.get_or_init(|| head))
     }
 
     /// Columns that a request has to bring for on-demand features.
