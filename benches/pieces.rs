@@ -241,13 +241,13 @@ fn windows(c: &mut Criterion) {
     let reader = StreamReader::new(store, cache, Arc::new(|_, _| {}));
     let generations: Vec<_> = set.all().cloned().collect();
     assert_eq!(generations.len(), VIEWS);
-    let mut user = 0i64;
+    let (mut user, mut stored) = (0i64, Vec::new());
     c.bench_function("30 aggregates over 30 days of one entity, cache", |b| {
         b.iter(|| {
             user = (user + 7) % 1000;
             let key = (user.cast_unsigned() ^ (1 << 63)).to_be_bytes();
             for generation in &generations {
-                let (state, _) = reader.get(generation, &key).unwrap();
+                let (state, _) = reader.get(generation, &key, &mut stored).unwrap();
                 black_box(aggregates(generation, &state, clock.now().micros(), &[0, 1, 2]).unwrap().unwrap());
             }
         });

@@ -49,9 +49,18 @@ impl Client {
         self.request(reqwest::Method::POST, path)
     }
 
-    /// Sends, again where the node is too busy (429, 503), and turns a problem into an error that says it in words.
+    /// Sends, again where the node is too busy, and turns a problem into an error that says it in words.
     /// `request` must be safe to repeat.
     pub fn send(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, CliError> {
+        self.send_while(is_busy, request)
+    }
+
+    /// The same, again for as long as `again` says so of the status.
+    pub fn send_while(
+        &self,
+        again: impl Fn(u16) -> bool,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Response, CliError> {
         let mut waits = BUSY_WAITS.iter();
         loop {
             let response = request().send().map_err(|e| self.unreachable(&e))?;
@@ -59,7 +68,7 @@ impl Client {
             if status.is_success() {
                 return Ok(response);
             }
-            if matches!(status.as_u16(), 429 | 503)
+            if again(status.as_u16())
                 && let Some(wait) = waits.next()
             {
                 std::thread::sleep(Duration::from_millis(*wait));
@@ -76,6 +85,10 @@ impl Client {
             CliError::Failed(format!("{}: {error}", self.base))
         }
     }
+}
+
+pub fn is_busy(status: u16) -> bool {
+    matches!(status, 429 | 503)
 }
 
 /// At most so many of a problem's errors are printed.

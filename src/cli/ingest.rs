@@ -1,22 +1,21 @@
 //! `larder ingest FILE… --view V | --source S`: streams files into a node, in order, in bounded memory.
 //!
 //! Each chunk is a batch whose Idempotency-Key is a fingerprint of its bytes and place, so an interrupted run is
-//! resumed by running it again: what was stored is answered from memory and stored once.
+//! resumed by running it again: what was stored is answered from memory and stored once. Each chunk names the one that it
+//! comes after (Ingest-After), so two are on their way at once and are stored in the order of the file.
 
 use std::{
     path::{Path, PathBuf},
-    sync::mpsc::sync_channel,
     time::Instant,
 };
 
 use clap::Args;
-use serde_json::Value as Json;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
     cli::{
         CliError, Client, Server,
-        ingest_file::{Chunk, Columns, SourceFile},
+        ingest_file::{Columns, SourceFile},
+        ingest_send::{Sending, Sent},
         progress,
     },
     format::Format,
@@ -65,8 +64,20 @@ pub struct Totals {
     pub resumed: u64,
 }
 
-/// Chunks read ahead of the one that is being sent.
-const READ_AHEAD: usize = 2;
+impl Totals {
+    fn add(&mut self, sent: &Sent) {
+        let number = |name: &str| sent.answer[name].as_u64().unwrap_or(0);
+        self.rows += sent.rows;
+        if sent.replayed {
+            self.resumed += sent.rows;
+        } else {
+            self.accepted += number("accepted");
+            self.late += number("late");
+            self.deduplicated += number("deduplicated");
+            self.quarantined += number("quarantined");
+        }
+    }
+}
 
 impl Ingest {
     pub fn run(self) -> Result<(), CliError> {
@@ -164,63 +175,14 @@ pub fn send_file(
     let on_error = if quarantine { "quarantine" } else { "reject" };
     let url = format!("{rows_path}?on_error={on_error}");
 
-    // Reading and decoding go on while the node stores: two chunks ahead, no more.
-    let (sender, receiver) = sync_channel::<Result<Chunk, CliError>>(READ_AHEAD);
-    let reader = std::thread::spawn(move || {
-        for chunk in file.chunks {
-            if sender.send(chunk).is_err() {
-                break;
-            }
-        }
-    });
-    for chunk in receiver {
-        let chunk = chunk?;
-        let key = chunk_key(target.name(), path, &chunk);
-        let body = bytes::Bytes::from(chunk.body);
-        let response = client
-            .send(|| {
-                client
-                    .post(&url)
-                    .header("Content-Type", chunk.format.media_type())
-                    .header("Idempotency-Key", &key)
-                    .body(body.clone())
-            })
-            .map_err(|error| {
-                let last = chunk.first_row + chunk.rows;
-                CliError::Refused(format!("{}, rows {} to {last}: {error}", path.display(), chunk.first_row))
-            })?;
-        let replayed = response.headers().contains_key("idempotency-replayed");
-        let answer: Json = response.json().map_err(CliError::failed)?;
-        let number = |name: &str| answer[name].as_u64().unwrap_or(0);
-        totals.rows += chunk.rows;
-        if replayed {
-            totals.resumed += chunk.rows;
-        } else {
-            totals.accepted += number("accepted");
-            totals.late += number("late");
-            totals.deduplicated += number("deduplicated");
-            totals.quarantined += number("quarantined");
-        }
-        bar.inc(chunk.progress);
-    }
-    let _ = reader.join();
+    Sending::new(client, target.name(), path, url).all(file.chunks, |sent| {
+        totals.add(&sent);
+        bar.inc(sent.progress);
+    })?;
     bar.finish();
     Ok(totals)
 }
 
 fn file_name(path: &Path) -> String {
     path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// The same for the same bytes at the same place of the same file, so that a run can be repeated; two files with the
-/// same rows are two files.
-fn chunk_key(table: &str, path: &Path, chunk: &Chunk) -> String {
-    let mut hash = Xxh3::new();
-    hash.update(table.as_bytes());
-    hash.update(
-        std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).as_os_str().as_encoded_bytes(),
-    );
-    hash.update(&chunk.first_row.to_le_bytes());
-    hash.update(&chunk.body);
-    format!("larder-ingest-{:032x}", hash.digest128())
 }

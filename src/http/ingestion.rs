@@ -25,6 +25,7 @@ use crate::{
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const AFTER: &str = "ingest-after";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -53,12 +54,14 @@ pub struct Acknowledged {
 }
 
 #[utoipa::path(post, path = "/v1/feature-views/{view}/rows", tag = "ingestion",
-    params(("view" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header)),
+    params(("view" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header),
+        ("Ingest-After" = Option<String>, Header,
+            description = "the Idempotency-Key of the batch before: this one is stored only after that one, 409 where it is not stored")),
     request_body(content = Object, content_type = "application/json",
         description = "`{\"rows\":[{…}]}`; also application/x-ndjson, text/csv, \
             application/vnd.apache.arrow.stream, application/vnd.apache.parquet; gzip or zstd"),
     responses((status = 200, body = Acknowledged), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody),
+        (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody),
         (status = 429, body = ProblemBody), (status = 503, body = ProblemBody), (status = 507, body = ProblemBody)))]
 pub async fn rows(
     State(app): State<Arc<App>>,
@@ -71,10 +74,12 @@ pub async fn rows(
 }
 
 #[utoipa::path(post, path = "/v1/sources/{source}/events", tag = "ingestion",
-    params(("source" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header)),
+    params(("source" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header),
+        ("Ingest-After" = Option<String>, Header,
+            description = "the Idempotency-Key of the batch before: this one is stored only after that one, 409 where it is not stored")),
     request_body(content = Object, content_type = "application/json", description = "as for rows"),
     responses((status = 200, body = Acknowledged), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody),
+        (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody),
         (status = 429, body = ProblemBody), (status = 503, body = ProblemBody), (status = 507, body = ProblemBody)))]
 pub async fn events(
     State(app): State<Arc<App>>,
@@ -102,6 +107,7 @@ async fn ingest(
         body,
         on_error: query.on_error,
         idempotency_key: media::text(headers, IDEMPOTENCY_KEY)?,
+        after: media::text(headers, AFTER)?,
     };
     Ok(acknowledge(app, app.ingest.ingest(request).await.map_err(refusal)?))
 }

@@ -45,6 +45,7 @@ impl Ingest {
             batch: PreparedBatch::tombstones(Arc::clone(&view.schema), &keys, &times),
             batch_id: crate::model::BatchId::fresh(),
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
+            after: None,
             offline: view.offline,
             quarantine: Vec::new(),
             release: Vec::new(),

@@ -7,6 +7,7 @@ mod error;
 mod meters;
 mod pipeline;
 mod retry;
+mod turns;
 mod validate;
 
 pub use computed::{check_columns, computed_rows};
@@ -16,4 +17,5 @@ pub use error::IngestError;
 pub use meters::Meters;
 pub use pipeline::{Ingest, IngestRequest, OnError};
 pub use retry::Retried;
+pub use turns::Turns;
 pub use validate::{Violation, retain, validate};

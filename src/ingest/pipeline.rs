@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     clock::Clock,
     format::Format,
-    ingest::{DecodeLimits, Decoded, IngestError, Meters, Rejected, decode, decompress, validate},
+    ingest::{DecodeLimits, Decoded, IngestError, Meters, Rejected, Turns, decode, decompress, validate},
     metrics,
     model::{TableKind, TableSchema},
     registry::{Catalog, CatalogHandle, FeatureView},
@@ -38,6 +38,8 @@ pub struct IngestRequest {
     pub body: Bytes,
     pub on_error: OnError,
     pub idempotency_key: Option<String>,
+    /// The Idempotency-Key of the batch that this one comes after.
+    pub after: Option<String>,
 }
 
 /// The write side of a node; cheap to clone.
@@ -56,6 +58,7 @@ pub struct Ingest {
     /// One retry of quarantined rows at a time, so that none is stored twice.
     pub retrying: Arc<tokio::sync::Mutex<()>>,
     pub meters: Meters,
+    pub turns: Turns,
 }
 
 /// Bodies from this size on are decoded on a thread of their own, so that they do not hold up small requests.
@@ -87,13 +90,20 @@ impl Ingest {
     async fn try_ingest(&self, request: IngestRequest) -> Result<Applied, IngestError> {
         let started = Instant::now();
         check_idempotency_key(request.idempotency_key.as_deref())?;
+        check_idempotency_key(request.after.as_deref())?;
+        if request.after.is_some() && request.after == request.idempotency_key {
+            return Err(IngestError::Invalid("a batch cannot come after itself".to_owned()));
+        }
         let target = target(&self.catalog.current(), &request.table, request.kind)?;
         if let Some(key) = &request.idempotency_key
             && let Some(answer) = self.answers.find(target.schema.table, key, fingerprint(&request))?
         {
             return Ok(answer);
         }
-        self.shards.check(target.schema.table)?;
+        let table = target.schema.table;
+        let turn = request.idempotency_key.as_deref().map(|key| self.turns.begin(table, key));
+        let after = request.after.clone();
+        self.shards.check(table)?;
         let permit = self.shards.reserve(request.body.len().saturating_mul(MEMORY_FACTOR))?;
 
         let blocking = request.body.len() > INLINE_BYTES
@@ -110,7 +120,12 @@ impl Ingest {
         };
         let (schema, nulls) = (Arc::clone(&write.batch.schema), write.batch.nulls.clone());
         let rows = write.batch.len() as u64;
-        let applied = self.shards.apply(write, permit).await?;
+        if let Some(after) = &after {
+            self.turns.wait(table, after).await;
+        }
+        let stored = self.shards.hand_over(write, permit)?;
+        drop(turn);
+        let applied = stored.await?;
         if !applied.replayed {
             self.meters.record(&schema, &applied, rows, &nulls, started.elapsed());
         }
@@ -146,6 +161,7 @@ impl Ingest {
             batch,
             batch_id,
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
+            after: request.after,
             offline: target.view.as_ref().is_none_or(|v| v.offline),
             quarantine: self.quarantined(batch_id, decoded.rejected),
             release: Vec::new(),

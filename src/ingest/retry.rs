@@ -76,6 +76,7 @@ impl Ingest {
             batch: PreparedBatch::rows(Arc::clone(&view.schema), &decoded.batch),
             batch_id: BatchId::fresh(),
             idempotency: None,
+            after: None,
             offline: view.offline,
             quarantine: Vec::new(),
             release,

@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     config::{Config, DurabilityMode},
     http::{self, App, Readiness, Seats},
-    ingest::{DecodeLimits, Ingest, Meters},
+    ingest::{DecodeLimits, Ingest, Meters, Turns},
     metrics,
     node::{
         NodeError,
@@ -153,11 +153,11 @@ pub async fn start(config: Config, clock: Clock, seats: Seats) -> Result<Node, N
     if let Err(error) = shards.reconcile().await {
         tracing::error!(%error, "window states cannot be read");
     }
-    let (warm, warm_tiles) = (shards.clone(), shards.clone());
+    let (warm, warm_state) = (shards.clone(), shards.clone());
     let stream_reader = StreamReader::new(
         store.clone(),
         cache.clone(),
-        Arc::new(move |source, key| warm_tiles.warm(source, Warming::Tiles, key)),
+        Arc::new(move |source, key| warm_state.warm(source, Warming::State, key)),
     );
     let reader = ShardReader::new(
         store.clone(),
@@ -229,6 +229,7 @@ pub async fn start(config: Config, clock: Clock, seats: Seats) -> Result<Node, N
             max_ratio: usize::try_from(config.limits.decompression_ratio).unwrap_or(usize::MAX),
             retrying: Arc::default(),
             meters: Meters::default(),
+            turns: Turns::default(),
         },
         reads,
         quarantine: Quarantine::new(store.clone()),

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use bytes::Bytes;
 
 use crate::{
     compute::{as_of::Outcome, window::Span},
     model::{Timestamp, Value},
     registry::Operand,
     serve::{Computed, OnDemandPlan, Plan, PlanColumn, ServeError, Tally, ValueSource},
-    shard::{Cell, ColumnBuilder, Row},
+    shard::{Cell, ColumnBuilder, Row, StoredRow},
 };
 
 /// Bytes of texts and lists that on-demand features may come to in one answer; each feature that they are computed from as well.
@@ -67,7 +66,7 @@ impl Status {
 #[derive(Debug, Clone)]
 pub enum Found {
     /// A version of a view whose rows are written; `None` where the entity has none, or its newest is a tombstone.
-    Row { row: Option<Bytes>, outcome: Outcome },
+    Row { row: Option<StoredRow>, outcome: Outcome },
     /// The aggregates of a stream view, one for each of its features; `None` where it cannot be told yet, or was not
     /// asked for.
     Aggregates(Box<[Option<Value>]>),
@@ -223,7 +222,7 @@ impl Answer {
         wanted: &PlanColumn,
         group: usize,
         feature: usize,
-        row: Option<&'a Bytes>,
+        row: Option<&'a StoredRow>,
         outcome: Outcome,
     ) -> (Cell<'a>, Status) {
         match (row, outcome) {

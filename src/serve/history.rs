@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use bytes::Bytes;
 
 use crate::{
     compute::as_of::Outcome,
@@ -13,7 +12,7 @@ use crate::{
         Entities, Found, Plan, PlanGroup, Progress, Reads, ServeError,
         aggregates::{Asked, Look, Moments, aggregate, value_at},
     },
-    shard::PreparedBatch,
+    shard::{PreparedBatch, StoredRow},
 };
 
 /// Every group of `plan` for every entity at `at`, through the point-in-time kernel, into `progress`; until that is given
@@ -138,7 +137,7 @@ fn encode(
     features: &[ArrayRef],
     event_time: i64,
     row: usize,
-) -> Result<Bytes, ServeError> {
+) -> Result<StoredRow, ServeError> {
     let keyless = crate::model::TableSchema::feature_view(
         view.schema.table,
         &view.schema.name,
@@ -150,5 +149,5 @@ fn encode(
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(time)];
     arrays.extend(features.iter().map(|column| column.slice(row, 1)));
     let batch = RecordBatch::try_new(Arc::clone(keyless.arrow()), arrays)?;
-    Ok(Bytes::copy_from_slice(PreparedBatch::rows(Arc::new(keyless), &batch).row(0)))
+    Ok(StoredRow::read(PreparedBatch::rows(Arc::new(keyless), &batch).row(0)))
 }

@@ -29,16 +29,13 @@ pub fn lookup(
         for (g, group) in plan.groups.iter().enumerate() {
             let has_key = entities.encode_key(plan, group, entity, &mut keys.entity)?;
             let newest = match &group.stream {
-                Some(stream) => {
-                    let key = has_key.then_some(&keys.entity[..]);
-                    match aggregates(stream, group, streams, key, now, &mut keys.seen)? {
-                        Some(found) => found,
-                        None => {
-                            ahead.push((entity, g));
-                            Found::NOTHING
-                        }
+                Some(stream) => match aggregates(stream, group, streams, has_key, &mut keys, now)? {
+                    Some(found) => found,
+                    None => {
+                        ahead.push((entity, g));
+                        Found::NOTHING
                     }
-                }
+                },
                 None if has_key => {
                     let found = row(group, rows, &mut keys, now)?;
                     if let Found::Row { row: Some(bytes), .. } = &found
@@ -63,7 +60,7 @@ pub fn lookup(
 #[derive(Default)]
 struct Keys {
     entity: Vec<u8>,
-    row: Vec<u8>,
+    stored: Vec<u8>,
     seen: [u64; 2],
 }
 
@@ -73,7 +70,7 @@ fn row(
     keys: &mut Keys,
     now: Timestamp,
 ) -> Result<Found, ServeError> {
-    let (row, hit) = reader.get(group.table, &keys.entity, &mut keys.row)?;
+    let (row, hit) = reader.get(group.table, &keys.entity, &mut keys.stored)?;
     keys.seen[usize::from(!hit)] += 1;
     let Some(bytes) = row else { return Ok(Found::NOTHING) };
     let version = Row(&bytes);
@@ -85,14 +82,14 @@ fn row(
     Ok(Found::Row { row: (outcome != Outcome::NotFound).then_some(bytes), outcome })
 }
 
-/// The aggregates of one entity; without a key (`None`) it has no events. `None` where history has to answer.
+/// The aggregates of one entity; without a key it has no events. `None` where history has to answer.
 fn aggregates(
     stream: &StreamGroup,
     group: &PlanGroup,
     reader: &StreamReader,
-    key: Option<&[u8]>,
+    has_key: bool,
+    keys: &mut Keys,
     now: Timestamp,
-    seen: &mut [u64; 2],
 ) -> Result<Option<Found>, ServeError> {
     if stream.from_history {
         return Ok(None);
@@ -100,13 +97,12 @@ fn aggregates(
     let features = &group.view.features;
     let mut values: Box<[Option<Value>]> = vec![None; features.len()].into();
     for part in &stream.parts {
-        let state = match key {
-            Some(key) => {
-                let (state, found) = reader.get(&part.generation, key)?;
-                seen.iter_mut().zip(found).for_each(|(seen, found)| *seen += found);
-                state
-            }
-            None => EntityState::default(),
+        let state = if has_key {
+            let (state, hit) = reader.get(&part.generation, &keys.entity, &mut keys.stored)?;
+            keys.seen[usize::from(!hit)] += 1;
+            state
+        } else {
+            EntityState::default()
         };
         let Some(outputs) = shard::aggregates(&part.generation, &state, now.micros(), &part.measures)? else {
             return Ok(None);

@@ -35,6 +35,8 @@ pub enum ShardError {
     Redefined,
     #[error("the Idempotency-Key `{0}` was used before with another body")]
     IdempotencyMismatch(String),
+    #[error("the batch `{0}`, which this one comes after, is not stored; send this one again when it is")]
+    OutOfTurn(String),
     #[error("the online store: {0}")]
     Store(String),
     #[error("the data directory is damaged: {0}")]
@@ -55,6 +57,7 @@ impl Coded for ShardError {
             | ShardError::ReadOnly(_) => Code::Unavailable,
             ShardError::StorageFull { .. } | ShardError::DiskFull(_) => Code::StorageFull,
             ShardError::IdempotencyMismatch(_) => Code::Invalid,
+            ShardError::OutOfTurn(_) => Code::Conflict,
             ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,
         }
     }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use fjall::OwnedWriteBatch as WriteBatch;
+
 use crate::{
     model::TableId,
     shard::{
@@ -66,7 +68,7 @@ pub fn examine(
 fn read_outbox(store: &Store, table: TableId, sealed: u64, found: &mut Findings) -> Result<(), ShardError> {
     let state = found.state;
     let mut chain = None;
-    for guard in store.outbox.prefix(table.0.to_be_bytes()) {
+    for guard in store.outbox.range(numbered_key(table, state.truncated)..=numbered_key(table, u64::MAX)) {
         let (key, bytes) = guard.into_inner()?;
         let number = key_number(&key).unwrap_or_default();
         let blob = match Blob::open(&bytes) {
@@ -112,11 +114,21 @@ pub fn rows_beyond(store: &Store, table: TableId, next_seq: u64) -> Result<(u64,
     Ok((beyond, rows))
 }
 
-/// Removes what segments hold from the outbox.
-pub fn forget_sealed(store: &Store, table: TableId, sealed: u64) -> Result<(), ShardError> {
-    let mut batch = store.db.batch();
-    for guard in store.outbox.range(numbered_key(table, 0)..numbered_key(table, sealed)) {
+/// Adds to `batch` the removal of the outbox's blobs that begin below `up_to`, and notes it in `state`.
+pub fn push_truncation(
+    store: &Store,
+    table: TableId,
+    state: &mut TableState,
+    up_to: u64,
+    batch: &mut WriteBatch,
+) -> Result<(), ShardError> {
+    if up_to <= state.truncated {
+        return Ok(());
+    }
+    for guard in store.outbox.range(numbered_key(table, state.truncated)..numbered_key(table, up_to)) {
         batch.remove(&store.outbox, guard.key()?);
     }
-    Ok(batch.commit()?)
+    state.truncated = up_to;
+    batch.insert(&store.tables, table.0.to_be_bytes(), serde_json::to_vec(state).unwrap_or_default());
+    Ok(())
 }

@@ -10,6 +10,7 @@ mod blob;
 mod builder;
 mod cache;
 mod error;
+mod group;
 mod hold;
 mod image;
 pub mod integrity;
@@ -32,11 +33,13 @@ mod stream;
 mod table_state;
 #[cfg(test)]
 mod tests;
+mod upkeep;
+mod winners;
 mod write;
 
 pub use answers::Answers;
 pub use builder::ColumnBuilder;
-pub use cache::RowCache;
+pub use cache::{RowCache, StoredRow};
 pub use error::ShardError;
 pub use hold::Held;
 pub use image::{Entries, Image, ImageCheck, Import};

@@ -72,11 +72,13 @@ impl Outbox {
     ) -> Result<Scanned, ShardError> {
         // Rows beyond this are of a commit that is still going on. Taken before the catalog, which then knows the
         // versions of all rows below it.
-        let end = self.committed.of(table).next_seq();
+        let committed = self.committed.of(table);
+        let end = committed.next_seq();
         let catalog = self.catalog.current();
         let mut runs: Vec<OfflineRows> = Vec::new();
         let (mut chain, mut rows, mut read) = (None, 0, 0);
-        for guard in self.store.outbox.range(numbered_key(table, 0)..numbered_key(table, end)) {
+        let begin = committed.truncated().min(from_seq);
+        for guard in self.store.outbox.range(numbered_key(table, begin)..numbered_key(table, end)) {
             let (_, bytes) = guard.into_inner()?;
             let blob = Blob::open(&bytes).ok_or_else(|| {
                 ShardError::Damaged(format!("an outbox blob of table {} fails its checksum", table.0))

@@ -1,12 +1,10 @@
 //! Reads of the online store. Never through a mailbox: any thread, any number at once.
 
-use bytes::Bytes;
-
 use crate::{
     model::TableId,
     shard::{
         ShardError,
-        cache::RowCache,
+        cache::{RowCache, StoredRow},
         store::{Store, push_table_key},
     },
 };
@@ -33,15 +31,15 @@ impl ShardReader {
         table: TableId,
         entity: &[u8],
         key: &mut Vec<u8>,
-    ) -> Result<(Option<Bytes>, bool), ShardError> {
+    ) -> Result<(Option<StoredRow>, bool), ShardError> {
         key.clear();
         push_table_key(table, entity, key);
-        if let Some(row) = self.cache.get(key) {
+        if let Some(row) = self.cache.row(key) {
             return Ok((Some(row), true));
         }
         let Some(stored) = self.store.rows.get(&key)? else { return Ok((None, false)) };
         (self.on_miss)(table, key);
         // A copy: fjall's slice would keep its whole block in memory.
-        Ok((Some(Bytes::copy_from_slice(&stored)), false))
+        Ok((Some(StoredRow::read(&stored)), false))
     }
 }

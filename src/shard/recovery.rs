@@ -9,8 +9,8 @@ use crate::{
     registry::Catalog,
     shard::{
         CommittedTables, ShardError,
-        invariants::{examine, forget_sealed},
-        store::Store,
+        invariants::{examine, push_truncation},
+        store::{Store, key_table, numbered_key},
     },
 };
 
@@ -30,9 +30,11 @@ pub fn recover(
     let marks = store.watermark.tables();
     for table in known_tables(store, sealed)? {
         let in_segments = sealed.get(&table).copied().unwrap_or(0);
-        let found = examine(store, table, in_segments, marks.get(&table).copied())?;
+        let mut found = examine(store, table, in_segments, marks.get(&table).copied())?;
         if found.problems.is_empty() {
-            forget_sealed(store, table, in_segments)?;
+            let mut batch = store.db.batch();
+            push_truncation(store, table, &mut found.state, in_segments, &mut batch)?;
+            batch.commit()?;
         }
         let name = table_name(catalog, table);
         violations.extend(found.problems.into_iter().map(|problem| format!("table {name}: {problem}")));
@@ -66,15 +68,18 @@ pub(super) fn known_tables(
     let mut tables: BTreeSet<TableId> = stored_tables(store)?.into_iter().collect();
     tables.extend(sealed.iter().filter(|(_, sealed)| **sealed > 0).map(|(table, _)| *table));
     tables.extend(store.watermark.tables().into_keys());
-    let mut after = vec![0];
-    while let Some(guard) = store.outbox.range(after..).next() {
-        let key = guard.key()?;
-        let Some(table) = key.get(..4).and_then(|table| table.try_into().ok()).map(u32::from_be_bytes) else {
-            break;
-        };
-        tables.insert(TableId(table));
-        let Some(next) = table.checked_add(1) else { break };
-        after = next.to_be_bytes().to_vec();
+    // Those that only the outbox knows lie between the others.
+    let mut from = 0;
+    let known: Vec<TableId> = tables.iter().copied().collect();
+    for next in known.into_iter().map(|table| table.0).chain([u32::MAX]) {
+        while from < next {
+            let begin = numbered_key(TableId(from), 0);
+            let Some(guard) = store.outbox.range(begin..numbered_key(TableId(next), 0)).next() else { break };
+            let Some(table) = key_table(&guard.key()?) else { break };
+            tables.insert(table);
+            from = table.0.saturating_add(1);
+        }
+        from = next.saturating_add(1);
     }
     Ok(tables)
 }

@@ -183,13 +183,25 @@ impl Shards {
 
     /// Stores a batch as a whole, or says why not. Returns after the durability that the node is configured for.
     pub async fn apply(&self, write: Write, permit: OwnedSemaphorePermit) -> Result<Applied, ShardError> {
+        self.hand_over(write, permit)?.await
+    }
+
+    /// The same in two steps: batches of one table are stored in the order in which they are handed over.
+    pub fn hand_over(
+        &self,
+        write: Write,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<impl Future<Output = Result<Applied, ShardError>>, ShardError> {
         let shard = self.shard_of(write.batch.schema.table);
         let (reply, answer) = oneshot::channel();
-        let _waiting = Waiting::new(&self.queued[shard]);
+        let waiting = Waiting::new(&self.queued[shard]);
         if !self.links[shard].send(Apply(PendingWrite { write, permit, reply })) {
             return Err(ShardError::Stopped);
         }
-        answer.await.map_err(|_| ShardError::Stopped)?
+        Ok(async move {
+            let _waiting = waiting;
+            answer.await.map_err(|_| ShardError::Stopped)?
+        })
     }
 
     /// Asks the shard of `table` to bring what is under `key` into the cache; dropped when many are asked for.

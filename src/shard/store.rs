@@ -228,6 +228,11 @@ pub fn numbered_key(table: TableId, number: u64) -> [u8; 12] {
     key
 }
 
+/// The table in a key of one.
+pub fn key_table(key: &[u8]) -> Option<TableId> {
+    key.get(..4)?.try_into().ok().map(u32::from_be_bytes).map(TableId)
+}
+
 /// The number in a [`numbered_key`].
 pub fn key_number(key: &[u8]) -> Option<u64> {
     key.get(4..12)?.try_into().ok().map(u64::from_be_bytes)

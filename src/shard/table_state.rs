@@ -24,6 +24,10 @@ pub struct TableState {
     /// How often this was stored: also what brought no row of history is counted.
     #[serde(default)]
     pub commits: u64,
+    /// Blobs of the outbox that begin below it were removed. Who looks for what is there begins here: fjall would read
+    /// each removed blob again to find that it is none.
+    #[serde(default)]
+    pub truncated: u64,
 }
 
 /// What of it others may see, published after each commit.
@@ -31,6 +35,7 @@ pub struct TableState {
 pub struct Committed {
     next_seq: AtomicU64,
     sealed_seq: AtomicU64,
+    truncated: AtomicU64,
     /// When the oldest row that is not in a segment was accepted; 0 where there is none.
     oldest_unsealed: AtomicI64,
     newest_event: AtomicI64,
@@ -45,6 +50,11 @@ impl Committed {
 
     pub fn sealed_seq(&self) -> u64 {
         self.sealed_seq.load(Ordering::Acquire)
+    }
+
+    /// Where the outbox begins; see [`TableState::truncated`].
+    pub fn truncated(&self) -> u64 {
+        self.truncated.load(Ordering::Acquire)
     }
 
     pub fn unsealed(&self) -> u64 {
@@ -70,6 +80,7 @@ impl Committed {
         if self.unsealed() == 0 && state.next_seq > self.next_seq() {
             self.oldest_unsealed.store(state.accepted_at, Ordering::Relaxed);
         }
+        self.truncated.store(state.truncated, Ordering::Release);
         self.next_seq.store(state.next_seq, Ordering::Release);
     }
 

@@ -20,7 +20,8 @@ use crate::{
     registry::{Catalog, CatalogHandle},
     shard::{
         ColumnBuilder, CommittedTables, Durability, Outbox, PreparedBatch, Row, RowCache, RowLayout, Shard,
-        ShardOptions, ShardReader, Store, StoreOptions, StreamDuty, Write, store::table_key,
+        ShardError, ShardOptions, ShardReader, Store, StoreOptions, StoredRow, StreamDuty, Write, recover,
+        shard::load_state, store::table_key,
     },
 };
 
@@ -141,7 +142,7 @@ impl Bench {
         runs.pop().map(|(_, batch)| batch)
     }
 
-    fn newest(&self, prepared: &PreparedBatch, i: usize) -> Option<bytes::Bytes> {
+    fn newest(&self, prepared: &PreparedBatch, i: usize) -> Option<StoredRow> {
         let cached = self.reader.get(TABLE, prepared.key(i), &mut Vec::new()).unwrap().0;
         let stored = self.store.rows.get(table_key(TABLE, prepared.key(i))).unwrap();
         assert_eq!(cached.as_deref(), stored.as_deref(), "cache and store agree");
@@ -154,6 +155,7 @@ fn write(batch: PreparedBatch) -> Write {
         batch,
         batch_id: BatchId::fresh(),
         idempotency: None,
+        after: None,
         offline: true,
         quarantine: Vec::new(),
         release: Vec::new(),
@@ -254,6 +256,45 @@ fn one_key_twice_in_a_group_is_stored_once() {
     assert_eq!(bench.shard.forget_answers(Timestamp::from_micros(1000), 10).unwrap(), 0);
     assert_eq!(bench.shard.forget_answers(Timestamp::from_micros(1001), 10).unwrap(), 1);
     assert!(!bench.shard.commit(&mut [keyed(8)])[0].as_ref().unwrap().replayed);
+}
+
+#[test]
+fn a_batch_waits_for_the_one_that_it_comes_after() {
+    let mut bench = Bench::new();
+    let after = |key: &str, after: Option<&str>| Write {
+        idempotency: Some((key.to_owned(), 7)),
+        after: after.map(str::to_owned),
+        ..write(one(1))
+    };
+    // Neither one before it in the group nor a stored one.
+    let results = bench.shard.commit(&mut [after("b", Some("a")), after("a", None), after("c", Some("a"))]);
+    assert!(matches!(&results[0], Err(ShardError::OutOfTurn(key)) if key == "a"), "{:?}", results[0]);
+    assert!(results[1].is_ok() && results[2].is_ok(), "{results:?}");
+    assert!(bench.shard.commit(&mut [after("b", Some("c"))])[0].is_ok());
+    assert_eq!(bench.committed.of(TABLE).next_seq(), 3);
+}
+
+#[test]
+fn a_truncation_is_noted_with_what_it_removes() {
+    let mut bench = Bench::new();
+    for time in 0..6 {
+        bench.shard.commit(&mut [write(one(time))])[0].as_ref().unwrap();
+    }
+    bench.shard.truncate(TABLE, 4).unwrap();
+    let stored = load_state(&bench.store, TABLE).unwrap();
+    assert_eq!((stored.truncated, stored.next_seq, bench.committed.of(TABLE).truncated()), (4, 6, 4));
+    assert_eq!(bench.store.outbox.iter().count(), 2);
+    // Neither an older one nor the next commit takes it back.
+    bench.shard.truncate(TABLE, 2).unwrap();
+    bench.shard.commit(&mut [write(one(6))])[0].as_ref().unwrap();
+    assert_eq!(load_state(&bench.store, TABLE).unwrap().truncated, 4);
+    // A start finds the rest, and removes what a segment was made of before the node ended.
+    let (committed, sealed) = (CommittedTables::default(), BTreeMap::from([(TABLE, 5)]));
+    let catalog = Catalog::default();
+    let violations = recover(&bench.store, &committed, &bench.clock, &catalog, &sealed).unwrap();
+    assert_eq!(violations, Vec::<String>::new());
+    assert_eq!((committed.of(TABLE).truncated(), committed.of(TABLE).unsealed()), (5, 2));
+    assert_eq!(bench.store.outbox.iter().count(), 2);
 }
 
 #[test]

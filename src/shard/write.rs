@@ -14,6 +14,8 @@ pub struct Write {
     pub batch_id: crate::model::BatchId,
     /// Given by the client: the key and a fingerprint of the request.
     pub idempotency: Option<(String, u128)>,
+    /// The key of the batch that it comes after: it is stored only where that one is.
+    pub after: Option<String>,
     /// Whether history is kept.
     pub offline: bool,
     /// Rejected rows to keep for people to look at, JSON.

@@ -151,6 +151,50 @@ fn concurrent_requests_with_one_key_store_one_batch() {
     assert_eq!(node.running().app().shards.committed().of(table).next_seq(), 1);
 }
 
+/// Sends one row; the batch is called `key` and comes after `after`.
+fn send_after(node: &TestNode, key: &str, after: &str, value: f64) -> (u16, Json) {
+    let request = node
+        .post("/v1/feature-views/score/rows")
+        .header("Content-Type", JSON)
+        .header("Idempotency-Key", key)
+        .header("Ingest-After", after)
+        .body(json!({ "rows": [row("u", json!(value))] }).to_string());
+    answer(request.send().unwrap())
+}
+
+#[test]
+fn a_batch_is_stored_after_the_one_that_it_names() {
+    let node = node();
+    let (status, problem) = send_after(&node, "1", "0", 1.0);
+    assert_eq!(status, 409, "{problem:#}");
+    assert!(problem["detail"].as_str().unwrap().contains("the batch `0`"), "{problem:#}");
+    assert_eq!(value_of(&node, "u"), Json::Null);
+    assert_eq!(send_after(&node, "1", "1", 1.0).0, 400, "after itself");
+
+    // All at once, last ones first: at equal times the later batch wins, so the value tells the order.
+    let first = node.post("/v1/feature-views/score/rows").header("Content-Type", JSON);
+    let first =
+        first.header("Idempotency-Key", "0").body(json!({ "rows": [row("u", json!(0.0))] }).to_string());
+    assert_eq!(answer(first.send().unwrap()).0, 200);
+    std::thread::scope(|scope| {
+        for n in (1..=20).rev() {
+            let node = &node;
+            scope.spawn(move || {
+                let (key, after) = (n.to_string(), (n - 1).to_string());
+                while send_after(node, &key, &after, f64::from(n)).0 == 409 {
+                    std::thread::yield_now();
+                }
+            });
+        }
+    });
+    assert_eq!(value_of(&node, "u"), 20.0);
+    let table = node.running().app().catalog.current().table("score").unwrap().table;
+    assert_eq!(node.running().app().shards.committed().of(table).next_seq(), 21);
+    // One of another body under a known key is refused as ever, and a repeat is answered.
+    assert_eq!(send_after(&node, "20", "19", 3.0).0, 422);
+    assert_eq!(send_after(&node, "20", "19", 20.0).0, 200);
+}
+
 #[test]
 fn an_event_with_a_known_id_counts_once() {
     let mut node = node();

@@ -39,9 +39,7 @@ pub struct StateRead {
     pub tiles: bool,
     /// Bytes of events that are not in tiles yet.
     pub head_bytes: usize,
-    /// Parts that the cache had, and that it lacked.
-    pub cache_hits: u64,
-    pub cache_misses: u64,
+    pub cache_hit: bool,
 }
 
 #[derive(Debug, Clone, serde::Serialize)]
@@ -60,7 +58,7 @@ pub(super) fn states(
     entity: &Entities,
 ) -> Result<Vec<Option<StateRead>>, ServeError> {
     let mut by_feature = vec![None; group.view.features.len()];
-    let mut key = Vec::new();
+    let (mut key, mut stored) = (Vec::new(), Vec::new());
     let Some(stream) = group.stream.as_ref().filter(|stream| !stream.from_history) else {
         return Ok(by_feature);
     };
@@ -68,14 +66,13 @@ pub(super) fn states(
         return Ok(by_feature);
     }
     for part in &stream.parts {
-        let (state, [cache_hits, cache_misses]) = reads.stream_reader.get(&part.generation, &key)?;
+        let (state, cache_hit) = reads.stream_reader.get(&part.generation, &key, &mut stored)?;
         for &feature in &part.features {
             by_feature[feature] = Some(StateRead {
                 generation: part.generation.number,
                 tiles: state.base.is_some(),
                 head_bytes: state.recent().len(),
-                cache_hits,
-                cache_misses,
+                cache_hit,
             });
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn mend_table(
 
     // In two batches: in one, a key's removal and its new value would be of the same age.
     let (mut removals, mut batch) = (store.db.batch(), store.db.batch());
-    let mut state = TableState { last_crc: 0, ..found.state };
+    let mut state = TableState { last_crc: 0, truncated: 0, ..found.state };
     let mut moved: Vec<Moved> = Vec::new();
     let mut to = base;
     for guard in store.outbox.prefix(table.0.to_be_bytes()) {

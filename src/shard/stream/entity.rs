@@ -3,10 +3,13 @@
 //! The head names the version of the base that it goes on from. Someone who reads the two while they change sees versions
 //! that do not fit, and reads again: fjall may show one key of a batch before the other.
 
-use bytes::Bytes;
+use std::sync::Arc;
 
 use crate::{
-    compute::window::{Output, tiles},
+    compute::window::{
+        Output,
+        tiles::{self, Folded},
+    },
     shard::{ShardError, cache::RowCache, store::Store, stream::Generation},
 };
 
@@ -20,8 +23,8 @@ const TRIES: usize = 1000;
 /// Base and head that belong together; both may be missing.
 #[derive(Debug, Clone, Default)]
 pub struct EntityState {
-    pub base: Option<Bytes>,
-    pub head: Option<Bytes>,
+    pub base: Option<Arc<Folded>>,
+    pub head: Option<Arc<[u8]>>,
 }
 
 impl EntityState {
@@ -32,11 +35,21 @@ impl EntityState {
 
     /// Whether what was folded leaves a read at `t` (µs) possible.
     pub fn answers_at(&self, t: i64) -> bool {
-        self.base.as_ref().is_none_or(|base| tiles::folded_at(base).is_ok_and(|folded| folded <= t))
+        self.base.as_ref().is_none_or(|base| tiles::folded_at(base.bytes()).is_ok_and(|folded| folded <= t))
+    }
+
+    /// What it takes in memory.
+    pub fn weight(&self) -> usize {
+        let base = self.base.as_ref().map_or(0, |base| base.weight());
+        base + self.head.as_ref().map_or(0, |head| head.len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.base.is_none() && self.head.is_none()
     }
 
     fn fits(&self) -> bool {
-        let base = self.base.as_ref().map_or(Ok(0), |base| tiles::base_version(base));
+        let base = self.base.as_ref().map_or(Ok(0), |base| tiles::base_version(base.bytes()));
         base.is_ok_and(|version| version == self.base_named())
     }
 
@@ -47,14 +60,6 @@ impl EntityState {
     }
 }
 
-/// Writes the key of an entity's base or head.
-fn part_key(generation: &[u8; 8], entity: &[u8], part: u8, out: &mut Vec<u8>) {
-    out.clear();
-    out.extend_from_slice(generation);
-    out.extend_from_slice(entity);
-    out.push(part);
-}
-
 pub(super) fn base_key(entity: &[u8]) -> Vec<u8> {
     [entity, &[BASE]].concat()
 }
@@ -63,31 +68,26 @@ pub(super) fn head_key(entity: &[u8]) -> Vec<u8> {
     [entity, &[HEAD]].concat()
 }
 
-/// The stored part under `key`, from the cache or the store, and whether the cache had it.
-fn part(store: &Store, cache: &RowCache, key: &[u8]) -> Result<(Option<Bytes>, bool), ShardError> {
-    if let Some(bytes) = cache.get(key) {
-        return Ok((Some(bytes), true));
-    }
-    Ok((stored(store, key)?, false))
-}
-
-/// A copy: fjall's slice would keep its whole block in memory.
-fn stored(store: &Store, key: &[u8]) -> Result<Option<Bytes>, ShardError> {
-    Ok(store.tiles.get(key)?.map(|bytes| Bytes::copy_from_slice(&bytes)))
+/// The two parts as they are stored. Copies: fjall's slices would keep their whole blocks in memory.
+fn stored(store: &Store, entity: &[u8]) -> Result<EntityState, ShardError> {
+    let head = store.tiles.get(head_key(entity))?.map(|bytes| Arc::from(&bytes[..]));
+    let base = store.tiles.get(base_key(entity))?.map(|bytes| Arc::new(Folded::new(&bytes[..])));
+    Ok(EntityState { base, head })
 }
 
 /// An entity's state, on the shard's own thread: nothing can change meanwhile. `key` is generation and entity.
-pub(super) fn load(store: &Store, cache: &RowCache, key: &[u8]) -> Result<EntityState, ShardError> {
-    let base = part(store, cache, &base_key(key))?.0;
-    let head = part(store, cache, &head_key(key))?.0;
-    let state = EntityState { base, head };
+pub(in crate::shard) fn load(store: &Store, cache: &RowCache, key: &[u8]) -> Result<EntityState, ShardError> {
+    if let Some(state) = cache.state(key) {
+        return Ok(state);
+    }
+    let state = stored(store, key)?;
     if state.fits() {
         return Ok(state);
     }
     Err(ShardError::Damaged("the two parts of an entity's window state do not belong together".to_owned()))
 }
 
-/// Told of a part that was not in the cache, so that its shard can fill it in: the source's table, and the key.
+/// Told of a state that was not in the cache, so that its shard can fill it in: the source's table, and the key.
 pub type OnMiss = std::sync::Arc<dyn Fn(crate::model::TableId, &[u8]) + Send + Sync>;
 
 /// Reads of window state; any thread, never through a mailbox.
@@ -103,45 +103,34 @@ impl StreamReader {
         StreamReader { store, cache, on_miss }
     }
 
-    /// The state of `entity` (an encoded key), and how many of its parts the cache had and lacked.
-    pub fn get(&self, generation: &Generation, entity: &[u8]) -> Result<(EntityState, [u64; 2]), ShardError> {
-        let prefix = generation.prefix();
-        let mut key = Vec::with_capacity(prefix.len() + entity.len() + 1);
-        let mut found = [0, 0];
-        part_key(&prefix, entity, HEAD, &mut key);
-        let head = self.part(generation, &key, &mut found)?;
-        part_key(&prefix, entity, BASE, &mut key);
-        let base = self.part(generation, &key, &mut found)?;
-        let mut state = EntityState { base, head };
+    /// The state of `entity` (an encoded key), and whether the cache had it. `key` is a scratch buffer.
+    pub fn get(
+        &self,
+        generation: &Generation,
+        entity: &[u8],
+        key: &mut Vec<u8>,
+    ) -> Result<(EntityState, bool), ShardError> {
+        key.clear();
+        key.extend_from_slice(&generation.prefix());
+        key.extend_from_slice(entity);
+        if let Some(state) = self.cache.state(key) {
+            return Ok((state, true));
+        }
         for _ in 0..TRIES {
+            let state = stored(&self.store, key)?;
             if state.fits() {
-                return Ok((state, found));
+                if !state.is_empty() {
+                    (self.on_miss)(generation.plan.spec.source, key);
+                }
+                return Ok((state, false));
             }
-            // A commit is on its way. The cache is filled after it, the store's two keys change side by side.
+            // A commit is on its way: the store's two keys change side by side.
             std::thread::yield_now();
-            part_key(&prefix, entity, HEAD, &mut key);
-            let head = stored(&self.store, &key)?;
-            part_key(&prefix, entity, BASE, &mut key);
-            state = EntityState { base: stored(&self.store, &key)?, head };
         }
         Err(ShardError::Damaged(format!(
             "the window state of an entity of `{}` does not belong together",
             generation.plan.spec.name
         )))
-    }
-
-    fn part(
-        &self,
-        generation: &Generation,
-        key: &[u8],
-        found: &mut [u64; 2],
-    ) -> Result<Option<Bytes>, ShardError> {
-        let (bytes, hit) = part(&self.store, &self.cache, key)?;
-        found[usize::from(!hit)] += 1;
-        if !hit && bytes.is_some() {
-            (self.on_miss)(generation.plan.spec.source, key);
-        }
-        Ok(bytes)
     }
 }
 

@@ -15,6 +15,7 @@ mod spec;
 mod state;
 
 pub use columns::DatumColumn;
+pub(super) use entity::load;
 pub use entity::{EntityState, StreamReader, aggregates};
 pub(super) use generation::forget_all;
 pub use generation::{Generation, Stage, StreamSet, Streams};

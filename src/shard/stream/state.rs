@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use fjall::OwnedWriteBatch as WriteBatch;
 use hashbrown::HashMap;
 
 use crate::{
-    compute::window::tiles::{self, base_version, set_seq},
+    compute::window::tiles::{self, Folded, base_version, set_seq},
     model::TableId,
     shard::{
         PreparedBatch, ShardError,
@@ -37,7 +36,7 @@ pub struct StreamStates {
 
 struct Changing {
     generation: Arc<Generation>,
-    base: Option<Bytes>,
+    base: Option<Arc<Folded>>,
     head: Vec<u8>,
     base_changed: bool,
 }
@@ -98,8 +97,7 @@ impl StreamStates {
         for entity in entities {
             let key = [&generation.prefix()[..], &entity.key].concat();
             let changing = self.of(store, cache, generation, &key)?;
-            let bases: Vec<&[u8]> =
-                changing.base.as_deref().into_iter().chain(std::iter::once(&entity.base[..])).collect();
+            let bases: Vec<&[u8]> = changing.base().chain(std::iter::once(&entity.base[..])).collect();
             let base = tiles::rebuild(&generation.plan.layout, &bases, &[], now.saturating_sub(FOLD_BEHIND))
                 .map_err(|_| damaged(generation))?;
             changing.replace_base(base);
@@ -127,14 +125,14 @@ impl StreamStates {
     pub fn finish(&mut self, store: &Store, batch: &mut WriteBatch, now: i64) -> Result<(), ShardError> {
         for (key, changing) in &mut self.entities {
             let events = changing.head.len() - HEAD_START;
-            let base = changing.base.as_ref().map_or(0, Bytes::len);
+            let base: usize = changing.base().map(<[u8]>::len).sum();
             if events >= FOLD_BYTES && events.saturating_mul(events) >= base.saturating_mul(FOLD_BALANCE) {
                 changing.fold(now)?;
             }
             if changing.base_changed
                 && let Some(base) = &changing.base
             {
-                batch.insert(&store.tiles, base_key(key), &base[..]);
+                batch.insert(&store.tiles, base_key(key), base.bytes());
             }
             batch.insert(&store.tiles, head_key(key), &changing.head[..]);
         }
@@ -144,20 +142,19 @@ impl StreamStates {
     /// After the commit.
     pub fn fill(self, cache: &RowCache) {
         for (key, changing) in self.entities {
-            if changing.base_changed
-                && let Some(base) = &changing.base
-            {
-                cache.insert(&base_key(&key), base);
-            }
-            cache.insert(&head_key(&key), &changing.head);
+            cache.insert_state(&key, EntityState { base: changing.base, head: Some(changing.head.into()) });
         }
     }
 }
 
 impl Changing {
+    fn base(&self) -> impl Iterator<Item = &[u8]> {
+        self.base.iter().map(|base| base.bytes())
+    }
+
     fn fold(&mut self, now: i64) -> Result<(), ShardError> {
         let layout = &self.generation.plan.layout;
-        let bases: Vec<&[u8]> = self.base.as_deref().into_iter().collect();
+        let bases: Vec<&[u8]> = self.base().collect();
         let base = tiles::rebuild(layout, &bases, &self.head[HEAD_START..], now.saturating_sub(FOLD_BEHIND))
             .map_err(|_| damaged(&self.generation))?;
         self.head.truncate(HEAD_START);
@@ -168,7 +165,7 @@ impl Changing {
     fn replace_base(&mut self, base: Vec<u8>) {
         let version = base_version(&base).unwrap_or_default();
         self.head[..HEAD_START].copy_from_slice(&version.to_le_bytes());
-        self.base = Some(base.into());
+        self.base = Some(Arc::new(Folded::new(base)));
         self.base_changed = true;
     }
 }

@@ -252,6 +252,7 @@ impl Inner {
             offline: view.offline,
             quarantine: Vec::new(),
             release: Vec::new(),
+            after: None,
             notes,
         };
         self.origin.shards.apply(write, permit).await?;

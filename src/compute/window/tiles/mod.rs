@@ -5,6 +5,8 @@
 //! in a while. What lies in the future when it is folded stays an event, so tiles never hold an event that is not over:
 //! a read at a moment from the last fold on needs no tile cut in two.
 //!
+//! What a read makes of the tiles is kept in memory beside the base, so that the reads that follow add the newest events to it.
+//!
 //! Size: the base has at most (longest window / hop + 2) tiles for each distinct (state, column, filter, hop), the events of
 //! the longest exact window, and events yet to come. Tiles that no window can reach any more go with the next fold.
 
@@ -12,6 +14,7 @@ mod base;
 mod event;
 mod fold;
 mod layout;
+mod middle;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -20,4 +23,5 @@ pub use base::{base_version, folded_at};
 pub use event::{EventWriter, set_seq};
 pub use fold::rebuild;
 pub use layout::{Input, Layout, Measure};
+pub use middle::Folded;
 pub use read::read;

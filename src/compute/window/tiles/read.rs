@@ -7,6 +7,7 @@ use crate::compute::window::{
         event::Events,
         fold::counted,
         layout::{Layout, Question},
+        middle::{Covered, Folded},
     },
 };
 
@@ -15,12 +16,13 @@ use crate::compute::window::{
 /// `t` must not lie before the base's [`folded_at`](super::folded_at): what it needs may be folded or gone.
 pub fn read(
     layout: &Layout,
-    base: Option<&[u8]>,
+    base: Option<&Folded>,
     head: &[u8],
     t: i64,
     wanted: &[usize],
 ) -> Result<Vec<Output>, MalformedState> {
-    let base = base.map(|bytes| Base::read(bytes, layout)).transpose()?;
+    let folded = base;
+    let base = folded.map(|folded| Base::read(folded.bytes(), layout)).transpose()?;
     let mut recent = Events::default();
     recent.read_all(head, &layout.classes)?;
 
@@ -33,8 +35,8 @@ pub fn read(
             asked[*question] = Some(Asked::new(layout, &layout.questions[*question], t));
         }
     }
-    if let Some(base) = &base {
-        tiles(layout, base.series, &mut asked)?;
+    if let (Some(folded), Some(base)) = (folded, &base) {
+        middles(layout, folded, base, &mut asked)?;
     }
     for (question, asked) in layout.questions.iter().zip(&mut asked) {
         let Some(asked) = asked else { continue };
@@ -63,6 +65,11 @@ impl Asked {
         Asked { span: question.window.span(t), state: layout.partials[question.partial].kind.empty() }
     }
 
+    /// The tiles of a base that lie in the span. None of them begins when it was folded, or later.
+    fn covered(&self, folded_at: i64) -> Covered {
+        (self.span.start, self.span.end.min(folded_at))
+    }
+
     /// Whether the tile that begins at `start` lies in the span.
     fn covers(&self, start: i64) -> bool {
         start < self.span.end && self.span.start.is_none_or(|first| first <= start)
@@ -80,13 +87,49 @@ impl Asked {
     }
 }
 
-/// Adds the tiles within each question's span. No tile is cut: spans begin on the grid, and what is folded is over.
-fn tiles(layout: &Layout, mut bytes: &[u8], asked: &mut [Option<Asked>]) -> Result<(), MalformedState> {
+/// Adds to each question what the base's tiles in its span come to: from what earlier reads kept, or from the tiles.
+fn middles(
+    layout: &Layout,
+    folded: &Folded,
+    base: &Base<'_>,
+    asked: &mut [Option<Asked>],
+) -> Result<(), MalformedState> {
+    let known = folded.middle();
+    // What has to be put together from the tiles.
+    let mut fresh = vec![false; asked.len()];
+    let mut any = false;
+    for (place, question) in layout.questions.iter().enumerate() {
+        if let Some(asked) = &mut asked[place]
+            && question.series.is_some()
+            && !known.merge(place, asked.covered(base.folded_at), &mut asked.state)?
+        {
+            (fresh[place], any) = (true, true);
+        }
+    }
+    if any {
+        tiles(layout, base.series, &fresh, asked)?;
+        let put_together = asked.iter().zip(fresh).map(|(asked, fresh)| {
+            let asked = asked.as_ref().filter(|_| fresh)?;
+            Some((asked.covered(base.folded_at), &asked.state))
+        });
+        folded.keep(known.with(put_together));
+    }
+    Ok(())
+}
+
+/// Adds the tiles within the span of each question that is `fresh`. No tile is cut: spans begin on the grid, and what is
+/// folded is over.
+fn tiles(
+    layout: &Layout,
+    mut bytes: &[u8],
+    fresh: &[bool],
+    asked: &mut [Option<Asked>],
+) -> Result<(), MalformedState> {
     for (number, series) in layout.series.iter().enumerate() {
         let kind = layout.partials[series.partial].kind;
-        let questions = layout.questions.iter().zip(&mut *asked);
+        let questions = layout.questions.iter().zip(fresh).zip(&mut *asked);
         let mut asking: Vec<&mut Asked> = questions
-            .filter(|(question, _)| question.series == Some(number))
+            .filter(|((question, fresh), _)| **fresh && question.series == Some(number))
             .filter_map(|(_, asked)| asked.as_mut())
             .collect();
         let mut tiles = Tiles::open(&mut bytes)?;

@@ -135,11 +135,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn check(layout: &Layout, measures: &[Measure], base: Option<&[u8]>, head: &[u8], facts: &[Fact], t: i64) {
-    let wanted: Vec<usize> = (0..measures.len()).collect();
-    let outputs = read(layout, base, head, t, &wanted).unwrap();
-    for (measure, output) in measures.iter().zip(outputs) {
-        assert_eq!(output, naive(measure, facts, t), "{measure:?} at {t}");
+/// Asks for some of the measures, then for all of them, twice: the later reads find what the earlier ones kept.
+fn check(layout: &Layout, measures: &[Measure], base: Option<&Folded>, head: &[u8], facts: &[Fact], t: i64) {
+    let some = (0..measures.len()).filter(|at| (at + facts.len()).is_multiple_of(3)).collect();
+    let all: Vec<usize> = (0..measures.len()).collect();
+    for wanted in [some, all.clone(), all] {
+        let outputs = read(layout, base, head, t, &wanted).unwrap();
+        for (at, output) in wanted.into_iter().zip(outputs) {
+            assert_eq!(output, naive(&measures[at], facts, t), "{:?} at {t}", measures[at]);
+        }
     }
 }
 
@@ -151,7 +155,7 @@ proptest! {
     fn any_course_of_events_reads_as_defined(steps in prop::collection::vec(step(), 1..25), after in 0..400i64) {
         let measures = measures();
         let layout = layout(&measures);
-        let (mut facts, mut base, mut head, mut now) = (Vec::<Fact>::new(), None::<Vec<u8>>, Vec::new(), -30_000 * 60 * 1_000_000i64 / 60);
+        let (mut facts, mut base, mut head, mut now) = (Vec::<Fact>::new(), None::<Folded>, Vec::new(), -30_000 * 60 * 1_000_000i64 / 60);
         for step in steps {
             match step {
                 Step::Events(new) => {
@@ -160,16 +164,17 @@ proptest! {
                     facts.extend(new);
                 }
                 Step::Fold => {
-                    let bases: Vec<&[u8]> = base.as_deref().into_iter().collect();
-                    base = Some(rebuild(&layout, &bases, &head, now).unwrap());
+                    let bases: Vec<&[u8]> = base.as_ref().map(Folded::bytes).into_iter().collect();
+                    let rebuilt = rebuild(&layout, &bases, &head, now).unwrap();
                     head.clear();
-                    prop_assert_eq!(folded_at(base.as_ref().unwrap()).unwrap(), now);
+                    prop_assert_eq!(folded_at(&rebuilt).unwrap(), now);
+                    base = Some(Folded::new(rebuilt));
                 }
                 Step::Wait(minutes) => now += minutes * MINUTE,
             }
-            check(&layout, &measures, base.as_deref(), &head, &facts, now);
+            check(&layout, &measures, base.as_ref(), &head, &facts, now);
         }
-        check(&layout, &measures, base.as_deref(), &head, &facts, now + after * MINUTE + 1);
+        check(&layout, &measures, base.as_ref(), &head, &facts, now + after * MINUTE + 1);
     }
 
     /// A backfill: the older events folded on their own, then united with what came since.
@@ -186,7 +191,7 @@ proptest! {
         let live = rebuild(&layout, &[], &encode(folded), now).unwrap();
         let union = rebuild(&layout, &[&live, &backfilled], &[], now).unwrap();
         prop_assert_eq!(base_version(&union).unwrap(), 2);
-        check(&layout, &measures, Some(&union), &encode(recent), &facts, now);
+        check(&layout, &measures, Some(&Folded::new(union.clone())), &encode(recent), &facts, now);
         // In whatever order: the same bytes.
         prop_assert_eq!(&rebuild(&layout, &[&backfilled, &live], &[], now).unwrap(), &union);
     }
@@ -195,14 +200,17 @@ proptest! {
     fn bytes_of_anything_else_are_an_error_and_no_panic(bytes: Vec<u8>, at: usize, bit in 0..8u8) {
         let measures = measures();
         let layout = layout(&measures);
-        let _ = read(&layout, Some(&bytes), &bytes, 0, &[0, 1, 2]);
+        let _ = read(&layout, Some(&Folded::new(bytes.clone())), &bytes, 0, &[0, 1, 2]);
         let _ = rebuild(&layout, &[&bytes], &bytes, 0);
         let fact = Fact { time: 0, number: Some(1), float: Some(1.0), text: Some("x".into()), passes: true };
         let mut base = rebuild(&layout, &[], &encode(&[(0, &fact), (1, &fact)]), 1).unwrap();
         let at = at % base.len();
         base[at] ^= 1 << bit;
-        let _ = read(&layout, Some(&base), &[], 2, &(0..measures.len()).collect::<Vec<_>>());
         let _ = rebuild(&layout, &[&base], &[], 2);
+        let base = Folded::new(base);
+        for _ in 0..2 {
+            let _ = read(&layout, Some(&base), &[], 2, &(0..measures.len()).collect::<Vec<_>>());
+        }
     }
 }
 
@@ -222,6 +230,37 @@ fn tiles_that_no_window_reaches_go() {
     }
     // Twelve whole steps, the one that the start is rounded into, and the one that is filling.
     assert!(longest <= 16 + 14 * 6, "{longest}");
-    let outputs = read(&layout, base.as_deref(), &[], 5000 * MINUTE, &[0]).unwrap();
+    let base = base.map(Folded::new);
+    let outputs = read(&layout, base.as_ref(), &[], 5000 * MINUTE, &[0]).unwrap();
     assert_eq!(outputs, [Output::Int(60)]);
+}
+
+/// A read that finds the middle of its windows does not look at the tiles.
+#[test]
+fn a_middle_is_kept_until_the_window_moves_on() {
+    let day = 24 * 60 * MINUTE;
+    let month = Window::new(Mode::Sawtooth, "30d".parse().unwrap()).unwrap();
+    let float = Some(Input { column: 0, class: Class::Float });
+    let measure = |function, input| Measure { function, input, filter: None, window: month };
+    let measures = [measure(Function::Count, None), measure(Function::Sum, float)];
+    let layout = Layout::new(vec![Class::Float], &measures);
+    let mut events = Vec::new();
+    for n in 0..30 {
+        let value = std::iter::once(Some(Datum::Float(0.1)));
+        EventWriter::new(&mut events).push(n * day, n, 0, value);
+    }
+    let now = 30 * day;
+    let folded = Folded::new(rebuild(&layout, &[], &events, now).unwrap());
+    let known = |t| {
+        let mut state = StateKind::of(Function::Count, None).empty();
+        folded.middle().merge(0, (month.span(t).start, now), &mut state).unwrap()
+    };
+    assert!(!known(now));
+    assert_eq!(read(&layout, Some(&folded), &[], now, &[0]).unwrap(), [Output::Int(30)]);
+    assert!(known(now) && known(now + day - 1) && !known(now + day));
+    // Another one's read adds to it; one of a later day puts it together again.
+    let both = read(&layout, Some(&folded), &[], now, &[0, 1]).unwrap();
+    assert!(known(now) && both[0] == Output::Int(30) && both[1] == Output::Float(3.0), "{both:?}");
+    assert_eq!(read(&layout, Some(&folded), &[], now + 2 * day, &[0]).unwrap(), [Output::Int(28)]);
+    assert!(known(now + 2 * day) && !known(now));
 }

@@ -1,0 +1,249 @@
+//! What a group of writes comes to, write by write: one atomic batch.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use fjall::OwnedWriteBatch as WriteBatch;
+use hashbrown::HashMap;
+
+use crate::{
+    model::{TableId, Timestamp},
+    shard::{
+        Applied, Shard, ShardError, StoredAnswer, StreamSet, TableState, Write, answers,
+        blob::{self, BlobHeader},
+        row::Row,
+        shard::load_state,
+        store::{event_id_key, numbered_key, push_table_key, table_key},
+        stream::StreamStates,
+        winners::{Winner, Winners},
+    },
+};
+
+/// The state of a group that is being put together; nothing of it counts before the commit.
+pub(super) struct Group {
+    pub(super) batch: WriteBatch,
+    pub(super) tables: BTreeMap<TableId, TableState>,
+    pub(super) winners: Winners,
+    pub(super) answers: HashMap<Vec<u8>, StoredAnswer>,
+    pub(super) event_ids: hashbrown::HashSet<[u8; 28]>,
+    pub(super) outbox_bytes: BTreeMap<TableId, u64>,
+    /// What the events of sources are counted in, and the states that they change.
+    pub(super) counting: Arc<StreamSet>,
+    pub(super) states: StreamStates,
+}
+
+impl Shard {
+    /// Adds one write to the group. The inner error is the write's own and leaves the group as it was.
+    pub(super) fn gather(
+        &self,
+        index: usize,
+        writes: &mut [Write],
+        group: &mut Group,
+    ) -> Result<Result<Applied, ShardError>, ShardError> {
+        let write = &mut writes[index];
+        let table = write.batch.schema.table;
+        if !StreamStates::is_prepared(&group.counting, table, &write.batch) {
+            return Ok(Err(ShardError::Redefined));
+        }
+        let answer_key = write.idempotency.as_ref().map(|(key, _)| table_key(table, key.as_bytes()));
+        if let (Some(key), Some((name, fingerprint))) = (&answer_key, &write.idempotency)
+            && let Some(stored) = self.stored_answer(key, group)?
+        {
+            return Ok(stored.replay(name, *fingerprint));
+        }
+        if let Some(after) = &write.after
+            && self.stored_answer(&table_key(table, after.as_bytes()), group)?.is_none()
+        {
+            return Ok(Err(ShardError::OutOfTurn(after.clone())));
+        }
+        let mut state = match group.tables.get(&table) {
+            Some(state) => *state,
+            None => self.state(table)?,
+        };
+        state.accepted_at = state.accepted_at.max(self.clock.now().micros());
+
+        let (kept, deduplicated) = self.drop_repeats(table, write, group)?;
+        for (offset, &row) in kept.iter().enumerate() {
+            if write.offline {
+                write.batch.set_seq(row, state.next_seq + offset as u64);
+            }
+            state.newest_event = state.newest_event.max(Some(write.batch.event_time(row)));
+        }
+        let write = &writes[index];
+        let (mut late, mut key) = (0, Vec::new());
+        if write.batch.is_keyed() {
+            for &row in &kept {
+                late += u64::from(!self.is_newest(index, row, writes, &mut group.winners, &mut key)?);
+            }
+        }
+        if let Some(generations) = group.counting.of_source(table) {
+            group.states.add(&self.store, &self.cache, generations, &write.batch, &kept, state.next_seq)?;
+        }
+        if write.offline {
+            self.push_blobs(table, write, &kept, &mut state, &mut group.batch);
+            let bytes: usize = kept.iter().map(|&row| write.batch.entry(row).len()).sum();
+            *group.outbox_bytes.entry(table).or_default() += bytes as u64;
+            // Only history is numbered: rows of an online-only view leave no gap behind.
+            state.next_seq += kept.len() as u64;
+        }
+        self.push_quarantine(table, write, &mut state, &mut group.batch);
+        for note in &write.notes {
+            match &note.value {
+                Some(value) => group.batch.insert(&self.store.meta, note.key.as_str(), value.as_slice()),
+                None => group.batch.remove(&self.store.meta, note.key.as_str()),
+            }
+        }
+
+        let answer = Applied {
+            batch_id: write.batch_id,
+            table,
+            accepted: kept.len() as u64,
+            late,
+            deduplicated,
+            quarantined: write.quarantine.len() as u64,
+            next_seq: state.next_seq,
+            replayed: false,
+        };
+        if let (Some(key), Some((_, fingerprint))) = (answer_key, &write.idempotency) {
+            let accepted_at = Timestamp::from_micros(state.accepted_at);
+            let stored = StoredAnswer { fingerprint: *fingerprint, accepted_at, answer: answer.clone() };
+            let bytes = serde_json::to_vec(&stored).unwrap_or_default();
+            group.batch.insert(&self.store.batches, key.as_slice(), bytes);
+            group.answers.insert(key, stored);
+        }
+        group.tables.insert(table, state);
+        Ok(Ok(answer))
+    }
+
+    fn stored_answer(&self, key: &[u8], group: &Group) -> Result<Option<StoredAnswer>, ShardError> {
+        if let Some(stored) = group.answers.get(key) {
+            return Ok(Some(stored.clone()));
+        }
+        match self.store.batches.get(key)? {
+            Some(bytes) => answers::read(&bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn state(&self, table: TableId) -> Result<TableState, ShardError> {
+        if let Some(state) = self.tables.get(&table) {
+            return Ok(*state);
+        }
+        load_state(&self.store, table)
+    }
+
+    /// The rows that count, by position; events that their source has seen before do not.
+    fn drop_repeats(
+        &self,
+        table: TableId,
+        write: &Write,
+        group: &mut Group,
+    ) -> Result<(Vec<usize>, u64), ShardError> {
+        let mut kept = Vec::with_capacity(write.batch.len());
+        for row in 0..write.batch.len() {
+            if let Some(fingerprint) = write.batch.event_id(row) {
+                let key = event_id_key(table, write.batch.event_time(row), fingerprint);
+                if group.event_ids.contains(&key) || self.store.event_ids.contains_key(key)? {
+                    continue;
+                }
+                group.event_ids.insert(key);
+                group.batch.insert(&self.store.event_ids, key, []);
+            }
+            kept.push(row);
+        }
+        let repeats = write.batch.len() - kept.len();
+        Ok((kept, repeats as u64))
+    }
+
+    /// Whether the row is the newest of its entity; notes it as such. At equal event times the later one wins. `key` is a
+    /// scratch buffer.
+    fn is_newest(
+        &self,
+        index: usize,
+        row: usize,
+        writes: &[Write],
+        winners: &mut Winners,
+        key: &mut Vec<u8>,
+    ) -> Result<bool, ShardError> {
+        let batch = &writes[index].batch;
+        let (table, event_time) = (batch.schema.table, batch.event_time(row));
+        if let Some(winner) = winners.find(writes, table, batch.key(row)) {
+            if event_time < winner.event_time {
+                return Ok(false);
+            }
+            *winner = Winner { write: index, row, event_time, ..*winner };
+            return Ok(true);
+        }
+        key.clear();
+        push_table_key(table, batch.key(row), key);
+        let cached = self.cache.row(key);
+        let stored = match &cached {
+            Some(bytes) => Some(Row(bytes).event_time()),
+            None => self.store.rows.get(&*key)?.map(|bytes| Row(&bytes).event_time()),
+        };
+        if stored.is_some_and(|stored| event_time < stored.micros()) {
+            return Ok(false);
+        }
+        winners.insert(writes, Winner { write: index, row, event_time, cached: cached.is_some() });
+        Ok(true)
+    }
+
+    /// Adds the rows to the outbox in blobs of about 64 KiB, chained by their checksums.
+    fn push_blobs(
+        &self,
+        table: TableId,
+        write: &Write,
+        kept: &[usize],
+        state: &mut TableState,
+        batch: &mut WriteBatch,
+    ) {
+        let mut entries = Vec::with_capacity(blob::TARGET);
+        let mut first = 0;
+        for (position, &row) in kept.iter().enumerate() {
+            let entry = write.batch.entry(row);
+            if !entries.is_empty() && entries.len() + entry.len() > blob::TARGET {
+                self.push_blob(table, write, first..position, &entries, state, batch);
+                entries.clear();
+                first = position;
+            }
+            entries.extend_from_slice(entry);
+        }
+        if !entries.is_empty() {
+            self.push_blob(table, write, first..kept.len(), &entries, state, batch);
+        }
+    }
+
+    fn push_blob(
+        &self,
+        table: TableId,
+        write: &Write,
+        rows: std::ops::Range<usize>,
+        entries: &[u8],
+        state: &mut TableState,
+        batch: &mut WriteBatch,
+    ) {
+        let header = BlobHeader {
+            prev_crc: state.last_crc,
+            first_seq: state.next_seq + rows.start as u64,
+            rows: rows.len() as u32,
+            accepted_at: Timestamp::from_micros(state.accepted_at),
+            batch_id: *write.batch_id.as_bytes(),
+        };
+        let (blob, crc) = blob::encode(&header, entries);
+        state.last_crc = crc;
+        batch.insert(&self.store.outbox, numbered_key(table, header.first_seq), blob);
+    }
+
+    fn push_quarantine(&self, table: TableId, write: &Write, state: &mut TableState, batch: &mut WriteBatch) {
+        for number in &write.release {
+            batch.remove(&self.store.quarantine, numbered_key(table, *number));
+        }
+        for row in &write.quarantine {
+            let number = state.next_quarantine;
+            batch.insert(&self.store.quarantine, numbered_key(table, number), row.as_slice());
+            if let Some(oldest) = number.checked_sub(self.options.quarantine_rows) {
+                batch.remove(&self.store.quarantine, numbered_key(table, oldest));
+            }
+            state.next_quarantine += 1;
+        }
+    }
+}
