@@ -19,39 +19,18 @@ use crate::{
     support::TestNode,
 };
 
-const BASE: &str = r#"
-[[entity]]
-name = "seed"
-join_keys = [{ name = "n", type = "int64" }]
-
-[[entity]]
-name = "pair"
-join_keys = [{ name = "id", type = "int64" }]
-
-[[feature_view]]
-name = "seeds"
-entities = ["seed"]
-feature = [{ name = "x", type = "int64" }]
-"#;
 /// 40,000 rows a run, in two parts.
-const BATCH: &str = r#"
-[[batch_feature_view]]
-name = "products"
-entities = ["pair"]
-schedule = "1d"
-sql = "SELECT a.n * 1000 + b.n AS id, $as_of AS event_time, a.x * b.x AS product FROM seeds__latest a, seeds__latest b"
-feature = [{ name = "product", type = "int64" }]
-"#;
+const DEFINITIONS: &str = include_str!("../fixtures/products.toml");
 const SEEDS: i64 = 200;
 const MOMENTS: [&str; 3] = ["2024-04-28T00:00:00Z", "2024-04-29T00:00:00Z", "2024-05-01T00:00:00Z"];
 
 /// What a kill leaves after three runs, none of them sealed; and the view's table.
 fn three_runs() -> (TempDir, TableId) {
     let node = TestNode::with(NOW, &[("offline.seal_after", "1h")]);
-    node.apply(BASE);
+    node.apply(DEFINITIONS.split("[[batch").next().unwrap());
     let seed = |n: i64| json!({ "n": n, "event_time": "2024-04-01T00:00:00Z", "x": n + 1 });
     node.write("seeds", (0..SEEDS).map(seed).collect());
-    node.apply(&format!("{BASE}{BATCH}"));
+    node.apply(DEFINITIONS);
     let range = json!({ "from": MOMENTS[0], "to": MOMENTS[1] });
     assert_eq!(node.post_json("/v1/feature-views/products/materialize", &range).0, 202);
     wait(|| node.get("/v1/feature-views/products/materialize").1, 3);
