@@ -9,6 +9,7 @@ mod answer_arrow;
 mod answer_json;
 mod backfill;
 mod body;
+mod complete;
 mod definitions;
 mod edge;
 mod explain;
