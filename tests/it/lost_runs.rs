@@ -251,3 +251,44 @@ fn half_a_record_is_named_and_removed() {
     wait(|| node.get(MATERIALIZE).1, 2);
     check(&node, SEEDS * SEEDS);
 }
+
+/// One that reads the seeds, as the products do, and one that reads the products.
+const OTHERS: &str = r#"
+[[batch_feature_view]]
+name = "doubles"
+entities = ["seed"]
+schedule = "1d"
+sql = "SELECT n, $as_of AS event_time, 2 * x AS double FROM seeds__latest"
+feature = [{ name = "double", type = "int64" }]
+
+[[batch_feature_view]]
+name = "copies"
+entities = ["pair"]
+schedule = "1d"
+sql = "SELECT id, $as_of AS event_time, product AS copy FROM products__latest"
+feature = [{ name = "copy", type = "int64" }]
+"#;
+
+#[test]
+fn half_a_record_holds_up_its_view_and_what_reads_it() {
+    let made = three_runs();
+    made.set_record(|record| record[..record.len() / 2].to_vec());
+    let node = Opened::start(made.data()).unwrap();
+    let definitions = json!({ "files": { "all.toml": format!("{DEFINITIONS}{OTHERS}") } });
+    let (status, answer) = node.post("/v1/registry/apply", &definitions);
+    assert_eq!(status, 200, "{answer:#}");
+    let runs_of = |view: &str| node.get(&format!("/v1/feature-views/{view}/materialize"));
+    wait(|| runs_of("doubles").1, 1);
+    // Of the same moment, and before the other by its name.
+    let (_, copies) = runs_of("copies");
+    assert_eq!(
+        (&copies["state"], &copies["runs"][0]["attempts"]),
+        (&json!("queued"), &json!(0)),
+        "{copies:#}"
+    );
+    for (status, problem) in [runs_of("products"), node.post(MATERIALIZE, &json!({}))] {
+        assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem:#}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("`products`") && detail.contains("larder repair"), "{detail}");
+    }
+}
