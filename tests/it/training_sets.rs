@@ -402,20 +402,28 @@ fn long_spine() -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Of the current version of what it uses, which no order names.
+const SHOUT: &str = r#"
+[[on_demand_feature_view]]
+name = "shout"
+uses = ["profile:label"]
+feature = [{ name = "loud", type = "string", expression = "upper(label)" }]
+"#;
+
 #[test]
 fn definitions_applied_while_a_job_runs_are_not_its_own() {
     let node = node();
     // By its many columns a set of so many rows is made in several portions.
     let texts: String = (0..190).map(|i| format!("{{ name = \"t{i}\", type = \"string\" }}, ")).collect();
-    let ours =
-        DEFINITIONS.replace(r#"feature = [{ name = "n""#, &format!(r#"feature = [{texts}{{ name = "n""#));
+    let ours = format!("{DEFINITIONS}{SHOUT}")
+        .replace(r#"feature = [{ name = "n""#, &format!(r#"feature = [{texts}{{ name = "n""#));
     let other = ours.replace(r#"default = "none""#, r#"default = "other""#);
     node.apply(&ours);
     fill(&node, 0, 100);
+    let query = "features=profile,shout&name=churn&format=csv";
     let mut in_the_middle = 0;
     for round in 1..=20u64 {
-        let (status, job) =
-            node.post_bytes(&format!("/v1/training-sets/jobs?{QUERY}&format=csv"), CSV, long_spine());
+        let (status, job) = node.post_bytes(&format!("/v1/training-sets/jobs?{query}"), CSV, long_spine());
         assert_eq!(status, 202, "{job:#}");
         let path = format!("/v1/training-sets/jobs/{}", job["id"].as_str().unwrap());
         let begun =
@@ -433,11 +441,15 @@ fn definitions_applied_while_a_job_runs_are_not_its_own() {
         let (manifest, data) = (&job["manifest"], bytes(&node, &format!("{path}/data")));
         assert_eq!(manifest["views"][0], json!({ "name": "profile", "version": round + 1 }), "{manifest:#}");
         let text = String::from_utf8(data).unwrap();
-        let at = text.lines().next().unwrap().split(',').position(|name| name == "profile__label").unwrap();
-        let defaults =
-            |wanted: &str| text.lines().filter(|line| line.split(',').nth(at) == Some(wanted)).count();
         let foreign = if mine == "none" { "other" } else { "none" };
-        assert!(defaults(mine) > 1_000 && defaults(foreign) == 0, "{mine}: {}", defaults(foreign));
+        for (column, loud) in [("profile__label", false), ("shout__loud", true)] {
+            let at = text.lines().next().unwrap().split(',').position(|name| name == column).unwrap();
+            let defaults = |wanted: &str| {
+                let wanted = if loud { wanted.to_uppercase() } else { wanted.to_owned() };
+                text.lines().filter(|line| line.split(',').nth(at) == Some(&wanted)).count()
+            };
+            assert!(defaults(mine) > 1_000 && defaults(foreign) == 0, "{column}: {}", defaults(foreign));
+        }
         if in_the_middle == 2 {
             return;
         }
