@@ -19,14 +19,14 @@
 //!
 //! | layer | module | what it alone knows |
 //! |---|---|---|
-//! | 8 | `main.rs`, [`cli`] | exit codes, command line, progress bars |
-//! | 7 | [`node`] | actix System, arbiters, start order, supervision, drain order |
-//! | 6 | [`http`] | axum, wire forms, status codes |
-//! | 5 | [`ingest`] · [`serve`] · [`backfill`] · [`backup`] · [`sql`] | decode, validate, route · plans, lookups, training sets · window state from history · backup, restore · DataFusion, runs of batch views |
-//! | 4 | [`shard`] | fjall, foyer, key bytes, row codec |
-//! | 3 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
+//! | 7 | `main.rs`, [`cli`] | exit codes, command line, progress bars |
+//! | 6 | [`node`] | actix System, arbiters, start order, supervision, drain order |
+//! | 5 | [`http`] | axum, wire forms, status codes |
+//! | 4 | [`ingest`] · [`serve`] · [`backfill`] · [`backup`] · [`sql`] | decode, validate, route · plans, lookups, training sets · window state from history · backup, restore · DataFusion, runs of batch views |
+//! | 3 | [`shard`] | fjall, foyer, key bytes, row codec |
+//! | 2 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
 //! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
-//! | 0 | [`compute`], [`expression`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`] | kernels, vocabulary |
+//! | 0 | [`compute`], [`expression`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`], [`failpoint`] | kernels, vocabulary |
 //!
 //! Only owners of mutable durable state are actors: one `ShardActor` per shard, the `SegmentWriterActor`, the
 //! `RegistryActor`, and the `NodeSupervisor`. Readers, planners, joiners and validators are plain values.

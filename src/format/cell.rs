@@ -19,6 +19,9 @@ use crate::{format::text, model::Timestamp};
 
 /// Writes the cells of one array. Integers are exact, floats the shortest text that reads back the same, timestamps
 /// RFC 3339 in UTC, bytes base64. JSON has no NaN and no infinities: they are written as null.
+///
+/// Floats are written by ryu and not, as in answers, by the faster zmij: that writes `1e+16` for `1e16`, and a training set
+/// that is kept is verified byte for byte.
 pub(super) struct CellWriter<'a> {
     array: &'a dyn Array,
     kind: Kind<'a>,

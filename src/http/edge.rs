@@ -15,7 +15,8 @@ use tracing::Instrument;
 
 use super::{
     RequestId,
-    problem::{self, Problem},
+    complete::complete,
+    problem::Problem,
     requests::{Requests, UNMATCHED},
 };
 use crate::{
@@ -102,7 +103,7 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
         }
     };
 
-    let (response, problem) = problem::complete(response, &id).await;
+    let (response, problem) = complete(response, &id).await;
     if let Some(cause) = problem.as_ref().and_then(|problem| problem.cause.as_deref()) {
         tracing::error!(%method, route, request_id = id.as_str(), "request failed: {cause}");
     }

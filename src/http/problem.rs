@@ -7,19 +7,14 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use http_body_util::{BodyExt, Limited};
 use serde::Serialize;
 
-use super::RequestId;
 use crate::error::{Code, Coded, Detail};
 
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// Entries of `errors` in one answer; the rest is counted in `detail`.
 const MAX_ERRORS: usize = 100;
-
-/// How much of a plain-text error of a library is taken over as `detail`.
-const MAX_PLAIN: usize = 4 << 10;
 
 /// An error as a client sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -252,43 +247,6 @@ fn chain(error: &dyn Coded) -> String {
         source = error.source();
     }
     text
-}
-
-/// Completes an answer: `x-request-id` on each, and in a problem's body; bare and plain-text errors (of the router, of
-/// extractors) become problems. Gives back the problem, for the log.
-pub(super) async fn complete(response: Response, id: &RequestId) -> (Response, Option<Arc<Problem>>) {
-    let (mut head, body) = response.into_parts();
-    head.headers.insert(RequestId::HEADER, id.header());
-    let problem = match head.extensions.remove::<Arc<Problem>>() {
-        Some(problem) => problem,
-        None if is_bare_error(&head) => Arc::new(adopt(head.status, body).await),
-        None => return (Response::from_parts(head, body), None),
-    };
-    head.headers.remove(header::CONTENT_LENGTH);
-    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    (Response::from_parts(head, Body::from(problem.json(Some(id.as_str())))), Some(problem))
-}
-
-fn is_bare_error(head: &axum::http::response::Parts) -> bool {
-    let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    (head.status.is_client_error() || head.status.is_server_error())
-        && content_type.is_none_or(|media| media.starts_with(b"text/plain"))
-}
-
-async fn adopt(status: StatusCode, body: Body) -> Problem {
-    let text = match Limited::new(body, MAX_PLAIN).collect().await {
-        Ok(collected) => String::from_utf8_lossy(&collected.to_bytes()).into_owned(),
-        Err(_) => String::new(),
-    };
-    let reason = || status.canonical_reason().unwrap_or("error").to_lowercase();
-    let detail = match (status, text.trim()) {
-        (StatusCode::METHOD_NOT_ALLOWED, "") => {
-            "this path has no such method; the Allow header lists those that it has".to_owned()
-        }
-        (_, "") => reason(),
-        (_, text) => text.to_owned(),
-    };
-    Problem::new(status, detail)
 }
 
 #[cfg(test)]

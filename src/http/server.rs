@@ -27,6 +27,7 @@ use tokio::{
 
 use super::{
     RequestId,
+    complete::complete,
     problem::{self, Problem},
     stall::Stall,
     workers::Seats,
@@ -236,7 +237,7 @@ async fn head_timed_out(mut stream: TcpStream, allowed: Duration) {
 async fn refuse(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let id = RequestId::of(request.headers());
     let problem = Problem::unavailable("too many connections are open (server.max_connections)");
-    let (mut response, _) = problem::complete(problem.into_response(), &id).await;
+    let (mut response, _) = complete(problem.into_response(), &id).await;
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     Ok(response)
 }

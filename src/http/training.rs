@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 
 use crate::{
     format::{Format, ReadOptions, TableReader, TableWriter},
-    http::{App, Problem, ProblemBody, extract::Body, media},
+    http::{App, Problem, ProblemBody, extract::Body, media, references::References},
     ingest::decompress,
     metrics,
     model::{DataType, EVENT_TIME, Timestamp},
@@ -31,7 +31,8 @@ pub struct TrainingQuery {
     pub feature_service: Option<String>,
     /// Feature references, separated by commas.
     #[serde(default)]
-    pub features: Option<String>,
+    #[param(value_type = Option<String>)]
+    pub features: Option<References>,
     /// The spine's column of times; `event_time` where not given.
     #[serde(default)]
     pub event_time: Option<String>,
@@ -85,8 +86,7 @@ pub async fn training_sets(
     let given = media::content_type(&headers)?;
     let wanted_format = media::accepted(&headers, &FORMATS)?;
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
-    let features = query.features.map(|list| list.split(',').map(|f| f.trim().to_owned()).collect());
-    let wanted = Wanted::from_parts(query.feature_service, features)?;
+    let wanted = Wanted::from_parts(query.feature_service, query.features.map(References::into_vec))?;
     let split = query.split.as_deref().map(Split::parse).transpose()?;
     let stopping = |_| Problem::unavailable("the node is stopping");
     let slot = Arc::clone(&app.training_slots).acquire_owned().await.map_err(stopping)?;

@@ -5,11 +5,15 @@
 //! segment writer, control (registry, supervisor). Built bottom-up, so that every actor is born with its downstream
 //! handle; drained top-down, so that nothing accepted is left behind.
 
+mod actors;
 mod error;
 mod process;
 mod reserve;
+mod serving;
+mod shards;
 mod start;
 mod stop;
+mod stores;
 mod supervisor;
 mod ticks;
 

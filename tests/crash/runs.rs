@@ -15,27 +15,7 @@ use crate::{
 };
 
 /// A run has a row for each pair of seeds, and is written in four parts.
-const DEFINITIONS: &str = r#"
-[[entity]]
-name = "seed"
-join_keys = [{ name = "n", type = "int64" }]
-
-[[entity]]
-name = "pair"
-join_keys = [{ name = "id", type = "int64" }]
-
-[[feature_view]]
-name = "seeds"
-entities = ["seed"]
-feature = [{ name = "x", type = "int64" }]
-
-[[batch_feature_view]]
-name = "products"
-entities = ["pair"]
-schedule = "1d"
-sql = "SELECT a.n * 1000 + b.n AS id, $as_of AS event_time, a.x * b.x AS product FROM seeds__latest a, seeds__latest b"
-feature = [{ name = "product", type = "int64" }]
-"#;
+const DEFINITIONS: &str = include_str!("../fixtures/products.toml");
 const SEEDS: i64 = 250;
 /// Of a part, as `sql::runs` cuts them.
 const PART_ROWS: usize = 20_000;

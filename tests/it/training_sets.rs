@@ -596,6 +596,23 @@ fn what_is_wrong_is_told_before_a_job_is_stored() {
     refused(&node, "feature_service=model&event_time=t", good, 422, "`t`");
     let taken = "user,event_time,profile__n\n1,2024-05-01T00:00:00Z,2\n";
     refused(&node, "feature_service=model", taken, 400, "profile__n");
+    refused(&node, "feature_service=model&nme=churn", good, 400, "unknown field `nme`");
+    refused(&node, "feature_service=model&spine=labels.csv", good, 400, "spine");
+    refused(&node, "feature_service=model&split=train", good, 422, "fractions");
+    for (body, status, says) in [
+        (json!({ "feature_service": "model" }), 422, "spine"),
+        (json!({ "spine": { "inline": [] }, "features": 7 }), 400, "a list of feature references"),
+        (
+            json!({ "spine": { "inline": [] }, "features": ["profile"], "nme": "a" }),
+            400,
+            "unknown field `nme`",
+        ),
+        (json!({ "spine": { "inline": [] }, "features": ["profile"], "split": "train" }), 422, "fractions"),
+    ] {
+        let (found, problem) = node.post_json("/v1/training-sets/jobs", &body);
+        assert_eq!(found, status, "{body}: {problem:#}");
+        assert!(problem.to_string().contains(says), "{body}: {problem:#}");
+    }
     assert_eq!(node.get("/v1/training-sets/jobs").1, json!({ "jobs": [] }));
     let left: Vec<_> = std::fs::read_dir(node.dir().join("training_sets/.jobs")).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
 };
@@ -17,14 +17,15 @@ use fs_err as fs;
 use crate::{
     clock::Clock,
     format::FormatError,
-    model::{BatchId, Timestamp},
+    model::BatchId,
     offline::sync_dir,
     serve::{
-        LeakGuard, Reads, Split, Wanted,
+        Reads,
         sets::{
-            Folder, Job, JobState, Manifest, Order, SetError, SetRef, Task,
+            Ask, Folder, Job, JobState, Manifest, Order, SetError, SetRef, Task,
             build::{Pinned, kept_format},
-            folder::{check_name, read_json, write_json},
+            entry::{Entry, JOB},
+            folder::{check_name, read_json},
             job::StoredJob,
             spine,
         },
@@ -32,8 +33,6 @@ use crate::{
     shard::Shards,
 };
 
-/// In a job's directory.
-const JOB: &str = "job.json";
 /// In a job's directory: what will be the version's.
 pub(super) const BUILT: &str = "set";
 /// Jobs that may wait.
@@ -47,61 +46,6 @@ pub struct Origin {
     pub data: PathBuf,
     /// What all training sets together may take on the disk.
     pub limit_bytes: u64,
-}
-
-/// Whose knowledge a set has.
-#[derive(Debug, Clone)]
-pub enum KnownAt {
-    /// What was accepted up to then.
-    Time(Timestamp),
-    /// What that version of a set was made of, to the row.
-    Set(SetRef),
-}
-
-/// What is asked of a job that builds; the spine comes apart from it.
-#[derive(Debug)]
-pub struct Ask {
-    pub wanted: Wanted,
-    /// Under which the set is kept; without one it is kept with the job.
-    pub name: Option<String>,
-    pub format: String,
-    pub known_at: Option<KnownAt>,
-    pub event_time: Option<String>,
-    pub full_feature_names: bool,
-    pub leak_guard: LeakGuard,
-    pub split: Option<Split>,
-}
-
-pub(super) struct Entry {
-    pub dir: PathBuf,
-    pub order: Option<Order>,
-    pub job: Mutex<Job>,
-    pub cancelled: AtomicBool,
-    /// How often a process has begun with it and not come to its end.
-    pub attempts: AtomicU32,
-}
-
-impl Entry {
-    fn new(dir: PathBuf, stored: StoredJob) -> Arc<Entry> {
-        Arc::new(Entry {
-            dir,
-            order: stored.order,
-            job: Mutex::new(stored.job),
-            cancelled: AtomicBool::new(stored.cancelled),
-            attempts: AtomicU32::new(stored.attempts),
-        })
-    }
-
-    /// Makes what is known of the job durable. One that runs is stored as one that waits: after a crash that is what it is.
-    pub fn store(&self, job: &Job) -> Result<(), SetError> {
-        let mut job = job.clone();
-        if job.state == JobState::Running {
-            job.state = JobState::Queued;
-        }
-        let (order, attempts) = (self.order.clone(), self.attempts.load(Ordering::Acquire));
-        let cancelled = self.cancelled.load(Ordering::Acquire);
-        write_json(&self.dir, JOB, &StoredJob { job, order, attempts, cancelled })
-    }
 }
 
 /// All training sets of a node.
@@ -350,34 +294,4 @@ pub(super) fn remove(dir: &Path) -> Result<(), SetError> {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_that_runs_waits_after_a_crash_and_its_cancel_is_not_forgotten() {
-        let dir = tempfile::tempdir().unwrap();
-        let job = Job {
-            id: BatchId::fresh(),
-            task: Task::Build { name: None },
-            state: JobState::Running,
-            created_at: Timestamp::from_micros(0),
-            started_at: None,
-            finished_at: None,
-            rows_done: 0,
-            rows_total: 0,
-            error: None,
-            manifest: None,
-            verdict: None,
-        };
-        let stored = StoredJob { job: job.clone(), order: None, attempts: 1, cancelled: false };
-        let entry = Entry::new(dir.path().to_owned(), stored);
-        entry.cancelled.store(true, Ordering::Release);
-        entry.store(&job).unwrap();
-        let stored: StoredJob = read_json(&dir.path().join(JOB)).unwrap();
-        assert_eq!((stored.job.state, stored.attempts, stored.cancelled), (JobState::Queued, 1, true));
-        assert!(Entry::new(dir.path().to_owned(), stored).cancelled.load(Ordering::Acquire));
-    }
 }

@@ -16,6 +16,7 @@
 
 mod build;
 mod compare;
+mod entry;
 mod error;
 mod folder;
 mod hashed;
@@ -32,7 +33,8 @@ mod worker;
 pub use error::SetError;
 pub use folder::{Folder, SetRef};
 pub use job::{Job, JobState, Task, Verdict};
-pub use jobs::{Ask, KnownAt, Origin, Sets};
+pub use jobs::{Origin, Sets};
 pub use lineage::{SetLineage, set_lineage};
 pub use manifest::{DataMark, Manifest, Order, SpineMark, TableMark, ViewMark};
+pub use order::{Ask, KnownAt};
 pub use spine::confined;

@@ -1,15 +1,38 @@
-//! What a job is asked, resolved: versions of definitions, bounds of tables.
+//! What a job is asked; and resolved: versions of definitions, bounds of tables.
 
 use std::collections::BTreeMap;
 
 use crate::{
     model::{EVENT_TIME, Timestamp},
     serve::{
-        Wanted,
-        sets::{Ask, KnownAt, Manifest, Order, SetError, SpineMark, TableMark, jobs::Inner},
+        LeakGuard, Split, Wanted,
+        sets::{Manifest, Order, SetError, SetRef, SpineMark, TableMark, jobs::Inner},
         until::tables,
     },
 };
+
+/// Whose knowledge a set has.
+#[derive(Debug, Clone)]
+pub enum KnownAt {
+    /// What was accepted up to then.
+    Time(Timestamp),
+    /// What that version of a set was made of, to the row.
+    Set(SetRef),
+}
+
+/// What is asked of a job that builds; the spine comes apart from it.
+#[derive(Debug)]
+pub struct Ask {
+    pub wanted: Wanted,
+    /// Under which the set is kept; without one it is kept with the job.
+    pub name: Option<String>,
+    pub format: String,
+    pub known_at: Option<KnownAt>,
+    pub event_time: Option<String>,
+    pub full_feature_names: bool,
+    pub leak_guard: LeakGuard,
+    pub split: Option<Split>,
+}
 
 impl Inner {
     /// Everything that is asked, with versions and bounds; the spine is yet to come.

@@ -15,8 +15,9 @@ use crate::{
     serve::sets::{
         Job, JobState, Manifest, Order, SetError, Task, Verdict,
         build::{Built, Pinned, build},
+        entry::Entry,
         folder::{MANIFEST, SPINE, write_json},
-        jobs::{BUILT, Entry, Inner, lock, remove},
+        jobs::{BUILT, Inner, lock, remove},
         manifest::views,
         verify::verify,
     },

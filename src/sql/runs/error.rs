@@ -16,6 +16,11 @@ pub enum RunError {
     /// What the query gives cannot be stored.
     #[error("the query's rows cannot be stored: {0}")]
     Rows(String),
+    /// Of one view; the others go on.
+    #[error(
+        "the runs of `{view}` are held up, their records are damaged: {why}; stop the node and run `larder repair`"
+    )]
+    Unreadable { view: String, why: String },
     #[error("the node is stopping; the run goes on after the next start")]
     Stopped,
     #[error(transparent)]
@@ -30,7 +35,7 @@ impl Coded for RunError {
     fn code(&self) -> Code {
         match self {
             RunError::NotABatch(_) | RunError::Invalid(_) | RunError::Rows(_) => Code::Invalid,
-            RunError::Stopped => Code::Unavailable,
+            RunError::Unreadable { .. } | RunError::Stopped => Code::Unavailable,
             RunError::Sql(error) => error.code(),
             RunError::Ingest(error) => error.code(),
             RunError::Shard(error) => error.code(),

@@ -16,7 +16,7 @@ use crate::{
     ingest::DecodeLimits,
     model::{TableId, Timestamp},
     registry::{Batch, Catalog, FeatureView},
-    shard::{Cause, PreparedBatch, Run, RunLog, Shards, Write},
+    shard::{Cause, PreparedBatch, Run, RunLog, ShardError, Shards, Write},
     sql::{
         Inputs, Sql,
         engine::Schedule,
@@ -42,6 +42,10 @@ const MOST_MOMENTS: usize = 1000;
 /// The stack of the thread: it plans.
 const STACK: usize = 128 << 20;
 
+/// By the view's table; read from the store when a view is first looked at. Or what is wrong with the stored records, which
+/// only `larder repair` mends.
+pub(super) type Queues = BTreeMap<TableId, Result<Queue, String>>;
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Runs(Arc<Inner>);
@@ -49,8 +53,7 @@ pub struct Runs(Arc<Inner>);
 pub(super) struct Inner {
     pub sql: Sql,
     pub origin: Origin,
-    /// By the view's table; read from the store when a view is first looked at.
-    queues: Mutex<BTreeMap<TableId, Queue>>,
+    queues: Mutex<Queues>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Asked of the run that is under way.
     pub control: Arc<Control>,
@@ -122,7 +125,7 @@ impl Runs {
         let runs = self.0.enqueue(view, &moments, Cause::Request).await?;
         {
             // Whoever asks has perhaps put right what was wrong.
-            let mut queues = self.0.queues()?;
+            let mut queues = self.0.queues();
             self.0.queue(&mut queues, view)?.hurry();
         }
         self.wake();
@@ -133,7 +136,7 @@ impl Runs {
         let batch = batch_of(view)?;
         let now = self.0.origin.clock.now().micros();
         let next = Schedule::parse(&batch.schedule).ok().and_then(|schedule| schedule.next(now));
-        let mut queues = self.0.queues()?;
+        let mut queues = self.0.queues();
         let queue = self.0.queue(&mut queues, view)?;
         Ok(queue.overview(&view.name, &batch.schedule, next.map(Timestamp::from_micros)))
     }
@@ -165,32 +168,47 @@ impl Inner {
         self.stopping.load(Ordering::Acquire)
     }
 
-    pub fn queues(&self) -> Result<MutexGuard<'_, BTreeMap<TableId, Queue>>, RunError> {
-        Ok(lock(&self.queues))
+    pub fn queues(&self) -> MutexGuard<'_, Queues> {
+        lock(&self.queues)
     }
 
     /// The view's runs, read from the store where that has not been done.
-    pub fn queue<'a>(
-        &self,
-        queues: &'a mut BTreeMap<TableId, Queue>,
-        view: &FeatureView,
-    ) -> Result<&'a mut Queue, RunError> {
+    pub fn queue<'a>(&self, queues: &'a mut Queues, view: &FeatureView) -> Result<&'a mut Queue, RunError> {
         let table = view.schema.table;
-        Ok(match queues.entry(table) {
+        let queue = match queues.entry(table) {
             Entry::Occupied(queue) => queue.into_mut(),
-            Entry::Vacant(place) => {
-                let stored: Vec<Run> = self.origin.log.read(table)?;
-                place.insert(Queue::new(stored.into_iter()))
-            }
-        })
+            Entry::Vacant(place) => place.insert(match self.origin.log.read(table) {
+                Ok(stored) => Ok(Queue::new(stored.into_iter())),
+                Err(ShardError::Damaged(why)) => {
+                    tracing::error!(view = view.name, why, "its runs are held up until `larder repair`");
+                    Err(why)
+                }
+                Err(error) => return Err(error.into()),
+            }),
+        };
+        let unreadable =
+            |why: &mut String| RunError::Unreadable { view: view.name.clone(), why: why.clone() };
+        queue.as_mut().map_err(unreadable)
+    }
+
+    /// None: the view's runs are held up, and with them those of views that read it.
+    pub fn readable<'a>(
+        &self,
+        queues: &'a mut Queues,
+        view: &FeatureView,
+    ) -> Result<Option<&'a mut Queue>, RunError> {
+        match self.queue(queues, view) {
+            Err(RunError::Unreadable { .. }) => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     fn has_work(&self) -> Result<bool, RunError> {
         let catalog = self.origin.inputs.catalog.current();
         let now = self.origin.clock.now();
-        let mut queues = self.queues()?;
+        let mut queues = self.queues();
         for (view, batch) in batch_views(&catalog) {
-            let queue = self.queue(&mut queues, view)?;
+            let Some(queue) = self.readable(&mut queues, view)? else { continue };
             if queue.next(now).is_some() || due(batch, queue, now).is_some() {
                 return Ok(true);
             }
@@ -206,7 +224,7 @@ impl Inner {
         cause: Cause,
     ) -> Result<Vec<Run>, RunError> {
         let runs = {
-            let mut queues = self.queues()?;
+            let mut queues = self.queues();
             let queue = self.queue(&mut queues, view)?;
             let first = queue.next_number();
             let run = |(number, at): (u64, &i64)| Run::queued(number, Timestamp::from_micros(*at), cause);
@@ -216,7 +234,7 @@ impl Inner {
             runs
         };
         let stored = self.store(view, &runs).await;
-        let mut queues = self.queues()?;
+        let mut queues = self.queues();
         self.queue(&mut queues, view)?.release();
         stored.map(|()| runs)
     }
@@ -238,7 +256,7 @@ impl Inner {
         let table = view.schema.table;
         let mut notes: Vec<_> = runs.iter().map(|run| RunLog::note(table, run)).collect();
         let surplus = {
-            let mut queues = self.queues()?;
+            let mut queues = self.queues();
             self.queue(&mut queues, view)?.surplus()
         };
         notes.extend(surplus.iter().map(|number| RunLog::forget(table, *number)));
@@ -256,7 +274,7 @@ impl Inner {
             notes,
         };
         self.origin.shards.apply(write, permit).await?;
-        let mut queues = self.queues()?;
+        let mut queues = self.queues();
         let queue = self.queue(&mut queues, view)?;
         surplus.into_iter().for_each(|number| queue.remove(number));
         runs.iter().for_each(|run| queue.set(run.clone()));

@@ -59,8 +59,8 @@ impl Worker {
         let now = self.inner.origin.clock.now();
         for (view, batch) in batch_views(&catalog) {
             let moment = {
-                let mut queues = self.inner.queues()?;
-                due(batch, self.inner.queue(&mut queues, view)?, now)
+                let mut queues = self.inner.queues();
+                self.inner.readable(&mut queues, view)?.and_then(|queue| due(batch, queue, now))
             };
             if let Some(moment) = moment {
                 let moments = [moment.micros()];
@@ -74,14 +74,16 @@ impl Worker {
 
     /// The run of the least moment whose inputs are complete.
     fn next(&self, catalog: &Catalog, now: Timestamp) -> Result<Option<(Arc<FeatureView>, Run)>, RunError> {
-        let mut queues = self.inner.queues()?;
+        let mut queues = self.inner.queues();
         let mut best: Option<(Arc<FeatureView>, Run)> = None;
         for (view, batch) in batch_views(catalog) {
-            let Some(run) = self.inner.queue(&mut queues, view)?.next(now).cloned() else { continue };
+            let queue = self.inner.readable(&mut queues, view)?;
+            let Some(run) = queue.and_then(|queue| queue.next(now).cloned()) else { continue };
             let mut complete = true;
             for input in batch.reads.iter().filter_map(|name| catalog.view_of_table(name)) {
                 if input.batch().is_some() {
-                    complete &= !self.inner.queue(&mut queues, input)?.waits_for(run.moment);
+                    let queue = self.inner.readable(&mut queues, input)?;
+                    complete &= queue.is_some_and(|queue| !queue.waits_for(run.moment));
                 }
             }
             if complete && best.as_ref().is_none_or(|(_, best)| run.moment < best.moment) {
@@ -135,7 +137,7 @@ impl Worker {
         run.from = match batch.is_incremental() {
             false => None,
             true => {
-                let mut queues = self.inner.queues()?;
+                let mut queues = self.inner.queues();
                 let covered = self.inner.queue(&mut queues, view)?.covered(query, run.moment);
                 Some(covered.unwrap_or(Timestamp::MIN))
             }
