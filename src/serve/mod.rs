@@ -24,6 +24,7 @@ pub mod sets;
 mod split;
 mod training;
 mod until;
+mod written;
 
 pub use answer::{Answer, Found, Served, Status};
 pub use computation::{Computation, Computed, Step};
