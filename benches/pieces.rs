@@ -27,7 +27,7 @@ use larder::{
     ingest::{DecodeLimits, decode},
     model::{BatchId, Column, DELETED, DataType, SEQ, TableId, TableSchema, Timestamp, encode_keys},
     node,
-    offline::{AsOf, History, NoTail, OfflineOptions, OfflineStore, SpineKeys, as_of_join},
+    offline::{AsOf, History, NoTail, OfflineOptions, OfflineStore, as_of_join},
     registry::{CatalogHandle, DefinitionFile, MemoryLog, Registry, parse_toml},
     serve::{Entities, Wanted, request_columns},
     shard::{
@@ -299,18 +299,9 @@ fn segments(c: &mut Criterion) {
     group.bench_function("scan and gather", |b| {
         b.iter(|| {
             let history = History::open(&table, &NoTail, &schema).unwrap();
-            let keys = SpineKeys { bytes: &bytes, offsets: &offsets };
+            let spine = &Spine::new(&bytes, &offsets, &times, 0);
             let (columns, history) = (&names[..], &history);
-            let question = AsOf {
-                history,
-                keys,
-                times: &times,
-                ttl: None,
-                lag: 0,
-                known_at: None,
-                by_then: false,
-                columns,
-            };
+            let question = AsOf { history, spine, ttl: None, known_at: None, by_then: false, columns };
             as_of_join(&question).unwrap().outcomes.len()
         });
     });

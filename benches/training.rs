@@ -27,7 +27,7 @@ use arrow::{
 };
 use larder::{
     model::{Column, DataType, Duration, TableId, TableSchema, encode_keys},
-    offline::{AsOf, History, NoTail, OfflineOptions, OfflineStore, SpineKeys, as_of_join},
+    offline::{AsOf, History, NoTail, OfflineOptions, OfflineStore, SpineKeys, as_of_joins, spines},
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -64,26 +64,28 @@ fn run(spine: &str, store: &str, views: u32, ttl: &str, out: Option<&str>) {
     let (bytes, offsets) = encode_keys(&spine, &[at], |_, _| {});
     let times = spine.column_by_name("event_time").unwrap().as_primitive::<TimestampMicrosecondType>();
     let store = OfflineStore::open(Path::new(store), OfflineOptions::default()).unwrap();
-    let mut columns: Vec<(String, ArrayRef)> = Vec::new();
-    for view in 0..views {
-        let schema = schema(view);
-        let table = store.table(&schema).unwrap();
-        let history = History::open(&table, &NoTail, &schema).unwrap();
-        let names: Vec<&str> = schema.columns.iter().map(|column| column.name.as_str()).collect();
-        let joined = as_of_join(&AsOf {
-            history: &history,
-            keys: SpineKeys { bytes: &bytes, offsets: &offsets },
-            times: times.values(),
-            ttl,
-            lag: 0,
-            known_at: None,
-            by_then: false,
-            columns: &names,
+    let spines = spines(&[SpineKeys { bytes: &bytes, offsets: &offsets }], times.values()).unwrap();
+    drop((bytes, offsets));
+    let schemas: Vec<TableSchema> = (0..views).map(schema).collect();
+    let histories =
+        schemas.iter().map(|schema| History::open(&store.table(schema).unwrap(), &NoTail, schema).unwrap());
+    let histories: Vec<History> = histories.collect();
+    let names: Vec<&str> = schemas[0].columns.iter().map(|column| column.name.as_str()).collect();
+    let joins = histories.iter().map(|history| AsOf {
+        history,
+        spine: &spines[0],
+        ttl,
+        known_at: None,
+        by_then: false,
+        columns: &names,
+    });
+    let joined = as_of_joins(&joins.collect::<Vec<_>>()).unwrap();
+    let columns: Vec<(String, ArrayRef)> = (joined.iter().enumerate())
+        .flat_map(|(view, features)| {
+            let named = names.iter().map(move |name| format!("view{view}__{name}"));
+            named.zip(features.columns().iter().cloned())
         })
-        .unwrap();
-        let named = names.iter().map(|name| format!("view{view}__{name}"));
-        columns.extend(named.zip(joined.features.columns().iter().cloned()));
-    }
+        .collect();
     common::print_figures(started, spine.num_rows());
     if let Some(out) = out {
         let rows = ("row_id".to_owned(), Arc::clone(spine.column_by_name("row_id").unwrap()));

@@ -66,10 +66,11 @@ pub fn age_judgement(deleted: bool, event_time: i64, t: i64, ttl: Option<i64>) -
     }
 }
 
-/// Rows of history, column by column; all slices are equally long.
+/// Rows of history, column by column; slices are equally long.
 pub struct Rows<'a> {
     pub event_times: &'a [i64],
     pub seqs: &'a [i64],
+    /// Not looked at, and may be empty, where [`Seen::looks_at_acceptance`] is false.
     pub accepted_at: &'a [i64],
     pub deleted: &'a BooleanArray,
     /// Where the first of them is; the others follow it.
@@ -101,8 +102,12 @@ pub struct Seen {
 impl Seen {
     pub const ALL: Seen = Seen { known_at: i64::MAX, before: i64::MAX, by_then: false };
 
+    pub fn looks_at_acceptance(&self) -> bool {
+        self.known_at != i64::MAX || self.by_then
+    }
+
     fn has(&self, rows: &Rows<'_>, row: usize) -> bool {
-        rows.accepted_at[row] <= self.known_at && rows.seqs[row] < self.before
+        (self.known_at == i64::MAX || rows.accepted_at[row] <= self.known_at) && rows.seqs[row] < self.before
     }
 }
 
@@ -198,17 +203,13 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// The newest version for each row of the spine, in the spine's order.
+    /// The newest version for each question, in the order of [`Spine::questions`].
     pub fn finish(mut self) -> Vec<Option<Version>> {
         self.release();
         if self.seen.by_then {
             self.carry();
         }
-        let mut newest = vec![None; self.spine.spine_rows];
-        for (&row, version) in self.spine.rows.iter().zip(self.best) {
-            newest[row as usize] = version;
-        }
-        newest
+        self.best
     }
 
     /// What answers a slot answers the later ones of its key too, where nothing newer does.
@@ -351,7 +352,12 @@ mod tests {
             let mut first = sweeps.pop().unwrap();
             first.merge(second);
 
-            for ((&(key, t), newest), row) in questions.iter().zip(first.finish()).zip(0..) {
+            let mut answers = vec![None; questions.len()];
+            for ((row, t), newest) in spine.questions().zip(first.finish()) {
+                prop_assert_eq!(t, questions[row].1);
+                answers[row] = newest;
+            }
+            for ((&(key, t), newest), row) in questions.iter().zip(answers).zip(0..) {
                 let (seq, outcome) = naive(&rows, key, t, ttl, lag, seen);
                 prop_assert_eq!(newest.map(|v| v.seq), seq, "spine row {}", row);
                 prop_assert_eq!(judge(newest.as_ref(), t, ttl), outcome);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::compute::KeyIndex;
 
-/// The questions: (key, time) pairs in order of key and time.
+/// The questions: (key, time) pairs in order of key and time. Of use for any number of histories.
 pub struct Spine {
     /// The keys asked for, ascending, end to end; key `k` is `bytes[ends[k - 1]..ends[k]]`.
     bytes: Vec<u8>,
@@ -14,8 +14,8 @@ pub struct Spine {
     /// Per slot: the time up to which versions count, ascending within a key.
     pub(super) times: Vec<i64>,
     /// Per slot: the row of the spine.
-    pub(super) rows: Vec<u32>,
-    pub(super) spine_rows: usize,
+    rows: Vec<u32>,
+    spine_rows: usize,
     /// Microseconds by which `times` are before the questions' own.
     pub(super) lag: i64,
 }
@@ -25,39 +25,55 @@ impl Spine {
     /// A version counts from `lag` microseconds after its event time on.
     pub fn new(bytes: &[u8], offsets: &[u32], times: &[i64], lag: i64) -> Spine {
         let mut keys = KeyIndex::new();
-        let mut slots: Vec<(u32, i64, u32)> = Vec::with_capacity(times.len());
-        for (row, (ends, &time)) in offsets.windows(2).zip(times).enumerate() {
+        let mut asking: Vec<(u32, u32)> = Vec::with_capacity(times.len());
+        for (row, ends) in offsets.windows(2).enumerate() {
             let key = &bytes[ends[0] as usize..ends[1] as usize];
             if !key.is_empty() {
-                slots.push((keys.insert(key), time.saturating_sub(lag), row as u32));
+                asking.push((keys.insert(key), row as u32));
             }
         }
         let (mut sorted, mut ends, mut ranks) = (Vec::new(), Vec::new(), vec![0; keys.len()]);
         for (rank, id) in keys.sorted().into_iter().enumerate() {
             sorted.extend_from_slice(keys.key(id));
             ends.push(sorted.len());
-            ranks[id as usize] = rank as u32;
+            ranks[id as usize] = rank;
         }
-        for slot in &mut slots {
-            slot.0 = ranks[slot.0 as usize];
-        }
-        slots.sort_unstable();
         let mut starts = vec![0u32; keys.len() + 1];
-        for &(key, ..) in &slots {
-            starts[key as usize + 1] += 1;
-        }
+        asking.iter().for_each(|&(id, _)| starts[ranks[id as usize] + 1] += 1);
         for key in 1..starts.len() {
             starts[key] += starts[key - 1];
+        }
+        // Counted, so placed by key at once; what is left to sort are the few of one key.
+        let mut next = starts.clone();
+        let mut slots = vec![(0i64, 0u32); asking.len()];
+        for (id, row) in asking {
+            let slot = &mut next[ranks[id as usize]];
+            slots[*slot as usize] = (times[row as usize].saturating_sub(lag), row);
+            *slot += 1;
+        }
+        for of_key in starts.windows(2) {
+            slots[of_key[0] as usize..of_key[1] as usize].sort_unstable();
         }
         Spine {
             bytes: sorted,
             ends,
             starts,
-            times: slots.iter().map(|slot| slot.1).collect(),
-            rows: slots.iter().map(|slot| slot.2).collect(),
+            times: slots.iter().map(|slot| slot.0).collect(),
+            rows: slots.iter().map(|slot| slot.1).collect(),
             spine_rows: times.len(),
             lag,
         }
+    }
+
+    /// Rows of the spine, those that ask for nothing included.
+    pub fn rows(&self) -> usize {
+        self.spine_rows
+    }
+
+    /// The questions in their order, each with its row of the spine and its own time.
+    pub fn questions(&self) -> impl ExactSizeIterator<Item = (usize, i64)> + Clone {
+        let own = |time: i64| time.saturating_add(self.lag);
+        self.rows.iter().zip(&self.times).map(move |(&row, &time)| (row as usize, own(time)))
     }
 
     /// No version with a later event time is wanted; `None` when nothing is.
@@ -123,6 +139,24 @@ mod tests {
             let asked = |low: &[u8], high: &[u8]| keys.iter().any(|k| &k[..] >= low && (&k[..] <= high || k.starts_with(high)));
             prop_assert_eq!(spine.asks_within(&low, &high), asked(&low, &high));
             prop_assert_eq!(spine.asks_within(&low[..1], &high[..1]), asked(&low[..1], &high[..1]));
+        }
+
+        #[test]
+        fn questions_come_in_order_of_key_and_time(asked in prop::collection::vec((prop::option::of(0..4u8), -9..9i64), 0..50), lag in 0..3i64) {
+            let bytes: Vec<u8> = asked.iter().filter_map(|(key, _)| *key).collect();
+            let mut offsets = vec![0];
+            offsets.extend(asked.iter().scan(0u32, |end, (key, _)| { *end += u32::from(key.is_some()); Some(*end) }));
+            let times: Vec<i64> = asked.iter().map(|(_, time)| *time).collect();
+            let spine = Spine::new(&bytes, &offsets, &times, lag);
+            let mut naive: Vec<(u8, i64, usize)> =
+                asked.iter().enumerate().filter_map(|(row, (key, time))| Some(((*key)?, *time, row))).collect();
+            naive.sort_unstable();
+            prop_assert_eq!(spine.questions().collect::<Vec<_>>(), naive.iter().map(|(_, time, row)| (*row, *time)).collect::<Vec<_>>());
+            prop_assert_eq!(spine.rows(), asked.len());
+            for (rank, of_key) in naive.chunk_by(|a, b| a.0 == b.0).enumerate() {
+                prop_assert_eq!(spine.key(rank), &[of_key[0].0]);
+                prop_assert_eq!(spine.slots(rank as u32).len(), of_key.len());
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ impl History {
     /// out.
     pub fn latest(&self, columns: &[&str], visible: Visible) -> Result<Rows, OfflineError> {
         let wanted = self.layout.project(&self.schema, columns)?;
-        let choosing = self.layout.choosing(&self.schema)?;
+        let choosing = self.layout.choosing(&self.schema, false)?;
         let names: Vec<&str> = choosing.fields().iter().map(|field| field.name().as_str()).collect();
         let more = columns.iter().copied().filter(|name| !names.contains(name));
         let target =

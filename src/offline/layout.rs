@@ -41,10 +41,11 @@ impl Layout {
         Err(self.lacks(&other.event_time, &reason))
     }
 
-    /// Keys, event time, `_seq`, `_accepted_at`, `_deleted`: what choosing a version takes.
-    pub fn choosing(&self, schema: &Schema) -> Result<SchemaRef, OfflineError> {
-        let own = [self.event_time.as_str(), SEQ, ACCEPTED_AT, DELETED];
-        let names = self.keys.iter().map(String::as_str).chain(own);
+    /// Keys, event time, `_seq`, `_deleted`, and `_accepted_at` where it counts: what choosing a version takes.
+    pub fn choosing(&self, schema: &Schema, acceptance: bool) -> Result<SchemaRef, OfflineError> {
+        let own = [self.event_time.as_str(), SEQ, DELETED];
+        let accepted = acceptance.then_some(ACCEPTED_AT);
+        let names = self.keys.iter().map(String::as_str).chain(own).chain(accepted);
         let fields = names.map(|name| self.field(schema, name)).collect::<Result<Vec<_>, _>>()?;
         Ok(Arc::new(Schema::new(fields)))
     }

@@ -1,14 +1,14 @@
 //! Which versions answers rest on, and whether anyone had them yet at the time of the row that asks.
 
-use arrow::{array::AsArray, datatypes::TimestampMicrosecondType};
+use arrow::{
+    array::{Array, AsArray},
+    datatypes::TimestampMicrosecondType,
+};
 
 use crate::{
-    compute::as_of::{Place, Spine, Version},
+    compute::as_of::Version,
     model::ACCEPTED_AT,
-    offline::{
-        AsOf, OfflineError,
-        join::{choose, fetch},
-    },
+    offline::{AsOf, OfflineError, choose::choose, fetch::Places, join::sweeps},
 };
 
 /// A version that answers a row of a spine, and when it was accepted (microseconds).
@@ -20,21 +20,32 @@ pub struct Chosen {
 
 /// For each row of the spine the version chosen, a tombstone or one beyond its ttl included.
 pub fn chosen(request: &AsOf<'_>) -> Result<Vec<Option<Chosen>>, OfflineError> {
-    let history = request.history;
-    let wanted = history.layout.project(&history.schema, &[ACCEPTED_AT])?;
-    let spine = Spine::new(request.keys.bytes, request.keys.offsets, request.times, request.lag);
-    let versions = choose(request, &spine)?;
-    let places: Vec<Option<Place>> = versions.iter().map(|version| version.map(|it| it.place)).collect();
-    let accepted = fetch(history, &wanted, &places)?;
-    let accepted = accepted.column(0).as_primitive::<TimestampMicrosecondType>();
-    let chosen = versions.into_iter().zip(accepted);
-    Ok(chosen.map(|(version, at)| Some(Chosen { version: version?, accepted_at: at? })).collect())
+    let mut of_rows = vec![None; request.spine.rows()];
+    for ((row, _), chosen) in request.spine.questions().zip(by_question(request)?) {
+        of_rows[row] = chosen;
+    }
+    Ok(of_rows)
 }
 
 /// For how many rows of the spine the version chosen was accepted after the row's own time. To be asked with `by_then`
 /// false: otherwise there is none.
 pub fn accepted_later(request: &AsOf<'_>) -> Result<u64, OfflineError> {
-    let chosen = chosen(request)?;
-    let later = chosen.iter().zip(request.times).filter(|(it, t)| it.is_some_and(|it| it.accepted_at > **t));
+    let chosen = by_question(request)?;
+    let later = (request.spine.questions().zip(&chosen))
+        .filter(|((_, time), chosen)| chosen.is_some_and(|chosen| chosen.accepted_at > *time));
     Ok(later.count() as u64)
+}
+
+fn by_question(request: &AsOf<'_>) -> Result<Vec<Option<Chosen>>, OfflineError> {
+    let (history, spine) = (request.history, request.spine);
+    let wanted = history.layout.project(&history.schema, &[ACCEPTED_AT])?;
+    let versions = choose(request, sweeps(request))?;
+    let places = Places::of(history, spine, versions.iter().map(|version| version.map(|it| it.place)))?;
+    let accepted = places.fetch(&wanted)?;
+    let accepted = accepted.column(0).as_primitive::<TimestampMicrosecondType>();
+    let chosen = spine.questions().zip(versions).map(|((row, _), version)| {
+        let accepted_at = accepted.is_valid(row).then(|| accepted.value(row))?;
+        Some(Chosen { version: version?, accepted_at })
+    });
+    Ok(chosen.collect())
 }

@@ -8,12 +8,14 @@
 //! Nothing here is an actor and nothing here is async; everything may be called from any thread that may block.
 
 pub mod actor;
+mod choose;
 mod compact;
 mod delta_log;
 mod delta_read;
 mod durable;
 mod error;
 mod evolve;
+mod fetch;
 mod files;
 mod history;
 mod inspect;
@@ -49,7 +51,7 @@ pub use error::OfflineError;
 pub use files::TableFile;
 pub use history::{History, Scan};
 pub use inspect::{Inspector, TableInspection};
-pub use join::{AsOf, AsOfResult, SpineKeys, as_of_join};
+pub use join::{AsOf, AsOfResult, SpineKeys, as_of_join, as_of_joins, spines};
 pub use leaks::{Chosen, accepted_later, chosen};
 pub use log_cleanup::LogHold;
 pub use options::OfflineOptions;

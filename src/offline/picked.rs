@@ -13,7 +13,7 @@ const WORD: usize = 64;
 pub(super) struct Picked {
     rows: usize,
     words: Vec<u64>,
-    /// Rows before each block.
+    /// Rows that were put in before each block.
     before: Vec<u32>,
     len: usize,
 }
@@ -63,11 +63,29 @@ impl Picked {
         self.before[row / BLOCK] as usize + (whole + part.count_ones()) as usize
     }
 
-    /// Runs of rows that were put in, ascending.
-    pub fn runs(&self) -> Vec<Range<usize>> {
-        let words: Vec<u64> = self.words.iter().map(|word| word.to_le()).collect();
-        let bits = BooleanBuffer::new(Buffer::from_vec(words), 0, self.words.len() * WORD);
-        bits.set_slices().map(|(begin, end)| begin..end).collect()
+    /// Runs of blocks that have a row that was put in, ascending: what has to be read.
+    pub fn stretches(&self) -> Vec<Range<usize>> {
+        let mut stretches: Vec<Range<usize>> = Vec::new();
+        for (block, _) in self.blocks() {
+            let (begin, end) = (block * BLOCK, self.rows.min((block + 1) * BLOCK));
+            match stretches.last_mut() {
+                Some(last) if last.end == begin => last.end = end,
+                _ => stretches.push(begin..end),
+            }
+        }
+        stretches
+    }
+
+    /// For each row of the stretches, end to end, whether it was put in.
+    pub fn bits(&self) -> BooleanBuffer {
+        let words: Vec<u64> = self.blocks().flat_map(|(_, words)| words).map(|word| word.to_le()).collect();
+        BooleanBuffer::new(Buffer::from_vec(words), 0, self.stretches().iter().map(Range::len).sum())
+    }
+
+    /// Blocks that have a row that was put in.
+    fn blocks(&self) -> impl Iterator<Item = (usize, &[u64])> {
+        let blocks = self.words.chunks(BLOCK / WORD).enumerate();
+        blocks.filter(|(_, words)| words.iter().any(|word| *word != 0))
     }
 }
 
@@ -92,9 +110,13 @@ mod tests {
             for (place, &row) in naive.iter().enumerate() {
                 prop_assert_eq!(picked.place(row as u32), place);
             }
-            let runs = picked.runs();
-            prop_assert_eq!(runs.iter().cloned().flatten().collect::<Vec<_>>(), naive.into_iter().collect::<Vec<_>>());
-            prop_assert!(runs.windows(2).all(|pair| pair[0].end < pair[1].start));
+            let stretches = picked.stretches();
+            prop_assert!(stretches.windows(2).all(|pair| pair[0].end < pair[1].start));
+            prop_assert!(stretches.iter().all(|stretch| naive.range(stretch.clone()).next().is_some()));
+            let read: Vec<usize> = stretches.into_iter().flatten().collect();
+            prop_assert!(read.iter().all(|row| *row < rows));
+            prop_assert_eq!(picked.bits().len(), read.len());
+            prop_assert!(picked.bits().set_indices().map(|at| read[at]).eq(naive));
         }
     }
 }

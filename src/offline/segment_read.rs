@@ -143,8 +143,7 @@ impl Footer {
         ranges: impl Iterator<Item = Range<usize>>,
         step: usize,
     ) -> Result<SegmentRows, OfflineError> {
-        let total = self.metadata.metadata().file_metadata().num_rows();
-        let selection = RowSelection::from_consecutive_ranges(ranges, usize::try_from(total).unwrap_or(0));
+        let selection = RowSelection::from_consecutive_ranges(ranges, self.segment.rows as usize);
         self.build(self.builder(target, step)?.with_row_selection(selection), target)
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 
 use crate::{
-    compute::as_of::Outcome,
+    compute::as_of::{Outcome, Spine},
     model::{Timestamp, Value},
-    offline::{AsOf, History, SpineKeys, as_of_join},
+    offline::{AsOf, History, as_of_join},
     serve::{
         Entities, Found, Plan, PlanGroup, Progress, Reads, ServeError,
         aggregates::{Asked, Look, Moments, aggregate, value_at},
@@ -55,10 +55,8 @@ fn read_group(
     let columns: Vec<&str> = view.features.iter().map(|f| f.name.as_str()).collect();
     let result = as_of_join(&AsOf {
         history: &history,
-        keys: SpineKeys { bytes: &keys, offsets: &offsets },
-        times: &vec![at.micros(); entities.len()],
+        spine: &Spine::new(&keys, &offsets, &vec![at.micros(); entities.len()], 0),
         ttl: group.ttl,
-        lag: 0,
         known_at: known_at.map(Timestamp::micros),
         by_then: false,
         columns: &columns,

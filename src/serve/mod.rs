@@ -25,6 +25,7 @@ pub mod sets;
 mod split;
 mod training;
 mod until;
+mod written;
 
 pub use answer::{Answer, Found, Served, Status};
 pub use arrow_head::ArrowHead;

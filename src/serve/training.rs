@@ -11,12 +11,12 @@ use arrow::{
 use crate::{
     error::Detail,
     model::{Column, DataType, EVENT_TIME, Timestamp, Value, encode_keys},
-    offline::{AsOf, SpineKeys, accepted_later, as_of_join},
     registry::{Catalog, Feature, Group, Origin, RequestColumn},
     serve::{
         Computation, Leak, LeakGuard, Reads, ServeError, Split, Until, Wanted,
         aggregates::{Asked, Look, Moments, aggregate},
         guard::Leaks,
+        written,
     },
     shard::ColumnBuilder,
 };
@@ -68,7 +68,7 @@ pub fn training_set(
     let leaks = Leaks::new(request.guard);
     // By the position of the group, and of the feature in its view.
     let mut columns: HashMap<(usize, usize), ArrayRef> = HashMap::new();
-    let (mut asked, mut places) = (Vec::new(), Vec::new());
+    let (mut written, mut asked, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for (g, group) in resolved.groups.iter().enumerate() {
         let features = resolved.looked_up(g);
         match &group.view.origin {
@@ -79,10 +79,13 @@ pub fn training_set(
                 asked.push(Asked { view: &group.view, group: g, stream, features, keys, offsets });
             }
             Origin::Written | Origin::Batch(_) => {
-                let joined = join_group(reads, (g, group), &features, &times, request, &leaks)?;
-                columns.extend(features.into_iter().map(|feature| (g, feature)).zip(joined));
+                written.push(written::Asked { group, number: g, features });
             }
         }
+    }
+    let joined = written::join(reads, &written, &times, request, &leaks)?;
+    for (of, joined) in written.into_iter().zip(joined) {
+        columns.extend(of.features.into_iter().map(|feature| (of.number, feature)).zip(joined));
     }
     let until = request.until.as_deref();
     let moments =
@@ -148,54 +151,8 @@ fn spine_columns(request: &[RequestColumn], spine: &RecordBatch) -> Result<Vec<A
     if details.is_empty() { Ok(arrays) } else { Err(ServeError::Request(details)) }
 }
 
-/// The features `wanted` of one group, as columns as long as the spine.
-fn join_group(
-    reads: &Reads,
-    (number, group): (usize, &Group),
-    wanted: &[usize],
-    times: &[i64],
-    request: &TrainingRequest,
-    leaks: &Leaks,
-) -> Result<Vec<ArrayRef>, ServeError> {
-    let view = &group.view;
-    if !view.offline {
-        return Err(ServeError::Invalid(format!(
-            "the view `{}` keeps no history (offline = false), so it cannot be part of a training set",
-            view.name
-        )));
-    }
-    let (keys, offsets) = spine_keys(group, &request.spine)?;
-    let history = reads.table_history(&view.schema, request.until.as_deref())?;
-    let definitions: Vec<&Feature> = wanted.iter().map(|feature| &view.features[*feature]).collect();
-    let columns: Vec<&str> = definitions.iter().map(|d| d.name.as_str()).collect();
-    let join = AsOf {
-        history: &history,
-        keys: SpineKeys { bytes: &keys, offsets: &offsets },
-        times,
-        ttl: view.ttl.map(crate::model::Duration::micros),
-        lag: 0,
-        known_at: request.known_at.map(Timestamp::micros),
-        by_then: request.guard.excludes(),
-        columns: &columns,
-    };
-    if !request.guard.is_off() {
-        let later = match request.guard.counts_acceptance() {
-            true => accepted_later(&AsOf { by_then: false, ..join })?,
-            false => 0,
-        };
-        // What is written directly has no lag.
-        wanted.iter().for_each(|feature| leaks.add(number, *feature, 0, later));
-    }
-    let result = as_of_join(&join)?;
-    definitions
-        .iter()
-        .zip(result.features.columns())
-        .map(|(definition, column)| finished(column, definition))
-        .collect()
-}
-
 /// The column in its feature's type, with the default where there is no value.
-fn finished(column: &ArrayRef, definition: &Feature) -> Result<ArrayRef, ServeError> {
+pub(super) fn finished(column: &ArrayRef, definition: &Feature) -> Result<ArrayRef, ServeError> {
     let column = definition.data_type.fit(column)?;
     match &definition.default {
         Some(default) => with_default(&column, &definition.data_type, default),
@@ -205,7 +162,7 @@ fn finished(column: &ArrayRef, definition: &Feature) -> Result<ArrayRef, ServeEr
 
 /// The entity of each row of the spine. A null key, or one that is too long to be stored, has no value: its slice is
 /// empty.
-fn spine_keys(group: &Group, spine: &RecordBatch) -> Result<(Vec<u8>, Vec<u32>), ServeError> {
+pub(super) fn spine_keys(group: &Group, spine: &RecordBatch) -> Result<(Vec<u8>, Vec<u32>), ServeError> {
     let key_batch = key_columns(group, spine)?;
     let positions: Vec<usize> = (0..group.view.schema.keys.len()).collect();
     Ok(encode_keys(&key_batch, &positions, |_, _| {}))

@@ -680,3 +680,76 @@ feature = [{ name = "ratio", type = "int64", expression = "n / y" }]
     assert_eq!(verdict(&node, "ratios/verify")["matches"], true);
     assert!(build(&node, "features=context,profile:label&known_at=ratios@1&leak_guard=report").1 == data);
 }
+
+/// Views keyed by one column share the spine's order, under whatever name; those keyed by another must not.
+#[test]
+fn views_joined_together_answer_as_each_does_alone() {
+    let node = TestNode::with(NOW, &[("offline.seal_rows", "1")]);
+    node.apply(
+        r#"
+[[entity]]
+name = "user"
+join_keys = [{ name = "user", type = "int64" }]
+
+[[entity]]
+name = "member"
+join_keys = [{ name = "seat", type = "int64" }]
+
+[[feature_view]]
+name = "profile"
+entities = ["user"]
+ttl = "3d"
+feature = [{ name = "n", type = "int64" }]
+
+[[feature_view]]
+name = "score"
+entities = ["user"]
+feature = [{ name = "m", type = "int64" }]
+
+[[feature_view]]
+name = "club"
+entities = ["member"]
+feature = [{ name = "since", type = "int64" }]
+
+[[feature_service]]
+name = "all"
+features = ["profile", "score", { view = "profile", as = "friend", join_keys = { user = "other" } }, { view = "club", join_keys = { seat = "user" } }]
+"#,
+    );
+    for (view, key, keys, feature) in
+        [("profile", "user", 7, "n"), ("score", "user", 5, "m"), ("club", "seat", 4, "since")]
+    {
+        for from in [0, 30] {
+            let row = |i: u64| json!({ key: i % keys, "event_time": time(i * 11 % 200), feature: i * keys });
+            node.write(view, (from..from + 30).map(row).collect());
+        }
+    }
+    let rows: Vec<(u64, u64)> = (0..100).map(|i| (i * 3 % 8, i * 37 % 210)).collect();
+    let ask = |query: &str, spine: String| -> Vec<Json> {
+        let request = node.post(&format!("/v1/training-sets?{query}")).header("Content-Type", CSV);
+        let response = request.header("Accept", "application/x-ndjson").body(spine).send().unwrap();
+        let (status, text) = (response.status(), response.text().unwrap());
+        assert_eq!(status, 200, "{text}");
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let spine = |key: &str, of: fn(u64) -> u64| {
+        let rows = rows.iter().map(|(user, hour)| format!("{},{}\n", of(*user), time(*hour)));
+        format!("{key},event_time\n{}", rows.collect::<String>())
+    };
+    let all = rows.iter().map(|(user, hour)| format!("{user},{},{}\n", 7 - user, time(*hour)));
+    let together = ask("feature_service=all", format!("user,other,event_time\n{}", all.collect::<String>()));
+    let mut present = 0;
+    for (column, alone, key, of) in [
+        ("profile__n", "profile:n", "user", (|user| user) as fn(u64) -> u64),
+        ("score__m", "score:m", "user", |user| user),
+        ("friend__n", "profile:n", "user", |user| 7 - user),
+        ("club__since", "club:since", "seat", |user| user),
+    ] {
+        let alone_column = alone.replace(':', "__");
+        for (row, answer) in ask(&format!("features={alone}"), spine(key, of)).iter().enumerate() {
+            assert_eq!(together[row][column], answer[&alone_column], "{column}, row {row}");
+            present += usize::from(!answer[&alone_column].is_null());
+        }
+    }
+    assert!(present > 100, "{present} values");
+}

@@ -4,8 +4,9 @@ use std::fs;
 
 use super::*;
 use crate::{
+    compute::as_of::Spine,
     error::{Code, Coded},
-    offline::{AsOf, NoTail, OfflineError, SpineKeys, as_of_join},
+    offline::{AsOf, NoTail, OfflineError, as_of_join},
 };
 
 fn rows(count: i64) -> Vec<Row> {
@@ -119,13 +120,10 @@ fn any_changed_byte_of_a_segment_is_an_error_that_names_it() {
     let check = |what: &str| {
         let table = open(dir.path());
         let history = History::open(&table, &NoTail, &schema(1)).unwrap();
-        let keys = SpineKeys { bytes: b"k\0\0\x80\0\0\0\0\0\0\0", offsets: &[0, 11] };
         let request = AsOf {
             history: &history,
-            keys,
-            times: &[5],
+            spine: &Spine::new(b"k\0\0\x80\0\0\0\0\0\0\0", &[0, 11], &[5], 0),
             ttl: None,
-            lag: 0,
             known_at: None,
             by_then: false,
             columns: &["x"],

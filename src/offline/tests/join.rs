@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
-    compute::as_of::Outcome,
+    compute::as_of::{Outcome, Spine},
     model::encode_keys,
-    offline::{AsOf, SpineKeys, as_of_join},
+    offline::{AsOf, as_of_join, as_of_joins},
 };
 
 #[derive(Debug, Clone)]
@@ -67,17 +67,18 @@ fn ask(
     .unwrap();
     let (bytes, offsets) = encode_keys(&keys, &[0, 1], |_, _| {});
     let times: Vec<i64> = questions.iter().map(|q| q.time).collect();
-    let result = as_of_join(&AsOf {
+    let request = AsOf {
         history,
-        keys: SpineKeys { bytes: &bytes, offsets: &offsets },
-        times: &times,
+        spine: &Spine::new(&bytes, &offsets, &times, limits.lag),
         ttl: limits.ttl,
-        lag: limits.lag,
         known_at: limits.known_at,
         by_then: limits.by_then,
         columns: &["x", "y"],
-    })
-    .unwrap();
+    };
+    let result = as_of_join(&request).unwrap();
+    let others = [AsOf { ttl: None, columns: &["y"], ..request }, AsOf { columns: &[], ..request }, request];
+    let alone = others.map(|other| as_of_join(&other).unwrap().features);
+    assert_eq!(as_of_joins(&others).unwrap(), alone, "side by side");
     assert_eq!(result.features.num_rows(), questions.len());
     let x = result.features.column(0).as_primitive::<Float64Type>();
     let answers = result.outcomes.iter().zip(x).zip(&result.event_times);
@@ -140,12 +141,11 @@ fn a_column_that_no_segment_has_is_null_and_an_unknown_one_an_error() {
     let history = History::open(&table, &Outbox::default(), &schema(2)).unwrap();
     let mut bytes = b"a\0\0".to_vec();
     bytes.extend_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0]);
+    let spine = Spine::new(&bytes, &[0, 11], &[0], 0);
     let request = |columns| AsOf {
         history: &history,
-        keys: SpineKeys { bytes: &bytes, offsets: &[0, 11] },
-        times: &[0],
+        spine: &spine,
         ttl: Some(0),
-        lag: 0,
         known_at: None,
         by_then: false,
         columns,

@@ -10,7 +10,7 @@ use arrow::{
 
 use crate::offline::{
     OfflineError,
-    parallel::in_parallel,
+    parallel::{in_parallel, map_in_parallel},
     windows::{
         WindowJoin,
         collect::{Batch, Piece},
@@ -220,16 +220,11 @@ fn in_spine_order(
     for (_, columns) in parts {
         by_column.iter_mut().zip(columns).for_each(|(parts, part)| parts.push(part));
     }
-    let numbered: Vec<(usize, Mutex<Vec<ArrayRef>>)> =
-        by_column.into_iter().map(Mutex::new).enumerate().collect();
-    let taken = in_parallel(&numbered, usize::MAX, Vec::new, |taken: &mut Vec<_>, (number, parts)| {
+    let by_column: Vec<Mutex<Vec<ArrayRef>>> = by_column.into_iter().map(Mutex::new).collect();
+    map_in_parallel(&by_column, usize::MAX, |parts| {
         let parts = std::mem::take(&mut *parts.lock().unwrap_or_else(PoisonError::into_inner));
         let parts: Vec<&dyn Array> = parts.iter().map(|part| part.as_ref()).collect();
         let column = concat(&parts).and_then(|whole| take(&whole, &slots, None));
-        taken.push((*number, column.map_err(OfflineError::columns(table))?));
-        Ok(())
-    })?;
-    let mut taken: Vec<_> = taken.into_iter().flatten().collect();
-    taken.sort_by_key(|(number, _)| *number);
-    Ok(taken.into_iter().map(|(_, column)| column).collect())
+        column.map_err(OfflineError::columns(table))
+    })
 }

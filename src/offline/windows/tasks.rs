@@ -2,7 +2,12 @@
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
-use crate::offline::{History, OfflineError, evolve::conform, parallel::in_parallel, segment_read::Footer};
+use crate::offline::{
+    History, OfflineError,
+    evolve::conform,
+    parallel::{in_parallel, map_in_parallel},
+    segment_read::Footer,
+};
 
 /// Rows that are read at a time.
 const STEP: usize = 1 << 16;
@@ -38,14 +43,7 @@ impl<'a> Tasks<'a> {
             (Some((_, end)), Some((start, _))) => end < start,
             _ => false,
         });
-        let numbered: Vec<_> = segments.iter().enumerate().collect();
-        let read = in_parallel(&numbered, usize::MAX, Vec::new, |read: &mut Vec<_>, (number, segment)| {
-            read.push((*number, Footer::read(segment)?));
-            Ok(())
-        })?;
-        let mut read: Vec<_> = read.into_iter().flatten().collect();
-        read.sort_by_key(|(number, _)| *number);
-        let footers: Vec<Footer> = read.into_iter().map(|(_, footer)| footer).collect();
+        let footers = map_in_parallel(&segments, usize::MAX, |segment| Footer::read(segment))?;
         let mut tasks = Vec::new();
         for (footer, it) in footers.iter().enumerate() {
             for (group, bounds) in it.groups(&history.layout).into_iter().enumerate() {

@@ -1,8 +1,9 @@
 //! Of a view whose rows are written: the version that answers.
 
 use crate::{
+    compute::as_of::Spine,
     model::{Duration, Timestamp},
-    offline::{AsOf, SpineKeys, chosen},
+    offline::{AsOf, chosen},
     serve::{Entities, Plan, PlanGroup, Reads, ServeError, history::encode_keys},
     shard::Row,
 };
@@ -123,10 +124,8 @@ fn in_history(
     let history = reads.table_history(&group.view.schema, None)?;
     let found = chosen(&AsOf {
         history: &history,
-        keys: SpineKeys { bytes: &keys, offsets: &offsets },
-        times: &[at.micros()],
+        spine: &Spine::new(&keys, &offsets, &[at.micros()], 0),
         ttl: group.ttl,
-        lag: 0,
         known_at: known_at.map(Timestamp::micros),
         by_then: false,
         columns: &[],
