@@ -76,6 +76,7 @@ fn write(batch: PreparedBatch, offline: bool) -> Write {
         batch,
         batch_id: BatchId::fresh(),
         idempotency: None,
+        after: None,
         offline,
         quarantine: Vec::new(),
         release: Vec::new(),

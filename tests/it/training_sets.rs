@@ -684,7 +684,8 @@ feature = [{ name = "ratio", type = "int64", expression = "n / y" }]
 /// Views keyed by one column share the spine's order, under whatever name; those keyed by another must not.
 #[test]
 fn views_joined_together_answer_as_each_does_alone() {
-    let node = TestNode::with(NOW, &[("offline.seal_rows", "1")]);
+    // Sealed soon, and no write has to wait for it: up to 16 times as many rows may be behind.
+    let node = TestNode::with(NOW, &[("offline.seal_rows", "4")]);
     node.apply(
         r#"
 [[entity]]
