@@ -394,9 +394,9 @@ fn a_cancel_that_was_acknowledged_outlives_the_process() {
     assert_eq!(ended(&node, &job)["state"], "cancelled");
 }
 
-fn long_spine() -> Vec<u8> {
+fn long_spine(rows: u64) -> Vec<u8> {
     let mut text = "user,event_time,y\n".to_owned();
-    for i in 0..60_000u64 {
+    for i in 0..rows {
         text.push_str(&format!("{},{},{}\n", i * 3 % 8, time(i * 37 % 210), i % 2));
     }
     text.into_bytes()
@@ -415,7 +415,7 @@ fn definitions_applied_while_a_job_runs_are_not_its_own() {
     let mut in_the_middle = 0;
     for round in 1..=20u64 {
         let (status, job) =
-            node.post_bytes(&format!("/v1/training-sets/jobs?{QUERY}&format=csv"), CSV, long_spine());
+            node.post_bytes(&format!("/v1/training-sets/jobs?{QUERY}&format=csv"), CSV, long_spine(60_000));
         assert_eq!(status, 202, "{job:#}");
         let path = format!("/v1/training-sets/jobs/{}", job["id"].as_str().unwrap());
         let begun =
@@ -450,7 +450,8 @@ fn a_cancel_that_a_restart_follows_at_once_is_kept() {
     let mut node = node();
     fill(&node, 0, 100);
     let url = format!("/v1/training-sets/jobs?{QUERY}");
-    let jobs: Vec<String> = [long_spine(), spine(), spine(), spine()]
+    // Long enough that it is still under way when it is cancelled, also on a busy machine.
+    let jobs: Vec<String> = [long_spine(240_000), spine(), spine(), spine()]
         .map(|spine| node.post_bytes(&url, CSV, spine).1["id"].as_str().unwrap().to_owned())
         .into();
     // The one that runs, or is about to, and one that waits.
