@@ -56,9 +56,10 @@ pub struct JobRequest {
     #[param(value_type = Option<String>)]
     #[schema(value_type = Option<Object>)]
     pub split: Option<Json>,
+    /// `{"path": …}` below `data.spine_dir`, `{"inline": [{…}]}` or `{"sql": "SELECT …"}`.
     #[serde(default)]
     #[param(ignore)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Object, required = true)]
     pub spine: Option<SpineForm>,
 }
 
