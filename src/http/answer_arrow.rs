@@ -14,9 +14,8 @@ use crate::{
 };
 
 /// Columns are named as in `feature_names`; included ones `name:status`, `name:event_time`, `name:age_ms`, and
-/// `name:window_start` with `name:window_end`. The schema's
-/// metadata holds `registry_version`, and `partial` where the deadline passed.
-/// Its values are counted in `tally`.
+/// `name:window_start` with `name:window_end`. The schema's metadata holds `registry_version`, and `partial` where the
+/// deadline passed. Its values are counted in `tally`.
 pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Result<Vec<u8>, ServeError> {
     let mut arrays = Vec::<ArrayRef>::with_capacity(answer.plan.names.len());
     for column in 0..answer.plan.columns.len() {

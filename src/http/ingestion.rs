@@ -75,8 +75,7 @@ pub async fn rows(
 
 #[utoipa::path(post, path = "/v1/sources/{source}/events", tag = "ingestion",
     params(("source" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header),
-        ("Ingest-After" = Option<String>, Header,
-            description = "the Idempotency-Key of the batch before: this one is stored only after that one, 409 where it is not stored")),
+        ("Ingest-After" = Option<String>, Header, description = "as for rows")),
     request_body(content = Object, content_type = "application/json", description = "as for rows"),
     responses((status = 200, body = Acknowledged), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
         (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody),

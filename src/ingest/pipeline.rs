@@ -102,7 +102,6 @@ impl Ingest {
         }
         let table = target.schema.table;
         let turn = request.idempotency_key.as_deref().map(|key| self.turns.begin(table, key));
-        let after = request.after.clone();
         self.shards.check(table)?;
         let permit = self.shards.reserve(request.body.len().saturating_mul(MEMORY_FACTOR))?;
 
@@ -120,7 +119,7 @@ impl Ingest {
         };
         let (schema, nulls) = (Arc::clone(&write.batch.schema), write.batch.nulls.clone());
         let rows = write.batch.len() as u64;
-        if let Some(after) = &after {
+        if let Some(after) = &write.after {
             self.turns.wait(table, after).await;
         }
         let stored = self.shards.hand_over(write, permit)?;

@@ -15,7 +15,7 @@ use crate::{
         Applied, CommittedTables, ShardError, StreamDuty, TableState, Write,
         cache::RowCache,
         group::Group,
-        store::{Store, table_key},
+        store::Store,
         stream::{StreamKeeper, StreamStates},
         winners::Winners,
     },
@@ -118,9 +118,8 @@ impl Shard {
         }
         let winners = group.winners.sorted(writes);
         for winner in &winners {
-            let batch = &writes[winner.write].batch;
-            let key = table_key(batch.schema.table, batch.key(winner.row));
-            group.batch.insert(&self.store.rows, key, batch.row(winner.row));
+            let (key, row) = winner.row(writes);
+            group.batch.insert(&self.store.rows, key, row);
         }
         for (table, state) in &mut group.tables {
             state.commits += 1;
@@ -144,9 +143,8 @@ impl Shard {
         }
         let all = winners.len() <= MOST_FRESH;
         for winner in winners.iter().filter(|winner| all || winner.cached) {
-            let batch = &writes[winner.write].batch;
-            self.cache
-                .insert_row(&table_key(batch.schema.table, batch.key(winner.row)), batch.row(winner.row));
+            let (key, row) = winner.row(writes);
+            self.cache.insert_row(&key, row);
         }
         group.states.fill(&self.cache);
         for (table, state) in group.tables {

@@ -4,7 +4,10 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::{model::TableId, shard::Write};
+use crate::{
+    model::TableId,
+    shard::{Write, store::table_key},
+};
 
 /// Keys are not copied: a winner names the row that has its key.
 #[derive(Default)]
@@ -28,6 +31,12 @@ impl Winner {
     fn key(self, writes: &[Write]) -> (TableId, &[u8]) {
         let batch = &writes[self.write].batch;
         (batch.schema.table, batch.key(self.row))
+    }
+
+    /// The key and the value in the store.
+    pub fn row(self, writes: &[Write]) -> (Vec<u8>, &[u8]) {
+        let (table, key) = self.key(writes);
+        (table_key(table, key), writes[self.write].batch.row(self.row))
     }
 }
 

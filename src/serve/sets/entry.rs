@@ -56,19 +56,9 @@ mod tests {
     #[test]
     fn a_job_that_runs_waits_after_a_crash_and_its_cancel_is_not_forgotten() {
         let dir = tempfile::tempdir().unwrap();
-        let job = Job {
-            id: BatchId::fresh(),
-            task: Task::Build { name: None },
-            state: JobState::Running,
-            created_at: Timestamp::from_micros(0),
-            started_at: None,
-            finished_at: None,
-            rows_done: 0,
-            rows_total: 0,
-            error: None,
-            manifest: None,
-            verdict: None,
-        };
+        let task = Task::Build { name: None };
+        let queued = Job::queued(BatchId::fresh(), task, Timestamp::from_micros(0));
+        let job = Job { state: JobState::Running, ..queued };
         let stored = StoredJob { job: job.clone(), order: None, attempts: 1, cancelled: false };
         let entry = Entry::new(dir.path().to_owned(), stored);
         entry.cancelled.store(true, Ordering::Release);

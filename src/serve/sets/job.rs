@@ -78,6 +78,25 @@ pub struct Job {
     pub verdict: Option<Verdict>,
 }
 
+impl Job {
+    /// One that nobody has begun with.
+    pub(super) fn queued(id: BatchId, task: Task, created_at: Timestamp) -> Job {
+        Job {
+            id,
+            task,
+            state: JobState::Queued,
+            created_at,
+            started_at: None,
+            finished_at: None,
+            rows_done: 0,
+            rows_total: 0,
+            error: None,
+            manifest: None,
+            verdict: None,
+        }
+    }
+}
+
 /// `job.json`.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(super) struct StoredJob {

@@ -130,8 +130,10 @@ impl Sets {
             let (mark, schema) = spine::store(dir, spine, rows, &order.event_time, left)?;
             order.columns(&Pinned::new(&inner.origin.reads), &schema)?;
             order.spine = mark;
-            let job =
-                Job { rows_total: order.spine.rows, ..inner.job(id, Task::Build { name: ask.name.clone() }) };
+            let job = Job {
+                rows_total: order.spine.rows,
+                ..Job::queued(id, Task::Build { name: ask.name.clone() }, inner.origin.clock.now())
+            };
             inner.push(dir, job, Some(order))
         })
     }
@@ -143,7 +145,10 @@ impl Sets {
         let manifest = inner.folder.manifest(set)?;
         let set = SetRef { name: set.name.clone(), version: manifest.version };
         inner.acknowledged(|id, dir| {
-            let job = Job { rows_total: manifest.rows, ..inner.job(id, Task::Verify { set }) };
+            let job = Job {
+                rows_total: manifest.rows,
+                ..Job::queued(id, Task::Verify { set }, inner.origin.clock.now())
+            };
             inner.push(dir, job, None)
         })
     }
@@ -231,22 +236,6 @@ impl Inner {
 
     fn entry(&self, id: &str) -> Result<Arc<Entry>, SetError> {
         lock(&self.entries).get(id).cloned().ok_or_else(|| SetError::UnknownJob(id.to_owned()))
-    }
-
-    fn job(&self, id: BatchId, task: Task) -> Job {
-        Job {
-            id,
-            task,
-            state: JobState::Queued,
-            created_at: self.origin.clock.now(),
-            started_at: None,
-            finished_at: None,
-            rows_done: 0,
-            rows_total: 0,
-            error: None,
-            manifest: None,
-            verdict: None,
-        }
     }
 
     /// Makes a job with a directory of its own; where that fails, nothing of it is left.

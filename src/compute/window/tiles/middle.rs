@@ -57,8 +57,13 @@ impl Folded {
         self.middle.load_full().unwrap_or_default()
     }
 
-    pub(super) fn keep(&self, middle: Middle) {
-        if middle.bytes() <= self.most_middle() {
+    /// Keeps the middle of so many questions. It is not even made where nothing of its states would fit.
+    pub(super) fn keep(&self, questions: usize, middle: impl FnOnce() -> Middle) {
+        if Middle::bytes(questions, 0) > self.most_middle() {
+            return;
+        }
+        let middle = middle();
+        if Middle::bytes(questions, middle.states.len()) <= self.most_middle() {
             self.middle.store(Some(Arc::new(middle)));
         }
     }
@@ -103,7 +108,7 @@ impl Middle {
         middle
     }
 
-    fn bytes(&self) -> usize {
-        size_of::<Middle>() + self.parts.len() * size_of::<Option<Part>>() + self.states.len()
+    fn bytes(questions: usize, states: usize) -> usize {
+        size_of::<Middle>() + questions * size_of::<Option<Part>>() + states
     }
 }

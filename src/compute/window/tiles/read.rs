@@ -11,17 +11,16 @@ use crate::compute::window::{
     },
 };
 
-/// The measures `wanted` (by place in the layout) at `t`, from a base and the events that came since (encoded).
+/// The measures `wanted` (by place in the layout) at `t`, from a base (`folded`) and the events that came since (encoded).
 ///
 /// `t` must not lie before the base's [`folded_at`](super::folded_at): what it needs may be folded or gone.
 pub fn read(
     layout: &Layout,
-    base: Option<&Folded>,
+    folded: Option<&Folded>,
     head: &[u8],
     t: i64,
     wanted: &[usize],
 ) -> Result<Vec<Output>, MalformedState> {
-    let folded = base;
     let base = folded.map(|folded| Base::read(folded.bytes(), layout)).transpose()?;
     let mut recent = Events::default();
     recent.read_all(head, &layout.classes)?;
@@ -97,22 +96,20 @@ fn middles(
     let known = folded.middle();
     // What has to be put together from the tiles.
     let mut fresh = vec![false; asked.len()];
-    let mut any = false;
     for (place, question) in layout.questions.iter().enumerate() {
         if let Some(asked) = &mut asked[place]
             && question.series.is_some()
-            && !known.merge(place, asked.covered(base.folded_at), &mut asked.state)?
         {
-            (fresh[place], any) = (true, true);
+            fresh[place] = !known.merge(place, asked.covered(base.folded_at), &mut asked.state)?;
         }
     }
-    if any {
+    if fresh.contains(&true) {
         tiles(layout, base.series, &fresh, asked)?;
         let put_together = asked.iter().zip(fresh).map(|(asked, fresh)| {
             let asked = asked.as_ref().filter(|_| fresh)?;
             Some((asked.covered(base.folded_at), &asked.state))
         });
-        folded.keep(known.with(put_together));
+        folded.keep(layout.questions.len(), || known.with(put_together));
     }
     Ok(())
 }
