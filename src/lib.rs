@@ -26,7 +26,7 @@
 //! | 3 | [`shard`] | fjall, foyer, key bytes, row codec |
 //! | 2 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
 //! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
-//! | 0 | [`compute`], [`expression`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`], [`failpoint`] | kernels, vocabulary |
+//! | 0 | [`compute`], [`expression`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`], [`failpoint`], [`priority`] | kernels, vocabulary |
 //!
 //! Only owners of mutable durable state are actors: one `ShardActor` per shard, the `SegmentWriterActor`, the
 //! `RegistryActor`, and the `NodeSupervisor`. Readers, planners, joiners and validators are plain values.
@@ -48,6 +48,11 @@
 //! - Segments are merged without being checked first: changed bytes would get a right checksum.
 //! - The offline store is read in another order than: tail, then snapshot, then drop of what both have.
 
+/// The system's allocator keeps what joins and queries on short-lived threads let go: over twenty minutes of mixed load the
+/// process grew by a quarter while no more was in use.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 pub mod actor;
 pub mod backfill;
 pub mod backup;
@@ -65,6 +70,7 @@ pub mod metrics;
 pub mod model;
 pub mod node;
 pub mod offline;
+pub mod priority;
 pub mod registry;
 pub mod serve;
 pub mod shard;

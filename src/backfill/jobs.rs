@@ -18,6 +18,7 @@ use crate::{
     metrics,
     model::TableId,
     offline::{History, OfflineStore, Tail},
+    priority,
     registry::{CatalogHandle, FeatureView},
     shard::{BackfillStep, BackfilledEntity, Generation, Shards, Stage, Streams},
 };
@@ -105,8 +106,11 @@ impl Backfills {
             stopping: Arc::clone(&self.stopping),
             runtime,
         };
-        let started =
-            std::thread::Builder::new().name("larder-backfill".to_owned()).spawn(move || worker.run());
+        let work = move || {
+            priority::may_wait();
+            worker.run();
+        };
+        let started = std::thread::Builder::new().name("larder-backfill".to_owned()).spawn(work);
         match started {
             Ok(handle) => *thread = Some(handle),
             Err(error) => {

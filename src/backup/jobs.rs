@@ -17,6 +17,7 @@ use crate::{
     },
     metrics,
     model::{BatchId, Timestamp},
+    priority,
 };
 
 /// How many finished backups can still be asked about.
@@ -120,6 +121,7 @@ impl Backups {
         let progress = Progress { job: Arc::clone(&job), stopping: Arc::clone(&self.stopping) };
         let origin = self.origin.clone();
         let thread = std::thread::Builder::new().name("larder-backup".to_owned()).spawn(move || {
+            priority::may_wait();
             let result = take(&origin, &dir, (node, begun.id), &progress);
             metrics::record_backup(result.is_ok());
             if let Err(error) = &result {

@@ -3,13 +3,35 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::model::key_beginning;
+
 /// A set of byte strings; each has a dense number. Bytes are kept once, end to end.
 #[derive(Default)]
 pub struct KeyIndex {
-    table: HashTable<u32>,
+    table: HashTable<Slot>,
     bytes: Vec<u8>,
     /// Key `id` is `bytes[ends[id - 1]..ends[id]]`.
     ends: Vec<usize>,
+}
+
+/// A key's number. Its hash is kept, so that no key is read again where the table grows.
+struct Slot {
+    hash: Hash,
+    id: u32,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+struct Hash(u32);
+
+impl Hash {
+    fn of(key: &[u8]) -> Hash {
+        Hash(xxh3_64(key) as u32)
+    }
+
+    /// The table takes a place out of the low bits and a tag out of the high ones.
+    fn spread(self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(self.0)
+    }
 }
 
 impl KeyIndex {
@@ -31,21 +53,24 @@ impl KeyIndex {
     }
 
     pub fn get(&self, key: &[u8]) -> Option<u32> {
-        self.table.find(xxh3_64(key), |&id| self.key(id) == key).copied()
+        let hash = Hash::of(key);
+        let found = self.table.find(hash.spread(), |slot| slot.hash == hash && self.key(slot.id) == key);
+        found.map(|slot| slot.id)
     }
 
     pub fn insert(&mut self, key: &[u8]) -> u32 {
         let Self { table, bytes, ends } = self;
+        let hash = Hash::of(key);
         let found = table.entry(
-            xxh3_64(key),
-            |&id| slice(bytes, ends, id) == key,
-            |&id| xxh3_64(slice(bytes, ends, id)),
+            hash.spread(),
+            |slot| slot.hash == hash && slice(bytes, ends, slot.id) == key,
+            |slot| slot.hash.spread(),
         );
         match found {
-            hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
+            hashbrown::hash_table::Entry::Occupied(entry) => entry.get().id,
             hashbrown::hash_table::Entry::Vacant(entry) => {
                 let id = ends.len() as u32;
-                entry.insert(id);
+                entry.insert(Slot { hash, id });
                 bytes.extend_from_slice(key);
                 ends.push(bytes.len());
                 id
@@ -55,9 +80,12 @@ impl KeyIndex {
 
     /// All numbers, in the order of their keys' bytes.
     pub fn sorted(&self) -> Vec<u32> {
-        let mut ids: Vec<u32> = (0..self.len() as u32).collect();
-        ids.sort_unstable_by(|&a, &b| self.key(a).cmp(self.key(b)));
-        ids
+        let begins = |id| (key_beginning(self.key(id)), id);
+        let mut keys: Vec<(u64, u32)> = (0..self.len() as u32).map(begins).collect();
+        keys.sort_unstable_by(|&(begin, id), &(other_begin, other)| {
+            begin.cmp(&other_begin).then_with(|| self.key(id).cmp(self.key(other)))
+        });
+        keys.into_iter().map(|(_, id)| id).collect()
     }
 }
 

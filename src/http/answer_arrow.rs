@@ -21,10 +21,9 @@ pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Result
     for column in 0..answer.plan.columns.len() {
         let data_type = &answer.plan.columns[column].data_type;
         let mut builder = ColumnBuilder::with_capacity(data_type, answer.entities);
+        let mut reader = answer.reader(column);
         for entity in 0..answer.entities {
-            let (served, status) = answer.value(entity, column);
-            answer.count(column, status, tally);
-            match served {
+            match reader.value(entity, tally).0 {
                 Served::Cell(cell) => builder.push(cell),
                 Served::Value(value) => builder.push_value(value),
             }

@@ -4,7 +4,7 @@ use crate::{
     compute::window::Span,
     http::online::Include,
     model::{DataType, Timestamp, Value},
-    serve::{Answer, Served, Tally},
+    serve::{Answer, ColumnReader, Served, Tally},
     shard::{Cell, array_items},
 };
 
@@ -17,13 +17,10 @@ pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Vec<u8
     out.extend_from_slice(b"{\"feature_names\":");
     out.extend_from_slice(names.as_bytes());
     out.extend_from_slice(b",\"values\":");
-    matrix(answer, &mut out, |entity, column, out| {
-        let (served, status) = answer.value(entity, column);
-        answer.count(column, status, tally);
-        match served {
-            Served::Cell(value) => cell(value, &answer.plan.columns[column].data_type, out),
-            Served::Value(value) => json(value, out),
-        }
+    let mut readers: Vec<ColumnReader<'_>> = (0..columns).map(|column| answer.reader(column)).collect();
+    matrix(answer, &mut out, |entity, column, out| match readers[column].value(entity, tally).0 {
+        Served::Cell(value) => cell(value, &answer.plan.columns[column].data_type, out),
+        Served::Value(value) => json(value, out),
     });
     if include.contains(&Include::Status) {
         out.extend_from_slice(b",\"status\":");

@@ -51,6 +51,8 @@ declare! {
     /// Rows looked up in the cache: hit or miss.
     ONLINE_CACHE = Counter "larder_online_cache_total" Count [result];
 
+    /// Memory of the online store's parts, each of which a setting bounds: memtables, block_cache or row_cache.
+    ONLINE_MEMORY_BYTES = Gauge "larder_online_memory_bytes" Bytes [part];
     /// Memory held by writes between acceptance and acknowledgement, all shards together.
     INGEST_IN_FLIGHT_BYTES = Gauge "larder_ingest_in_flight_bytes" Bytes [];
     /// Writes that wait for a shard.

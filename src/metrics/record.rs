@@ -18,6 +18,11 @@ pub fn record_in_flight(bytes: usize) {
     gauge!(INGEST_IN_FLIGHT_BYTES).set(bytes as f64);
 }
 
+/// `part`: of the online store.
+pub fn record_memory(part: &'static str, bytes: u64) {
+    gauge!(ONLINE_MEMORY_BYTES, "part" => part).set(bytes as f64);
+}
+
 /// Writes that wait for a shard.
 pub fn record_queued(shard: usize, requests: usize) {
     gauge!(SHARD_QUEUE_REQUESTS, "shard" => shard.to_string()).set(requests as f64);

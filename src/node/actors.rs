@@ -13,6 +13,7 @@ use crate::{
         supervisor::{NodeSupervisor, Start, Watch},
     },
     offline::{Scrubber, actor::SegmentWriterActor},
+    priority,
     registry::{Queries, Registry, actor::RegistryActor},
     shard::{FjallRegistryLog, Shards},
     sql::Sql,
@@ -33,6 +34,7 @@ impl Actors {
         let supervisor = NodeSupervisor::start_in_arbiter(&control.handle(), |_| NodeSupervisor::default());
         let registry = start_registry(stores, registry, sql, &control, &supervisor);
         let segments = Arbiter::new();
+        segments.spawn_fn(priority::may_wait);
         let writer = start_writer(stores, &segments, &supervisor)?;
         let shards = Shards::new(stores.shard_count, stores.committed.clone(), shards::write_limits(stores));
         let mut arbiters = vec![("segment writer", segments), ("control", control)];

@@ -62,6 +62,7 @@ pub async fn start(config: Config, clock: Clock, seats: Seats) -> Result<Node, N
     let scrub_bytes = config.offline.scrub_bytes_per_second.bytes();
     let mut ticks = ticks::start(&shards, &writer, &app.backfills, &app.runs, scrub_bytes);
     ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));
+    ticks.push(ticks::measure(stores.online.clone(), stores.cache.clone()));
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %config.data.dir.display(), shards = stores.shard_count, "ready");
     Ok(Node { address, app, writer, store: stores.online, reserve, arbiters, http, stop_http, ticks })

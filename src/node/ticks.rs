@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 use crate::{
     actor::Link,
     backfill::Backfills,
+    metrics,
     offline::actor::{Maintain, Scrub, SegmentWriterActor},
-    shard::{Shards, actor::Tick},
+    shard::{RowCache, Shards, Store, actor::Tick},
     sql::Runs,
 };
 
@@ -28,6 +29,22 @@ const MAINTAIN: Duration = Duration::from_secs(60);
 
 /// The scrub reads its bytes of a second at once, so this is short.
 const SCRUB: Duration = Duration::from_secs(1);
+
+/// How often the online store's memory is told.
+const MEASURE: Duration = Duration::from_secs(1);
+
+/// Tells what the online store holds of memory, until the task is aborted.
+pub fn measure(store: Store, cache: RowCache) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(MEASURE);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            store.record_memory();
+            metrics::record_memory("row_cache", cache.size() as u64);
+        }
+    })
+}
 
 /// `scrub_bytes`: what the scrub may read a second; 0 = it does not run.
 pub fn start(

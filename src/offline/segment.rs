@@ -69,7 +69,7 @@ impl Segment {
             let reason = format!("it is {length} bytes long, the Delta log says {}", self.bytes);
             return Err(self.distrust(OfflineError::corrupt(&self.path, reason)));
         }
-        Ok(SegmentCheck { file, crc: 0 })
+        Ok(SegmentCheck { file, crc: 0, block: Vec::new() })
     }
 
     fn distrust(&self, error: OfflineError) -> OfflineError {
@@ -93,13 +93,15 @@ impl Segment {
 pub(super) struct SegmentCheck {
     file: File,
     crc: u32,
+    /// What was read last; its memory is used again.
+    block: Vec<u8>,
 }
 
 impl SegmentCheck {
     /// Reads on, up to `most` bytes; returns how many it were, and `None` when the file has been found right.
     pub fn step(&mut self, segment: &Segment, most: usize) -> Result<Option<usize>, OfflineError> {
-        let mut block = vec![0; most];
-        match self.file.read(&mut block) {
+        self.block.resize(most, 0);
+        match self.file.read(&mut self.block) {
             Ok(0) => match segment.crc32c {
                 Some(expected) if expected != self.crc => {
                     let reason = format!(
@@ -114,7 +116,7 @@ impl SegmentCheck {
                 }
             },
             Ok(n) => {
-                self.crc = crc32c::crc32c_append(self.crc, &block[..n]);
+                self.crc = crc32c::crc32c_append(self.crc, &self.block[..n]);
                 Ok(Some(n))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),

@@ -8,7 +8,7 @@ use crate::{
     compute::{as_of::Outcome, window::Span},
     model::{Timestamp, Value},
     registry::Operand,
-    serve::{Computed, OnDemandPlan, Plan, PlanColumn, ServeError, Tally, ValueSource},
+    serve::{ColumnReader, Computed, OnDemandPlan, Plan, PlanColumn, ServeError, Tally, ValueSource},
     shard::{Cell, ColumnBuilder, Row, StoredRow},
 };
 
@@ -273,20 +273,25 @@ impl Answer {
         Some(self.now.micros().saturating_sub(event_time.micros()).max(0))
     }
 
-    /// To be filled in with [`Answer::count`] by whoever goes through all values anyway.
+    /// For who goes through all values.
+    pub fn reader(&self, column: usize) -> ColumnReader<'_> {
+        ColumnReader::new(self, column)
+    }
+
+    /// Filled in by [`ColumnReader::value`].
     pub fn tally(&self) -> Tally {
         Tally::new(self.plan.meters.places())
     }
 
-    pub fn count(&self, column: usize, status: Status, tally: &mut Tally) {
-        let place = match self.plan.columns[column].source {
+    /// Where the column's values are counted in a tally.
+    pub(super) fn place(&self, column: usize) -> usize {
+        match self.plan.columns[column].source {
             ValueSource::Group { group, .. } => group,
             ValueSource::Step(step) => self
                 .plan
                 .on_demand
                 .as_ref()
                 .map_or(0, |on_demand| self.plan.groups.len() + on_demand.computation.steps[step].view),
-        };
-        tally.add(place, status);
+        }
     }
 }

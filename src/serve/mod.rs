@@ -7,6 +7,7 @@
 mod aggregates;
 mod answer;
 mod arrow_head;
+mod column_reader;
 mod computation;
 mod entities;
 mod entity_json;
@@ -29,6 +30,7 @@ mod written;
 
 pub use answer::{Answer, Found, Served, Status};
 pub use arrow_head::ArrowHead;
+pub use column_reader::ColumnReader;
 pub use computation::{Computation, Computed, Step};
 pub use entities::Entities;
 pub use error::ServeError;

@@ -66,6 +66,11 @@ impl RowCache {
         self.0.contains(key)
     }
 
+    /// Bytes, about.
+    pub fn size(&self) -> usize {
+        self.0.usage()
+    }
+
     pub fn clear(&self) {
         self.0.clear();
     }

@@ -116,10 +116,10 @@ impl Shard {
                 Err(error) => return std::iter::repeat_n(Err(error), writes.len()).collect(),
             }
         }
-        let winners = group.winners.sorted(writes);
+        let (winners, mut key) = (group.winners.sorted(writes), Vec::new());
         for winner in &winners {
-            let (key, row) = winner.row(writes);
-            group.batch.insert(&self.store.rows, key, row);
+            let row = winner.row(writes, &mut key);
+            group.batch.insert(&self.store.rows, key.as_slice(), row);
         }
         for (table, state) in &mut group.tables {
             state.commits += 1;
@@ -143,7 +143,7 @@ impl Shard {
         }
         let all = winners.len() <= MOST_FRESH;
         for winner in winners.iter().filter(|winner| all || winner.cached) {
-            let (key, row) = winner.row(writes);
+            let row = winner.row(writes, &mut key);
             self.cache.insert_row(&key, row);
         }
         group.states.fill(&self.cache);

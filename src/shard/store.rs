@@ -13,8 +13,10 @@
 //! | meta | name | the directory's own facts; the record of each generation of window state, and of each run |
 
 use std::{
+    fmt::Display,
     path::Path,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,7 +24,9 @@ use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 
 use crate::{
     config::OnlineConfig,
+    metrics,
     model::TableId,
+    priority,
     shard::{
         ShardError,
         integrity::{
@@ -105,20 +109,7 @@ impl Store {
         shards: usize,
         watermark: Watermark,
     ) -> Result<(Store, usize), ShardError> {
-        let db = Database::builder(dir)
-            .cache_size(options.block_cache)
-            .max_journaling_size(options.max_journal)
-            // The replay compresses again what it has read, to check it.
-            .journal_compression(fjall::CompressionType::None)
-            .max_cached_files(Some(256))
-            .worker_threads(2)
-            .open()
-            .map_err(|error| match error {
-                fjall::Error::Locked => {
-                    ShardError::Store(format!("{} is in use by another process", dir.display()))
-                }
-                other => ShardError::Store(format!("cannot open {}: {other}", dir.display())),
-            })?;
+        let db = open_database(dir, options)?;
         let keyspace = |name: &str, hits: bool| {
             db.keyspace(name, || {
                 KeyspaceCreateOptions::default()
@@ -165,9 +156,17 @@ impl Store {
             if Instant::now() > deadline {
                 return Ok(None);
             }
-            std::thread::sleep(FLUSH_PAUSE);
+            thread::sleep(FLUSH_PAUSE);
         }
         Ok(Some(Flushed { seqno }))
+    }
+
+    /// Tells what of memory it holds.
+    pub fn record_memory(&self) {
+        // Also those that are written out and not yet let go.
+        let memtables = self.keyspaces().map(|(_, keyspace)| keyspace.tree.version_memtable_size_sum());
+        metrics::record_memory("memtables", memtables.iter().sum());
+        metrics::record_memory("block_cache", self.db.cache_size());
     }
 
     /// All keyspaces by name; tables come before what refers to them.
@@ -206,6 +205,35 @@ impl Store {
         self.db.persist(fjall::PersistMode::SyncAll)?;
         Ok(initial)
     }
+}
+
+/// On a thread of its own: what writes out and merges in the background is started by it, and may wait as it does.
+fn open_database(dir: &Path, options: StoreOptions) -> Result<Database, ShardError> {
+    let open = || {
+        priority::may_wait();
+        Database::builder(dir)
+            .cache_size(options.block_cache)
+            .max_journaling_size(options.max_journal)
+            // The replay compresses again what it has read, to check it.
+            .journal_compression(fjall::CompressionType::None)
+            .max_cached_files(Some(256))
+            // Two of them spin: the first passes merges on to the other, again and again while that is at work.
+            .worker_threads(1)
+            .open()
+    };
+    let cannot = |why: &dyn Display| ShardError::Store(format!("cannot open {}: {why}", dir.display()));
+    thread::scope(|scope| {
+        let opened = thread::Builder::new()
+            .name("larder-open".to_owned())
+            .spawn_scoped(scope, open)
+            .map_err(|error| cannot(&error))?;
+        opened.join().map_err(|_| cannot(&"it panicked"))?.map_err(|error| match error {
+            fjall::Error::Locked => {
+                ShardError::Store(format!("{} is in use by another process", dir.display()))
+            }
+            other => cannot(&other),
+        })
+    })
 }
 
 /// `table` then `rest`: the key of a row or of a batch id.

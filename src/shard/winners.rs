@@ -5,8 +5,8 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{
-    model::TableId,
-    shard::{Write, store::table_key},
+    model::{TableId, key_beginning},
+    shard::{Write, store::push_table_key},
 };
 
 /// Keys are not copied: a winner names the row that has its key.
@@ -33,10 +33,12 @@ impl Winner {
         (batch.schema.table, batch.key(self.row))
     }
 
-    /// The key and the value in the store.
-    pub fn row(self, writes: &[Write]) -> (Vec<u8>, &[u8]) {
-        let (table, key) = self.key(writes);
-        (table_key(table, key), writes[self.write].batch.row(self.row))
+    /// The value in the store; its key is put into `key`, instead of what was there.
+    pub fn row<'w>(self, writes: &'w [Write], key: &mut Vec<u8>) -> &'w [u8] {
+        let (table, entity) = self.key(writes);
+        key.clear();
+        push_table_key(table, entity, key);
+        writes[self.write].batch.row(self.row)
     }
 }
 
@@ -61,8 +63,16 @@ impl Winners {
 
     /// In the order of their keys, in which a memtable takes them fastest: each lies near the one before it.
     pub fn sorted(&self, writes: &[Write]) -> Vec<Winner> {
-        let mut sorted: Vec<Winner> = self.rows.iter().copied().collect();
-        sorted.sort_unstable_by(|a, b| a.key(writes).cmp(&b.key(writes)));
-        sorted
+        // Nearly all are told apart by how their keys begin, without a look at the keys themselves.
+        let begins = |winner: &Winner| {
+            let (table, key) = winner.key(writes);
+            (table, key_beginning(key), *winner)
+        };
+        let mut sorted: Vec<(TableId, u64, Winner)> = self.rows.iter().map(begins).collect();
+        sorted.sort_unstable_by(|(table, begin, winner), (other_table, other_begin, other)| {
+            let by_beginning = (table, begin).cmp(&(other_table, other_begin));
+            by_beginning.then_with(|| winner.key(writes).cmp(&other.key(writes)))
+        });
+        sorted.into_iter().map(|(_, _, winner)| winner).collect()
     }
 }

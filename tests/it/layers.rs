@@ -19,6 +19,7 @@ const LAYERS: [&[&str]; 8] = [
         "format",
         "metrics",
         "model",
+        "priority",
         "telemetry",
     ],
     &["registry"],

@@ -42,6 +42,7 @@ fn metrics_count_what_happened() {
     assert_eq!(value("larder_view_staleness_seconds", &["view=\"counted\""]), 60.0);
     assert!(value("larder_commit_seconds_count", &[]) >= 1.0);
     assert!(value("larder_fsync_seconds_count", &[]) >= 1.0);
+    assert!(value("larder_online_memory_bytes", &["part=\"memtables\""]) > 0.0);
     assert!(text.contains("larder_online_seconds_bucket"), "histograms have buckets");
     assert!(text.contains("le=\"0.0001\""), "with sub-millisecond bounds");
     // Shared with the tests of this process that damage directories; that it stays 0 is seen in crash.rs.

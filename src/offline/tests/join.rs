@@ -132,6 +132,45 @@ proptest! {
     }
 }
 
+/// Segments of the other tests have a dozen rows: of these whole blocks are left out, others read for one row.
+#[test]
+fn few_or_many_rows_of_large_segments_are_the_ones_chosen() {
+    const ENTITIES: i64 = 6000;
+    let dir = tempfile::tempdir().unwrap();
+    let large = OfflineOptions { segment_rows: 5000, row_group_rows: 1500, page_rows: 200, ..options() };
+    let table = OfflineStore::open(dir.path(), large).unwrap().table(&schema(2)).unwrap();
+    let row = |time: i64, n: i64| Row {
+        key: ("a".into(), n),
+        time,
+        accepted: 0,
+        x: (n % 11 != 0).then_some((n * 2 + time) as i32),
+        deleted: n % 13 == 0,
+    };
+    let rows: Vec<Row> = (0..3).flat_map(|time| (0..ENTITIES).map(move |n| row(time, n))).collect();
+    let sealed = rows.len() - 2000;
+    table.append(&schema(2), vec![batch(&schema(2), &rows[..sealed], 0)], sealed as u64).unwrap();
+    let outbox = Outbox::default();
+    outbox.push(batch(&schema(2), &rows[sealed..], sealed as u64));
+    let history = History::open(&table, &outbox, &schema(2)).unwrap();
+    let limits = Limits { ttl: None, lag: 0, known_at: None, until: None, by_then: false };
+    // Every 1,501st entity is in few blocks; every third in all; the first and the last hundred in the outermost.
+    let ends: Vec<i64> = (0..100).chain(ENTITIES - 100..ENTITIES).collect();
+    let steps = |step: usize| (0..ENTITIES).step_by(step).collect::<Vec<_>>();
+    for asked in [steps(1501), steps(3), ends, vec![ENTITIES - 1]] {
+        for time in 0..3 {
+            let questions: Vec<Question> =
+                asked.iter().map(|&n| Question { key: Some(("a".into(), n)), time }).collect();
+            let answers = ask(&history, &questions, &limits);
+            for (&n, answer) in asked.iter().zip(answers) {
+                assert_eq!(
+                    answer,
+                    naive(&[row(time, n)], &Question { key: Some(("a".into(), n)), time }, &limits)
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_column_that_no_segment_has_is_null_and_an_unknown_one_an_error() {
     let dir = tempfile::tempdir().unwrap();

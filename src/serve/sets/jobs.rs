@@ -19,6 +19,7 @@ use crate::{
     format::FormatError,
     model::BatchId,
     offline::sync_dir,
+    priority,
     serve::{
         Reads,
         sets::{
@@ -97,7 +98,10 @@ impl Sets {
         let worker = Arc::clone(&inner);
         let thread = std::thread::Builder::new()
             .name("larder-sets".to_owned())
-            .spawn(move || worker.run())
+            .spawn(move || {
+                priority::may_wait();
+                worker.run();
+            })
             .map_err(SetError::io("starting a thread for", &inner.origin.data))?;
         Ok(Sets { inner, thread: Mutex::new(Some(thread)) })
     }

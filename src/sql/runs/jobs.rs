@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     ingest::DecodeLimits,
     model::{TableId, Timestamp},
+    priority,
     registry::{Batch, Catalog, FeatureView},
     shard::{Cause, PreparedBatch, Run, RunLog, ShardError, Shards, Write},
     sql::{
@@ -90,7 +91,11 @@ impl Runs {
         let Ok(runtime) = Handle::try_current() else { return };
         let worker = Worker { inner: Arc::clone(inner), runtime };
         let builder = std::thread::Builder::new().name("larder-runs".to_owned()).stack_size(STACK);
-        match builder.spawn(move || worker.run()) {
+        let work = move || {
+            priority::may_wait();
+            worker.run();
+        };
+        match builder.spawn(work) {
             Ok(handle) => *thread = Some(handle),
             Err(error) => tracing::error!(%error, "cannot start the thread for runs; it is tried again"),
         }
