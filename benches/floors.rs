@@ -60,7 +60,7 @@ fn http(address: &str, body: Bytes) {
 }
 
 fn fjall(dir: &str, batches: u64) {
-    let db = Database::builder(dir).worker_threads(2).open().unwrap();
+    let db = Database::builder(dir).worker_threads(1).open().unwrap();
     let keyspace = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).unwrap();
     let (rows, outbox) = (keyspace("rows"), keyspace("outbox"));
     // Values that do not compress to nothing.
