@@ -1,12 +1,14 @@
 """Twenty minutes of everything at once: the node's memory has to stay where it is.
 
 Rows and events are written, each synced; newest values, aggregates and 100 entities at a time are read, all at fixed rates; now and
-then a training set is made and SQL is asked. The resident set is read every five seconds."""
+then a training set is made and SQL is asked. The resident set is read every five seconds, and what of it the online store's parts say
+that they hold; each of those has a bound."""
 
 import argparse
 import json
 import pathlib
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -97,7 +99,7 @@ def soak(args, floors, node):
     worker.start()
     samples, started = [], time.monotonic()
     while time.monotonic() - started < seconds:
-        samples.append((time.monotonic() - started, status(node.pid, "VmRSS")))
+        samples.append((time.monotonic() - started, status(node.pid, "VmRSS"), parts(node)))
         time.sleep(5)
     ended.set()
     worker.join()
@@ -110,19 +112,30 @@ def soak(args, floors, node):
     return samples, done
 
 
+PARTS = ["row_cache", "block_cache", "memtables"]
+
+
+def parts(node):
+    """MiB by part."""
+    text = node.request("GET", "/metrics")[1].decode()
+    return {part: float(bytes) / (1 << 20) for part, bytes in re.findall(r'larder_online_memory_bytes\{part="(\w+)"\} (\S+)', text)}
+
+
 def tell(args, samples, done):
     report = Report(f"Memory over {args.minutes:g} minutes of mixed load")
     report.text(", ".join(f"{count:,} {name}" for name, count in done.items()) + "; not one request failed.")
     end = samples[-1][0]
     table = []
     for fifth in range(5):
-        part = [mib for at, mib in samples if end * fifth / 5 <= at <= end * (fifth + 1) / 5]
-        table.append([f"{end * fifth / 300:.0f} to {end * (fifth + 1) / 300:.0f}", f"{statistics.median(part):,.0f}", f"{max(part):,.0f}"])
-    report.table(["minutes", "resident MiB: median", "most"], table)
+        part = [sample for sample in samples if end * fifth / 5 <= sample[0] <= end * (fifth + 1) / 5]
+        resident = [mib for _, mib, _ in part]
+        medians = [f"{statistics.median(held[name] for _, _, held in part):,.0f}" for name in PARTS]
+        table.append([f"{end * fifth / 300:.0f} to {end * (fifth + 1) / 300:.0f}", f"{statistics.median(resident):,.0f}", f"{max(resident):,.0f}", *medians])
+    report.table(["minutes", "resident MiB: median", "most", *(f"of it {name.replace('_', ' ')}" for name in PARTS)], table)
     report.finish(None)
     if args.plots:
         args.plots.mkdir(parents=True, exist_ok=True)
-        (args.plots / "memory.svg").write_text(line(report.title, samples))
+        (args.plots / "memory.svg").write_text(line(report.title, [(at, mib) for at, mib, _ in samples]))
 
 
 def line(title, samples):
