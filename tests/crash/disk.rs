@@ -119,6 +119,12 @@ fn past_the_guard(disk: &SmallDisk, data: &Path, oracle: &Oracle) {
     let reserve = data.join("reserve");
     load_while(&base, oracle, || std::thread::sleep(Duration::from_millis(300)));
     assert!(reserve.exists(), "{}", server.log());
+    // Nothing is on its way to a segment: a row would leave the outbox just when there is no room to say so.
+    let sealed = || {
+        let metrics = server.get("/metrics").1;
+        metrics.lines().any(|line| line.starts_with("larder_outbox_rows{") && line.ends_with(" 0"))
+    };
+    assert!(eventually(sealed), "{}", server.log());
     let filler = disk.fill_up_to(1 << 16);
     assert!(eventually(|| !reserve.exists()), "{}", server.log());
     let refused = load_while(&base, oracle, || std::thread::sleep(Duration::from_secs(1)));
