@@ -20,6 +20,14 @@ pub fn may_wait() {
     }
 }
 
+/// The work of a new thread, which may wait.
+pub fn waiting<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    move || {
+        may_wait();
+        work()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,11 +35,10 @@ mod tests {
     #[test]
     fn a_thread_and_those_it_starts_wait_and_others_do_not() {
         let before = getpriority_process(None).unwrap();
-        let nice = std::thread::spawn(|| {
-            may_wait();
+        let nice = std::thread::spawn(waiting(|| {
             let of_a_child = std::thread::spawn(|| getpriority_process(None).unwrap()).join().unwrap();
             (getpriority_process(None).unwrap(), of_a_child)
-        });
+        }));
         let (own, of_a_child) = nice.join().unwrap();
         assert_eq!((own, of_a_child), (19.min(before + NICER), own));
         assert_eq!(getpriority_process(None).unwrap(), before);

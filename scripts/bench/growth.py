@@ -8,8 +8,8 @@ import pathlib
 import tempfile
 
 from harness import Bodies, Larder, Report, built, missing, say, status, wrk
+from users import BASE
 
-BASE = 1_700_000_000_000_000
 SECOND = 1_000_000
 #: What is doubled, and everything else stays as it is here.
 USUAL = {"rows": 500_000, "entities": 100_000, "labels": 100_000, "features": 10, "views": 1}

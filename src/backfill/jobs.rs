@@ -106,11 +106,9 @@ impl Backfills {
             stopping: Arc::clone(&self.stopping),
             runtime,
         };
-        let work = move || {
-            priority::may_wait();
-            worker.run();
-        };
-        let started = std::thread::Builder::new().name("larder-backfill".to_owned()).spawn(work);
+        let started = std::thread::Builder::new()
+            .name("larder-backfill".to_owned())
+            .spawn(priority::waiting(move || worker.run()));
         match started {
             Ok(handle) => *thread = Some(handle),
             Err(error) => {

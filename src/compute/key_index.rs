@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::model::key_beginning;
+use crate::model::in_key_order;
 
 /// A set of byte strings; each has a dense number. Bytes are kept once, end to end.
 #[derive(Default)]
@@ -80,12 +80,7 @@ impl KeyIndex {
 
     /// All numbers, in the order of their keys' bytes.
     pub fn sorted(&self) -> Vec<u32> {
-        let begins = |id| (key_beginning(self.key(id)), id);
-        let mut keys: Vec<(u64, u32)> = (0..self.len() as u32).map(begins).collect();
-        keys.sort_unstable_by(|&(begin, id), &(other_begin, other)| {
-            begin.cmp(&other_begin).then_with(|| self.key(id).cmp(self.key(other)))
-        });
-        keys.into_iter().map(|(_, id)| id).collect()
+        in_key_order(0..self.len() as u32, |id| ((), self.key(id)))
     }
 }
 

@@ -163,9 +163,7 @@ impl Store {
 
     /// Tells what of memory it holds.
     pub fn record_memory(&self) {
-        // Also those that are written out and not yet let go.
-        let memtables = self.keyspaces().map(|(_, keyspace)| keyspace.tree.version_memtable_size_sum());
-        metrics::record_memory("memtables", memtables.iter().sum());
+        metrics::record_memory("memtables", self.db.write_buffer_size());
         metrics::record_memory("block_cache", self.db.cache_size());
     }
 
@@ -210,7 +208,6 @@ impl Store {
 /// On a thread of its own: what writes out and merges in the background is started by it, and may wait as it does.
 fn open_database(dir: &Path, options: StoreOptions) -> Result<Database, ShardError> {
     let open = || {
-        priority::may_wait();
         Database::builder(dir)
             .cache_size(options.block_cache)
             .max_journaling_size(options.max_journal)
@@ -225,7 +222,7 @@ fn open_database(dir: &Path, options: StoreOptions) -> Result<Database, ShardErr
     thread::scope(|scope| {
         let opened = thread::Builder::new()
             .name("larder-open".to_owned())
-            .spawn_scoped(scope, open)
+            .spawn_scoped(scope, priority::waiting(open))
             .map_err(|error| cannot(&error))?;
         opened.join().map_err(|_| cannot(&"it panicked"))?.map_err(|error| match error {
             fjall::Error::Locked => {

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{
-    model::{TableId, key_beginning},
+    model::{TableId, in_key_order},
     shard::{Write, store::push_table_key},
 };
 
@@ -63,16 +63,6 @@ impl Winners {
 
     /// In the order of their keys, in which a memtable takes them fastest: each lies near the one before it.
     pub fn sorted(&self, writes: &[Write]) -> Vec<Winner> {
-        // Nearly all are told apart by how their keys begin, without a look at the keys themselves.
-        let begins = |winner: &Winner| {
-            let (table, key) = winner.key(writes);
-            (table, key_beginning(key), *winner)
-        };
-        let mut sorted: Vec<(TableId, u64, Winner)> = self.rows.iter().map(begins).collect();
-        sorted.sort_unstable_by(|(table, begin, winner), (other_table, other_begin, other)| {
-            let by_beginning = (table, begin).cmp(&(other_table, other_begin));
-            by_beginning.then_with(|| winner.key(writes).cmp(&other.key(writes)))
-        });
-        sorted.into_iter().map(|(_, _, winner)| winner).collect()
+        in_key_order(self.rows.iter().copied(), |winner| winner.key(writes))
     }
 }

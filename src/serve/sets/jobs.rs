@@ -98,10 +98,7 @@ impl Sets {
         let worker = Arc::clone(&inner);
         let thread = std::thread::Builder::new()
             .name("larder-sets".to_owned())
-            .spawn(move || {
-                priority::may_wait();
-                worker.run();
-            })
+            .spawn(priority::waiting(move || worker.run()))
             .map_err(SetError::io("starting a thread for", &inner.origin.data))?;
         Ok(Sets { inner, thread: Mutex::new(Some(thread)) })
     }

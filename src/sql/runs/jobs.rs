@@ -91,11 +91,7 @@ impl Runs {
         let Ok(runtime) = Handle::try_current() else { return };
         let worker = Worker { inner: Arc::clone(inner), runtime };
         let builder = std::thread::Builder::new().name("larder-runs".to_owned()).stack_size(STACK);
-        let work = move || {
-            priority::may_wait();
-            worker.run();
-        };
-        match builder.spawn(work) {
+        match builder.spawn(priority::waiting(move || worker.run())) {
             Ok(handle) => *thread = Some(handle),
             Err(error) => tracing::error!(%error, "cannot start the thread for runs; it is tried again"),
         }
