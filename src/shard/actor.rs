@@ -1,5 +1,5 @@
 //! Owns:      its tables' rows, outbox and answers in the online store, and what the cache holds of them.
-//! Receives:  `Apply`, `StreamCall`, `Warm`, `Sealed`, `Tick`, `Hold`, `Drain`; `CommitGroup` from itself.
+//! Receives:  `Apply`, `StreamCall`, `Warm`, `Sealed`, `Tick`, `Hold`, `Drain`; `CommitGroup`, `Truncate` from itself.
 //! Sends:     `offline::Seal` to the segment writer.
 //! When full: callers hold byte permits; without one they get 429 before a message is sent.
 //! When it dies: in-flight writes answer 503, reads go on, the supervisor starts another over the same store.
@@ -76,6 +76,10 @@ const FORGET_EVERY: Duration = Duration::from_secs(1);
 /// Answers that are looked at each time: a few milliseconds.
 const FORGET_STEP: usize = 2000;
 
+/// Blobs that leave the outbox each time. Single rows are a blob each, and writes wait while they are removed: 60,000 at once
+/// took a quarter of a second.
+const TRUNCATE_STEP: usize = 500;
+
 /// Keys of dropped window states that are removed each time.
 const REMOVE_STEP: usize = 2000;
 
@@ -87,6 +91,14 @@ pub struct Apply(pub PendingWrite);
 #[derive(Message)]
 #[rtype(result = "()")]
 struct CommitGroup;
+
+/// The rest of the outbox's rows below `up_to`, behind the writes that came meanwhile.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Truncate {
+    table: TableId,
+    up_to: u64,
+}
 
 /// What is asked of the window states of the shard's sources; answered when it is stored. Callers wait for the answer,
 /// so there are as many as there are callers.
@@ -205,20 +217,25 @@ impl Handler<StreamCall> for ShardActor {
 impl Handler<Sealed> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, sealed: Sealed, _: &mut Self::Context) {
-        self.state.sealing.remove(&sealed.table);
+    fn handle(&mut self, sealed: Sealed, ctx: &mut Self::Context) {
         match sealed.up_to {
             None => {
+                self.state.sealing.remove(&sealed.table);
                 self.state.retry_seal.insert(sealed.table, Instant::now() + SEAL_RETRY);
             }
             Some(up_to) => {
                 self.state.retry_seal.remove(&sealed.table);
-                if let Err(error) = self.shard.truncate(sealed.table, up_to) {
-                    tracing::error!(table = sealed.table.0, %error, "cannot truncate the outbox");
-                    self.status.note(&error);
-                }
+                self.truncate(sealed.table, up_to, ctx);
             }
         }
+    }
+}
+
+impl Handler<Truncate> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Truncate { table, up_to }: Truncate, ctx: &mut Self::Context) {
+        self.truncate(table, up_to, ctx);
     }
 }
 
@@ -280,6 +297,19 @@ impl ShardActor {
             let _ = reply.send(result);
             drop(permit);
         }
+    }
+
+    /// The next step of it; the table is not sealed again before the last.
+    fn truncate(&mut self, table: TableId, up_to: u64, ctx: &mut Context<Self>) {
+        match self.shard.truncate(table, up_to, TRUNCATE_STEP) {
+            Ok(false) => return ctx.address().do_send(Truncate { table, up_to }),
+            Ok(true) => {}
+            Err(error) => {
+                tracing::error!(table = table.0, %error, "cannot truncate the outbox");
+                self.status.note(&error);
+            }
+        }
+        self.state.sealing.remove(&table);
     }
 
     fn noted<T>(&mut self, work: impl FnOnce(&mut Shard) -> Result<T, ShardError>) -> Result<T, ShardError> {

@@ -114,21 +114,30 @@ pub fn rows_beyond(store: &Store, table: TableId, next_seq: u64) -> Result<(u64,
     Ok((beyond, rows))
 }
 
-/// Adds to `batch` the removal of the outbox's blobs that begin below `up_to`, and notes it in `state`.
+/// Adds to `batch` the removal of the first `most` of the outbox's blobs that begin below `up_to`, and notes in `state` how
+/// far it came.
 pub fn push_truncation(
     store: &Store,
     table: TableId,
     state: &mut TableState,
     up_to: u64,
+    most: usize,
     batch: &mut WriteBatch,
 ) -> Result<(), ShardError> {
     if up_to <= state.truncated {
         return Ok(());
     }
-    for guard in store.outbox.range(numbered_key(table, state.truncated)..numbered_key(table, up_to)) {
-        batch.remove(&store.outbox, guard.key()?);
+    let mut end = up_to;
+    let below = numbered_key(table, state.truncated)..numbered_key(table, up_to);
+    for (removed, guard) in store.outbox.range(below).enumerate() {
+        let key = guard.key()?;
+        if removed == most {
+            end = key_number(&key).unwrap_or(up_to);
+            break;
+        }
+        batch.remove(&store.outbox, key);
     }
-    state.truncated = up_to;
+    state.truncated = end;
     batch.insert(&store.tables, table.0.to_be_bytes(), serde_json::to_vec(state).unwrap_or_default());
     Ok(())
 }

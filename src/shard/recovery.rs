@@ -33,7 +33,7 @@ pub fn recover(
         let mut found = examine(store, table, in_segments, marks.get(&table).copied())?;
         if found.problems.is_empty() {
             let mut batch = store.db.batch();
-            push_truncation(store, table, &mut found.state, in_segments, &mut batch)?;
+            push_truncation(store, table, &mut found.state, in_segments, usize::MAX, &mut batch)?;
             batch.commit()?;
         }
         let name = table_name(catalog, table);

@@ -230,7 +230,7 @@ proptest! {
         prop_assert_eq!(bench.committed.of(TABLE).next_seq(), seq);
         prop_assert_eq!(bench.unsealed(0).unwrap().num_rows() as u64, seq);
         // Truncation forgets whole blobs below a seq and nothing above.
-        bench.shard.truncate(TABLE, seq).unwrap();
+        bench.shard.truncate(TABLE, seq, usize::MAX).unwrap();
         prop_assert!(bench.unsealed(seq).is_none());
         prop_assert_eq!(bench.committed.of(TABLE).unsealed(), 0);
     }
@@ -280,12 +280,12 @@ fn a_truncation_is_noted_with_what_it_removes() {
     for time in 0..6 {
         bench.shard.commit(&mut [write(one(time))])[0].as_ref().unwrap();
     }
-    bench.shard.truncate(TABLE, 4).unwrap();
+    bench.shard.truncate(TABLE, 4, usize::MAX).unwrap();
     let stored = load_state(&bench.store, TABLE).unwrap();
     assert_eq!((stored.truncated, stored.next_seq, bench.committed.of(TABLE).truncated()), (4, 6, 4));
     assert_eq!(bench.store.outbox.iter().count(), 2);
     // Neither an older one nor the next commit takes it back.
-    bench.shard.truncate(TABLE, 2).unwrap();
+    bench.shard.truncate(TABLE, 2, usize::MAX).unwrap();
     bench.shard.commit(&mut [write(one(6))])[0].as_ref().unwrap();
     assert_eq!(load_state(&bench.store, TABLE).unwrap().truncated, 4);
     // A start finds the rest, and removes what a segment was made of before the node ended.
@@ -359,11 +359,38 @@ fn a_scan_beside_a_truncation_finds_no_gap() {
             for i in 0..8 {
                 bench.shard.commit(&mut [write(one(i))])[0].as_ref().unwrap();
             }
-            bench.shard.truncate(TABLE, round * 8 + 7).unwrap();
+            bench.shard.truncate(TABLE, round * 8 + 7, 3).unwrap();
         }
         drop(stop);
         assert!(reader.join().unwrap() > 0);
     });
+}
+
+#[test]
+fn a_long_truncation_goes_by_steps_and_a_start_ends_it() {
+    let mut bench = Bench::new();
+    for time in 0..7 {
+        bench.shard.commit(&mut [write(one(time))])[0].as_ref().unwrap();
+    }
+    assert!(!bench.shard.truncate(TABLE, 6, 2).unwrap());
+    // So far, and what is left can be read; it counts as unsealed until the last step.
+    let committed = bench.committed.of(TABLE);
+    assert_eq!((committed.truncated(), committed.unsealed()), (2, 7));
+    assert_eq!(bench.unsealed(2).unwrap().num_rows(), 5);
+    // A write between two steps stays.
+    bench.shard.commit(&mut [write(one(7))])[0].as_ref().unwrap();
+    assert!(!bench.shard.truncate(TABLE, 6, 2).unwrap());
+    assert_eq!(load_state(&bench.store, TABLE).unwrap().truncated, 4);
+    // A node that ends here finds at its start what the segment holds.
+    let (found, sealed) = (CommittedTables::default(), BTreeMap::from([(TABLE, 6)]));
+    let violations = recover(&bench.store, &found, &bench.clock, &Catalog::default(), &sealed).unwrap();
+    assert_eq!(violations, Vec::<String>::new());
+    assert_eq!((found.of(TABLE).truncated(), found.of(TABLE).unsealed()), (6, 2));
+    // One that goes on comes to the same.
+    assert!(bench.shard.truncate(TABLE, 6, 2).unwrap());
+    assert_eq!((committed.truncated(), committed.unsealed()), (6, 2));
+    assert_eq!(bench.unsealed(6).unwrap().num_rows(), 2);
+    assert_eq!(bench.store.outbox.iter().count(), 2);
 }
 
 #[test]

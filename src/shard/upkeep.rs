@@ -31,20 +31,23 @@ impl Shard {
         }
     }
 
-    /// Forgets the outbox's rows below `up_to`: they are in a segment that the table's log names. Losing this at a
-    /// crash is harmless, it is done again at the next start.
-    pub fn truncate(&mut self, table: TableId, up_to: u64) -> Result<(), ShardError> {
+    /// Forgets the outbox's rows below `up_to`, at most `most` blobs of them: they are in a segment that the table's log
+    /// names. Returns whether all are gone. Losing this at a crash is harmless, it is done again at the next start.
+    pub fn truncate(&mut self, table: TableId, up_to: u64, most: usize) -> Result<bool, ShardError> {
         let mut state = self.state(table)?;
         let mut batch = self.store.db.batch();
-        push_truncation(&self.store, table, &mut state, up_to, &mut batch)?;
+        push_truncation(&self.store, table, &mut state, up_to, most, &mut batch)?;
         failpoint::reach("truncate.before");
         batch.commit().map_err(|error| ShardError::failed_write(&error))?;
         failpoint::reach("truncate.after");
         self.tables.insert(table, state);
         let committed = self.committed.of(table);
         committed.publish(&state, 0);
-        committed.seal(up_to, self.clock.now());
-        Ok(())
+        let all = state.truncated >= up_to;
+        if all {
+            committed.seal(up_to, self.clock.now());
+        }
+        Ok(all)
     }
 
     /// Looks through the next `limit` answers to idempotency keys, from where it stopped the last time, and forgets
