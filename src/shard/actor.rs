@@ -301,13 +301,10 @@ impl ShardActor {
 
     /// The next step of it; the table is not sealed again before the last.
     fn truncate(&mut self, table: TableId, up_to: u64, ctx: &mut Context<Self>) {
-        match self.shard.truncate(table, up_to, TRUNCATE_STEP) {
+        match self.noted(|shard| shard.truncate(table, up_to, TRUNCATE_STEP)) {
             Ok(false) => return ctx.address().do_send(Truncate { table, up_to }),
             Ok(true) => {}
-            Err(error) => {
-                tracing::error!(table = table.0, %error, "cannot truncate the outbox");
-                self.status.note(&error);
-            }
+            Err(error) => tracing::error!(table = table.0, %error, "cannot truncate the outbox"),
         }
         self.state.sealing.remove(&table);
     }
@@ -346,10 +343,7 @@ impl ShardActor {
             return true;
         }
         self.state.last_sync = Some(Instant::now());
-        match self.shard.sync() {
-            Ok(()) => self.state.dirty = false,
-            Err(error) => self.status.note(&error),
-        }
+        self.state.dirty = self.noted(|shard| shard.sync()).is_err();
         !self.state.dirty
     }
 
@@ -362,9 +356,8 @@ impl ShardActor {
         if self.index == 0 {
             let kept = i64::try_from(self.answers_kept.as_micros()).unwrap_or(i64::MAX);
             let cutoff = Timestamp::from_micros(self.clock.now().micros().saturating_sub(kept));
-            if let Err(error) = self.shard.forget_answers(cutoff, FORGET_STEP) {
+            if let Err(error) = self.noted(|shard| shard.forget_answers(cutoff, FORGET_STEP)) {
                 tracing::warn!(%error, "cannot forget old idempotency keys");
-                self.status.note(&error);
             }
         }
     }
