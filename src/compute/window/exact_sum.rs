@@ -341,6 +341,9 @@ mod tests {
         assert_eq!(sum(&[-0.0, -0.0]).digits().round(0).to_bits(), 0);
         assert_eq!(sum(&[1.0, 2f64.powi(-53)]).digits().round(0), 1.0);
         assert_eq!(sum(&[1.0, 2f64.powi(-53), 5e-324]).digits().round(0), 1.0 + f64::EPSILON);
+        // Between two numbers but for the least of them.
+        assert_eq!(sum(&[f64::MIN, -2.16, f64::MAX, 2.2e-308, 2.93, -4.82]).digits().round(0), -4.05);
+        assert_eq!(sum(&[f64::MIN, -2.16, f64::MAX, 2.93, -4.82]).digits().round(0), -4.050000000000001);
         let mut tiny = ExactSum::default();
         tiny.add_square(2f64.powi(-537));
         assert_eq!(tiny.digits().round(0), 5e-324);
