@@ -78,7 +78,8 @@ pub async fn apply(
             Problem::precondition_failed(&expected.to_string(), actual)
         }
         RegistryError::Breaking(outcome) => {
-            let breaking = serde_json::to_value(&outcome.changes.breaking).unwrap_or_default();
+            let breaking =
+                serde_json::to_value(&outcome.changes.breaking).expect("breaking changes derive Serialize");
             Problem::from_error(&RegistryError::Breaking(outcome)).with("breaking", breaking)
         }
         other => other.into(),

@@ -117,7 +117,7 @@ impl SpineForm {
         let options = spine_options(app, &ask.wanted, ask.event_time.as_deref())?;
         match self {
             SpineForm::Inline(rows) => {
-                let document = serde_json::to_vec(&json!({ "rows": rows })).unwrap_or_default();
+                let document = serde_json::to_vec(&json!({ "rows": rows })).expect("JSON values encode");
                 Ok(TableReader::from_bytes(Format::Json, Bytes::from(document), &options)?)
             }
             SpineForm::Path(path) => {

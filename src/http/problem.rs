@@ -170,7 +170,7 @@ impl Problem {
             errors: &self.errors,
             members: &self.members,
         };
-        serde_json::to_vec(&body).unwrap_or_default()
+        serde_json::to_vec(&body).expect("a problem has string keys and derives Serialize")
     }
 }
 

@@ -187,7 +187,7 @@ impl Ingest {
                     reason: r.reason,
                     raw: raw_row(r.raw),
                 };
-                serde_json::to_vec(&row).unwrap_or_default()
+                serde_json::to_vec(&row).expect("a quarantined row has string keys and derives Serialize")
             })
             .collect()
     }

@@ -62,7 +62,7 @@ impl Ingest {
         // What was no object when it came is none now.
         kept.retain(|(_, row)| row.raw.is_object());
         let rows: Vec<&Json> = kept.iter().map(|(_, row)| &row.raw).collect();
-        let body = serde_json::to_vec(&serde_json::json!({ "rows": rows })).unwrap_or_default();
+        let body = serde_json::to_vec(&serde_json::json!({ "rows": rows })).expect("JSON values encode");
         let decoded = decode(Format::Json, Bytes::from(body), &view.schema, &self.limits)?;
         let decoded = check_rules(decoded, Some(view))?;
         let release: Vec<u64> = kept

@@ -28,7 +28,7 @@ use crate::{
     registry::CatalogHandle,
     shard::{
         BackfillStep, CommittedTables, Durability, PendingWrite, Shard, ShardError, Warming,
-        shards::ShardStatus,
+        shards::{ShardStatus, shard_of},
     },
 };
 
@@ -366,7 +366,7 @@ impl ShardActor {
         let catalog = self.catalog.current();
         let now = self.clock.now();
         for (&table, schemas) in &catalog.tables {
-            if table.0 as usize % self.shards != self.index {
+            if shard_of(table, self.shards) != self.index {
                 continue;
             }
             let (committed, Some(schema)) = (self.committed.of(table), schemas.last()) else { continue };

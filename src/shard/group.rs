@@ -10,6 +10,7 @@ use crate::{
     shard::{
         Applied, Shard, ShardError, StoredAnswer, StreamSet, TableState, Write, answers,
         blob::{self, BlobHeader},
+        record,
         row::Row,
         shard::load_state,
         store::{event_id_key, numbered_key, push_table_key, table_key},
@@ -106,7 +107,7 @@ impl Shard {
         if let (Some(key), Some((_, fingerprint))) = (answer_key, &write.idempotency) {
             let accepted_at = Timestamp::from_micros(state.accepted_at);
             let stored = StoredAnswer { fingerprint: *fingerprint, accepted_at, answer: answer.clone() };
-            let bytes = serde_json::to_vec(&stored).unwrap_or_default();
+            let bytes = record::encode(&stored);
             group.batch.insert(&self.store.batches, key.as_slice(), bytes);
             group.answers.insert(key, stored);
         }

@@ -19,6 +19,7 @@ use crate::{
     shard::{
         Held, ShardError, TableState,
         blob::Blob,
+        record,
         row::Row,
         store::{Store, StoreOptions, key_number},
     },
@@ -115,7 +116,7 @@ impl Store {
                 .map_err(|e| ShardError::Damaged(format!("the stored `{NODE}` cannot be read: {e}")));
         }
         let id = BatchId::fresh();
-        self.meta.insert(NODE, serde_json::to_vec(&id).unwrap_or_default())?;
+        self.meta.insert(NODE, record::encode(&id))?;
         self.db.persist(PersistMode::SyncAll)?;
         Ok(id)
     }

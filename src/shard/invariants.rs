@@ -10,6 +10,7 @@ use crate::{
         ShardError, TableState,
         blob::Blob,
         integrity::Mark,
+        record,
         row::Row,
         shard::load_state,
         store::{Store, key_number, numbered_key},
@@ -138,6 +139,6 @@ pub fn push_truncation(
         batch.remove(&store.outbox, key);
     }
     state.truncated = end;
-    batch.insert(&store.tables, table.0.to_be_bytes(), serde_json::to_vec(state).unwrap_or_default());
+    batch.insert(&store.tables, table.0.to_be_bytes(), record::encode(state));
     Ok(())
 }

@@ -20,6 +20,7 @@ mod outbox;
 mod prepare;
 mod quarantine;
 mod reader;
+mod record;
 mod recovery;
 mod registry_log;
 mod row;

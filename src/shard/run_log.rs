@@ -2,7 +2,7 @@
 
 use crate::{
     model::TableId,
-    shard::{Note, Run, ShardError, store::Store},
+    shard::{Note, Run, ShardError, record, store::Store},
 };
 
 /// Reads records; any thread. They are written with a [`Write`](crate::shard::Write).
@@ -53,7 +53,7 @@ pub(super) fn records(store: &Store, table: TableId) -> Result<Vec<Stored>, Shar
 }
 
 pub(super) fn encode(run: &Run) -> Vec<u8> {
-    serde_json::to_vec(run).unwrap_or_default()
+    record::encode(run)
 }
 
 fn key(table: TableId, number: u64) -> String {

@@ -15,6 +15,7 @@ use crate::{
         Applied, CommittedTables, ShardError, StreamDuty, TableState, Write,
         cache::RowCache,
         group::Group,
+        record,
         store::Store,
         stream::{StreamKeeper, StreamStates},
         winners::Winners,
@@ -123,7 +124,7 @@ impl Shard {
         }
         for (table, state) in &mut group.tables {
             state.commits += 1;
-            let bytes = serde_json::to_vec(state).unwrap_or_default();
+            let bytes = record::encode(state);
             group.batch.insert(&self.store.tables, table.0.to_be_bytes(), bytes);
         }
         let now = self.clock.now().micros();

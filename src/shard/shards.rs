@@ -258,10 +258,15 @@ impl Shards {
         Ok(())
     }
 
-    /// A table belongs to one shard for ever, so that a request is one atomic batch.
+    /// Index of the shard that owns `table`.
     pub fn shard_of(&self, table: TableId) -> usize {
-        table.0 as usize % self.links.len()
+        shard_of(table, self.links.len())
     }
+}
+
+/// Index of the shard, of `shards`, that owns `table`. It never changes, so that a request is one atomic batch.
+pub(super) fn shard_of(table: TableId, shards: usize) -> usize {
+    table.0 as usize % shards
 }
 
 /// Free bytes on the disk of `dir`.

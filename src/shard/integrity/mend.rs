@@ -9,6 +9,7 @@ use crate::{
         blob::{self, Blob, BlobHeader},
         integrity::Mark,
         invariants::{examine, rows_beyond},
+        record,
         row::{Row, set_seq},
         store::{Store, numbered_key},
     },
@@ -64,7 +65,7 @@ pub(super) fn mend_table(
         to = header.end_seq();
     }
     state.next_seq = to;
-    let bytes = serde_json::to_vec(&state).unwrap_or_default();
+    let bytes = record::encode(&state);
     batch.insert(&store.tables, table.0.to_be_bytes(), bytes);
     for guard in store.rows.prefix(table.0.to_be_bytes()) {
         let (key, row) = guard.into_inner()?;

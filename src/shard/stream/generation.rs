@@ -11,7 +11,7 @@ use fjall::OwnedWriteBatch as WriteBatch;
 use crate::{
     model::TableId,
     shard::{
-        ShardError,
+        ShardError, record,
         store::Store,
         stream::{StreamPlan, StreamSpec},
     },
@@ -63,7 +63,7 @@ pub struct Generation {
 impl Record {
     /// Into the same batch as what makes it true.
     pub fn insert(&self, store: &Store, batch: &mut WriteBatch) {
-        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        let bytes = record::encode(self);
         batch.insert(&store.meta, record_key(self.spec.view, self.number), bytes);
     }
 }
