@@ -9,7 +9,8 @@ pub struct Died {
     pub actor: String,
 }
 
-/// Makes the handler panic: how tests see what happens then.
+/// Makes the handler panic, for the crash suite.
+#[cfg(feature = "failpoints")]
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Panic;

@@ -5,5 +5,7 @@
 mod death;
 mod link;
 
-pub use death::{DeathWatch, Died, Panic};
+#[cfg(feature = "failpoints")]
+pub use death::Panic;
+pub use death::{DeathWatch, Died};
 pub use link::Link;

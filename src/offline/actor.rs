@@ -19,7 +19,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 
 use crate::{
-    actor::{DeathWatch, Panic},
+    actor::DeathWatch,
     clock::Clock,
     failpoint, metrics,
     model::{SEQ, TableId, TableSchema, Timestamp},
@@ -191,10 +191,11 @@ impl Handler<Drain> for SegmentWriterActor {
     }
 }
 
-impl Handler<Panic> for SegmentWriterActor {
+#[cfg(feature = "failpoints")]
+impl Handler<crate::actor::Panic> for SegmentWriterActor {
     type Result = ();
 
-    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+    fn handle(&mut self, _: crate::actor::Panic, _: &mut Self::Context) {
         panic!("asked to");
     }
 }

@@ -8,7 +8,7 @@
 use actix::{Actor, Context, Handler, Message};
 
 use crate::{
-    actor::{DeathWatch, Panic},
+    actor::DeathWatch,
     registry::{ApplyOutcome, Definitions, Registry, RegistryError},
 };
 
@@ -51,10 +51,11 @@ impl Handler<Drain> for RegistryActor {
     }
 }
 
-impl Handler<Panic> for RegistryActor {
+#[cfg(feature = "failpoints")]
+impl Handler<crate::actor::Panic> for RegistryActor {
     type Result = ();
 
-    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+    fn handle(&mut self, _: crate::actor::Panic, _: &mut Self::Context) {
         panic!("asked to");
     }
 }

@@ -20,7 +20,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message};
 use tokio::sync::oneshot;
 
 use crate::{
-    actor::{DeathWatch, Link, Panic},
+    actor::{DeathWatch, Link},
     clock::Clock,
     metrics,
     model::{TableId, Timestamp},
@@ -155,10 +155,11 @@ pub struct Hold {
 #[rtype(result = "Result<(), ShardError>")]
 pub struct Drain;
 
-impl Handler<Panic> for ShardActor {
+#[cfg(feature = "failpoints")]
+impl Handler<crate::actor::Panic> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+    fn handle(&mut self, _: crate::actor::Panic, _: &mut Self::Context) {
         panic!("asked to");
     }
 }

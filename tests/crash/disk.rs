@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
-    harness::alone,
+    harness::{alone, cannot_run},
     load::load_while,
     oracle::{DEFINITIONS, Oracle},
     server::Launch,
@@ -65,8 +65,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_stops_writes_until_there_is_room() {
     let _alone = alone();
     let Some(disk) = SmallDisk::mount() else {
-        println!("disk: skipped: a tmpfs cannot be mounted here");
-        return;
+        return cannot_run("disk", "a tmpfs cannot be mounted");
     };
     let data = disk.0.path().join("data");
     let oracle = Oracle::default();

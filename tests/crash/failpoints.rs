@@ -31,12 +31,9 @@ const POINTS: [(&str, u64); 14] = [
 const SIGABRT: i32 = 6;
 
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn an_end_at_any_named_place_loses_and_doubles_nothing() {
     let _alone = alone();
-    if !cfg!(feature = "failpoints") {
-        println!("failpoints: skipped: build with --features failpoints");
-        return;
-    }
     let rounds = amount("LARDER_FAILPOINT_ROUNDS", 1, 5);
     let mut dice = Dice::new("failpoints");
     let (dir, oracle) = (TempDir::new().unwrap(), Oracle::default());
@@ -69,12 +66,9 @@ fn an_end_at_any_named_place_loses_and_doubles_nothing() {
 
 #[cfg(feature = "sql")]
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn an_end_at_a_part_of_a_run_leaves_each_run_done_once() {
     let _alone = alone();
-    if !cfg!(feature = "failpoints") {
-        println!("failpoints: skipped: build with --features failpoints");
-        return;
-    }
     let rounds = amount("LARDER_FAILPOINT_ROUNDS", 1, 5);
     let mut made = crate::runs::Materialised::new("failpoints of runs");
     let mut ends = 0;

@@ -21,6 +21,12 @@ pub fn is_full() -> bool {
     std::env::var("LARDER_CRASH").is_ok_and(|form| form == "full")
 }
 
+/// Says that this machine cannot run `test`; in CI, which installs what is needed, that is a failure.
+pub fn cannot_run(test: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{test}: {why}");
+    println!("{test}: skipped: {why}");
+}
+
 /// A reproducible sequence (splitmix64).
 pub struct Dice(u64);
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Dice, alone, amount},
+    harness::{Dice, alone, amount, cannot_run},
     load::load_while,
     oracle::{DEFINITIONS, Oracle},
     server::Launch,
@@ -31,8 +31,7 @@ const FAULTS: [(&str, &str, u64, bool); 9] = [
 fn io_errors_make_no_false_acknowledgement() {
     let _alone = alone();
     if Command::new("strace").arg("--version").output().is_err() {
-        println!("io_errors: skipped: there is no strace");
-        return;
+        return cannot_run("io_errors", "there is no strace");
     }
     let rounds = amount("LARDER_IO_ROUNDS", 1, 4);
     let mut dice = Dice::new("io_errors");

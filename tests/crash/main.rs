@@ -17,6 +17,8 @@ mod load;
 mod memory;
 mod model;
 mod oracle;
+#[cfg(feature = "failpoints")]
+mod panics;
 mod repairs;
 mod replay;
 #[cfg(feature = "sql")]

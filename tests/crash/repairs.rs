@@ -24,12 +24,9 @@ const POINTS: [&str; 7] = [
 const SIGABRT: i32 = 6;
 
 #[test]
+#[cfg_attr(not(feature = "failpoints"), ignore = "needs --features failpoints")]
 fn a_repair_that_is_killed_is_done_by_the_next() {
     let _alone = alone();
-    if !cfg!(feature = "failpoints") {
-        println!("repairs: skipped: build with --features failpoints");
-        return;
-    }
     let rounds = amount("LARDER_REPAIR_ROUNDS", 1, 5);
     let mut dice = Dice::new("repairs");
     let (mut rows, mut ends) = (0, 0);

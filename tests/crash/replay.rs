@@ -123,12 +123,9 @@ fn recovery_time_grows_with_the_journal() {
 
 /// What a node with its default sizes has to replay at the worst moment of a long run of writes.
 #[test]
+#[ignore = "minutes; scripts/measure-restart runs it"]
 fn recovery_time_at_the_default_bound() {
     let _alone = alone();
-    if !is_full() {
-        println!("replay at the default bound: in the full form only");
-        return;
-    }
     let dir = TempDir::new().unwrap();
     let mut server = patient(dir.path()).start();
     server.apply(&Rows::Small.definitions());

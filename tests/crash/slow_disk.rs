@@ -10,7 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
-    harness::{alone, amount},
+    harness::{alone, amount, cannot_run},
     load::load_while,
     oracle::{DEFINITIONS, Oracle},
     server::Launch,
@@ -23,8 +23,7 @@ const DELAY: u64 = 300_000;
 fn a_slow_disk_slows_writes_and_nothing_else() {
     let _alone = alone();
     if Command::new("strace").arg("--version").output().is_err() {
-        println!("slow_disk: skipped: there is no strace");
-        return;
+        return cannot_run("slow_disk", "there is no strace");
     }
     let seconds = amount("LARDER_SLOW_SECONDS", 4, 30);
     let (dir, oracle) = (TempDir::new().unwrap(), Oracle::default());

@@ -110,34 +110,6 @@ fn one_directory_has_one_node() {
 }
 
 #[test]
-fn a_shard_that_panics_is_started_again_while_reads_go_on() {
-    let node = TestNode::at("2024-05-01T12:00:00Z");
-    node.apply(DEFINITIONS);
-    let row = |n: i64| json!([{ "user_id": "a", "event_time": "2024-05-01T11:00:00Z", "n": n }]);
-    node.write("profile", row(1));
-    let shards = &node.running().app().shards;
-    for shard in 0..shards.count() {
-        shards.link(shard).get().unwrap().do_send(larder::actor::Panic);
-    }
-    assert_eq!(node.read(&["profile:n"], json!([{ "user_id": "a" }]))["values"], json!([[1]]));
-    // Writes answer 503 for a moment at the most; then they are taken again.
-    let stored = (0..200).any(|_| {
-        let rows = json!({ "rows": row(2) });
-        let status = node.post_json("/v1/feature-views/profile/rows", &rows).0;
-        assert!(matches!(status, 200 | 503), "{status}");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        status == 200
-    });
-    assert!(stored, "the shard did not come back");
-    assert_eq!(node.read(&["profile:n"], json!([{ "user_id": "a" }]))["values"], json!([[2]]));
-    let text = node.request(reqwest::Method::GET, "/metrics").send().unwrap().text().unwrap();
-    assert!(
-        text.lines().any(|l| l.starts_with("larder_actor_restarts_total") && l.contains("shard")),
-        "{text}"
-    );
-}
-
-#[test]
 fn a_full_disk_refuses_writes_and_not_reads() {
     let mut node = TestNode::at("2024-05-01T12:00:00Z");
     node.apply(DEFINITIONS);
