@@ -81,6 +81,8 @@ fn write(batch: PreparedBatch, offline: bool) -> Write {
         quarantine: Vec::new(),
         release: Vec::new(),
         notes: Vec::new(),
+        incomplete: 0,
+        merge: None,
     }
 }
 

@@ -10,6 +10,7 @@ use arrow::{
 
 use crate::{
     format::{
+        LeftOut,
         column::{CellError, ColumnBuilder},
         suggest::did_you_mean,
         text,
@@ -54,6 +55,10 @@ pub struct RowBuilder {
     keep: BooleanBufferBuilder,
     kept: usize,
     failed: Option<RowError>,
+    /// Of the rows that are kept.
+    left_out: LeftOut,
+    /// Columns that the row under way leaves out.
+    missing: Vec<u32>,
 }
 
 impl RowBuilder {
@@ -72,6 +77,8 @@ impl RowBuilder {
             keep: BooleanBufferBuilder::new(1024),
             kept: 0,
             failed: None,
+            left_out: LeftOut::default(),
+            missing: Vec::new(),
             fields,
         }
     }
@@ -174,9 +181,10 @@ impl RowBuilder {
 
     /// Ends the row: columns that it does not have are null.
     pub fn end(&mut self) -> Result<(), RowError> {
-        for (column, field) in self.columns.iter_mut().zip(&self.fields) {
+        for (index, (column, field)) in self.columns.iter_mut().zip(&self.fields).enumerate() {
             if column.len() == self.rows {
                 column.push_null();
+                self.missing.push(index as u32);
                 if field.required && self.failed.is_none() {
                     self.failed = Some(RowError::Refused {
                         field: Some(field.name.clone()),
@@ -188,8 +196,19 @@ impl RowBuilder {
         self.rows += 1;
         let outcome = self.failed.take().map_or(Ok(()), Err);
         self.keep.append(outcome.is_ok());
+        if !self.missing.is_empty() {
+            if outcome.is_ok() {
+                self.left_out.push(self.kept, &self.missing);
+            }
+            self.missing.clear();
+        }
         self.kept += usize::from(outcome.is_ok());
         outcome
+    }
+
+    /// The columns that the rows leave out, by their numbers among those that were not refused.
+    pub fn take_left_out(&mut self) -> LeftOut {
+        std::mem::take(&mut self.left_out)
     }
 
     /// The columns with the rows that were not refused, and for each of those its position among all rows (`None`:
@@ -243,6 +262,8 @@ mod tests {
         assert!(push(&[("k", "\"c\""), ("m", "1")]).unwrap_err().contains("known: k, n"));
         assert_eq!(push(&[("n", "3"), ("k", "\"e\"")]), Ok(()));
         assert_eq!(push(&[("k", "\"f\"")]), Ok(()));
+        let left_out = rows.take_left_out();
+        assert_eq!((left_out.of(0), left_out.of(1), left_out.of(2)), (&[][..], &[][..], &[1u32][..]));
         let (columns, numbers) = rows.finish().unwrap();
         assert_eq!(numbers, Some(vec![0, 6, 7]));
         assert_eq!(columns[0].as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "e", "f"]);

@@ -1,4 +1,5 @@
-//! An online answer as one Arrow record batch: a column per feature, then what was asked to be included.
+//! An online answer as one Arrow record batch: a column per feature, then what was asked to be included. Arrow has NaN and the
+//! infinities: such values are exact, and PRESENT.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! An online answer as JSON, written straight from the rows' bytes.
+//! An online answer as JSON, written straight from the rows' bytes. NaN and the infinities are null, and their statuses say so.
 
 use crate::{
     compute::window::Span,
@@ -26,7 +26,7 @@ pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Vec<u8
         out.extend_from_slice(b",\"status\":");
         matrix(answer, &mut out, |entity, column, out| {
             out.push(b'"');
-            out.extend_from_slice(answer.value(entity, column).1.as_str().as_bytes());
+            out.extend_from_slice(answer.json_status(entity, column).as_str().as_bytes());
             out.push(b'"');
         });
     }

@@ -19,7 +19,7 @@ use crate::{
         extract::{Body, parse_json},
         media,
     },
-    ingest::{DeleteRequest, IngestError, IngestRequest, OnError},
+    ingest::{DeleteRequest, IngestError, IngestRequest, OnError, WriteMode},
     model::{TableKind, Timestamp},
     shard::Applied,
 };
@@ -35,6 +35,12 @@ pub struct IngestQuery {
     /// `reject` (the default): any bad row and nothing is stored. `quarantine`: good rows are stored.
     #[serde(default)]
     pub on_error: OnError,
+    /// `replace` (the default): features that a row leaves out are null. `merge` (rows alone): they keep the values that they
+    /// have at the row's event time. A row of JSON or NDJSON leaves out what it does not name, other formats what they have no
+    /// column for.
+    #[serde(default)]
+    #[param(inline)]
+    pub mode: WriteMode,
 }
 
 /// A stored batch.
@@ -49,6 +55,8 @@ pub struct Acknowledged {
     /// Events that were there before.
     pub deduplicated: u64,
     pub quarantined: u64,
+    /// Rows that left features out: these are null, or with `mode=merge` as they were.
+    pub incomplete: u64,
     /// What the acknowledgement survives: `fsync`, `interval` or `buffer`.
     pub durability: &'static str,
 }
@@ -105,6 +113,7 @@ async fn ingest(
         encoding: media::text(headers, header::CONTENT_ENCODING.as_str())?,
         body,
         on_error: query.on_error,
+        mode: query.mode,
         idempotency_key: media::text(headers, IDEMPOTENCY_KEY)?,
         after: media::text(headers, AFTER)?,
     };
@@ -159,6 +168,7 @@ fn acknowledge(app: &App, applied: Applied) -> Response {
         late: applied.late,
         deduplicated: applied.deduplicated,
         quarantined: applied.quarantined,
+        incomplete: applied.incomplete,
         durability: app.config.durability.mode.as_str(),
     })
     .into_response();

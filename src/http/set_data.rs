@@ -31,7 +31,7 @@ const STEP: usize = 1 << 18;
 
 #[utoipa::path(get, path = "/v1/training-sets/{name}/data", tag = "serving", params(("name" = String, Path), VersionQuery),
     responses((status = 200, description = "the file; its SHA-256 is the `ETag`", content_type = "application/vnd.apache.parquet"),
-        (status = 206, description = "the bytes that `Range` asks for"),
+        (status = 206, description = "the bytes that `Range` asks for; with an `If-Range` that is not the `ETag`, 200 and the whole file"),
         (status = 304, description = "`If-None-Match` has the hash"), (status = 404, body = ProblemBody)))]
 pub async fn of_set(
     State(app): State<Arc<App>>,
@@ -81,6 +81,9 @@ fn answer((manifest, mut file): (Manifest, File), headers: &HeaderMap) -> Result
     }
     let total = manifest.data.bytes;
     let asked = media::text(headers, header::RANGE.as_str())?;
+    let condition = media::text(headers, header::IF_RANGE.as_str())?;
+    // Of other data a part would be of no use beside the parts that the client has.
+    let asked = asked.filter(|_| condition.as_deref().is_none_or(|tag| tag.trim() == etag));
     let (status, range) = match asked.as_deref().map(|text| range(text, total)) {
         None | Some(Asked::All) => (StatusCode::OK, 0..total),
         Some(Asked::Part(range)) => (StatusCode::PARTIAL_CONTENT, range),

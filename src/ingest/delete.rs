@@ -50,6 +50,8 @@ impl Ingest {
             quarantine: Vec::new(),
             release: Vec::new(),
             notes: Vec::new(),
+            incomplete: 0,
+            merge: None,
         };
         Ok(self.shards.apply(write, permit).await?)
     }

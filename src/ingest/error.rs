@@ -1,8 +1,11 @@
 //! What can be wrong with a write.
 
+use arrow::error::ArrowError;
+
 use crate::{
     error::{Code, Coded, Detail},
     ingest::{DecodeError, Rejected},
+    offline::OfflineError,
     registry::{FeatureView, Origin},
     shard::ShardError,
 };
@@ -36,6 +39,17 @@ pub enum IngestError {
     Invalid(String),
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// Of history that late rows are merged with.
+    #[error(transparent)]
+    Offline(#[from] OfflineError),
+    #[error("events are stored as they are sent; only rows of a feature view are merged (mode=merge)")]
+    MergedEvents,
+}
+
+impl From<ArrowError> for IngestError {
+    fn from(error: ArrowError) -> Self {
+        IngestError::Decode(error.into())
+    }
 }
 
 impl IngestError {
@@ -70,6 +84,8 @@ impl Coded for IngestError {
             | IngestError::BatchView(_)
             | IngestError::OnDemandView(_) => Code::Invalid,
             IngestError::Shard(e) => e.code(),
+            IngestError::Offline(e) => e.code(),
+            IngestError::MergedEvents => Code::Invalid,
         }
     }
 
@@ -81,6 +97,9 @@ impl Coded for IngestError {
                 .iter()
                 .map(|r| Detail { row: Some(r.row), field: r.field.clone(), reason: r.reason.clone() })
                 .collect(),
+            IngestError::MergedEvents => {
+                vec![Detail { row: None, field: Some("mode".to_owned()), reason: self.to_string() }]
+            }
             // With a detail it is 422: what was sent could be read, but not done.
             IngestError::BatchView(_) | IngestError::OnDemandView(_) => {
                 vec![Detail { row: None, field: Some("view".to_owned()), reason: self.to_string() }]

@@ -9,9 +9,13 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     clock::Clock,
     format::Format,
-    ingest::{DecodeLimits, Decoded, IngestError, Meters, Rejected, Turns, decode, decompress, validate},
+    ingest::{
+        DecodeLimits, Decoded, IngestError, Meters, Rejected, Turns, WriteMode, decode, decompress,
+        merge::Learned, validate,
+    },
     metrics,
     model::{TableKind, TableSchema},
+    offline::{OfflineStore, Tail},
     registry::{Catalog, CatalogHandle, FeatureView},
     shard::{Answers, Applied, PreparedBatch, QuarantinedRow, ShardError, Shards, Streams, Write},
 };
@@ -37,6 +41,7 @@ pub struct IngestRequest {
     pub encoding: Option<String>,
     pub body: Bytes,
     pub on_error: OnError,
+    pub mode: WriteMode,
     pub idempotency_key: Option<String>,
     /// The Idempotency-Key of the batch that this one comes after.
     pub after: Option<String>,
@@ -52,6 +57,9 @@ pub struct Ingest {
     /// First answers, so that a repeat costs no decoding and is answered whatever the node's state is.
     pub answers: Answers,
     pub clock: Clock,
+    /// History, which late rows of a merge are merged with.
+    pub offline: Arc<OfflineStore>,
+    pub tail: Arc<dyn Tail>,
     pub limits: DecodeLimits,
     pub max_body: usize,
     pub max_ratio: usize,
@@ -78,23 +86,56 @@ const TRIES: usize = 4;
 
 impl Ingest {
     pub async fn ingest(&self, request: IngestRequest) -> Result<Applied, IngestError> {
-        for _ in 1..TRIES {
-            match self.try_ingest(request.clone()).await {
-                Err(IngestError::Shard(ShardError::Redefined)) => {}
-                result => return result,
-            }
-        }
-        self.try_ingest(request).await
-    }
-
-    async fn try_ingest(&self, request: IngestRequest) -> Result<Applied, IngestError> {
-        let started = Instant::now();
         check_idempotency_key(request.idempotency_key.as_deref())?;
         check_idempotency_key(request.after.as_deref())?;
         if request.after.is_some() && request.after == request.idempotency_key {
             return Err(IngestError::Invalid("a batch cannot come after itself".to_owned()));
         }
+        target(&self.catalog.current(), &request.table, request.kind)?;
+        let (request, _held) = self.decompressed(request).await?;
+        let (mut redefined, mut learned) = (0, Learned::default());
+        loop {
+            let before = learned.clone();
+            match self.try_ingest(request.clone(), &before, &mut learned).await {
+                Err(IngestError::Shard(ShardError::Redefined)) if redefined + 1 < TRIES => redefined += 1,
+                Err(IngestError::Shard(ShardError::Unmerged { .. })) if learned.may_try_again() => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// The request with its body as it is without an encoding: the same rows are the same request, however they were
+    /// compressed. The permit is for the body that was sent.
+    async fn decompressed(
+        &self,
+        mut request: IngestRequest,
+    ) -> Result<(IngestRequest, Option<OwnedSemaphorePermit>), IngestError> {
+        let Some(encoding) = request.encoding.take() else { return Ok((request, None)) };
+        let permit = self.shards.reserve(request.body.len().saturating_mul(MEMORY_FACTOR))?;
+        let (body, limit, ratio) = (std::mem::take(&mut request.body), self.max_body, self.max_ratio);
+        let decompressed = tokio::task::spawn_blocking(move || {
+            // The permit goes where the memory is.
+            decompress(Some(&encoding), body, limit, ratio).map(|body| (body, permit))
+        });
+        let (body, permit) = decompressed
+            .await
+            .map_err(|_| IngestError::Invalid("the body cannot be decompressed".to_owned()))??;
+        request.body = body;
+        Ok((request, Some(permit)))
+    }
+
+    /// One attempt, which knows what those before it have `learned`; what it learns itself goes to `more`.
+    async fn try_ingest(
+        &self,
+        request: IngestRequest,
+        learned: &Learned,
+        more: &mut Learned,
+    ) -> Result<Applied, IngestError> {
+        let started = Instant::now();
         let target = target(&self.catalog.current(), &request.table, request.kind)?;
+        if request.mode == WriteMode::Merge && target.view.is_none() {
+            return Err(IngestError::MergedEvents);
+        }
         if let Some(key) = &request.idempotency_key
             && let Some(answer) = self.answers.find(target.schema.table, key, fingerprint(&request))?
         {
@@ -106,16 +147,16 @@ impl Ingest {
         let permit = self.shards.reserve(request.body.len().saturating_mul(MEMORY_FACTOR))?;
 
         let blocking = request.body.len() > INLINE_BYTES
-            || request.encoding.is_some()
+            || learned.reads_history()
             || matches!(request.format, Format::ArrowStream | Format::Parquet);
         // The permit goes where the memory is: decoding goes on when the client is gone.
-        let (write, permit) = if blocking {
-            let this = self.clone();
-            tokio::task::spawn_blocking(move || this.prepare(request, &target, permit))
+        let (write, numbers, permit) = if blocking {
+            let (this, learned) = (self.clone(), learned.clone());
+            tokio::task::spawn_blocking(move || this.prepare(request, &target, &learned, permit))
                 .await
                 .map_err(|_| IngestError::Invalid("the body cannot be decoded".to_owned()))??
         } else {
-            self.prepare(request, &target, permit)?
+            self.prepare(request, &target, learned, permit)?
         };
         let (schema, nulls) = (Arc::clone(&write.batch.schema), write.batch.nulls.clone());
         let rows = write.batch.len() as u64;
@@ -124,57 +165,78 @@ impl Ingest {
         }
         let stored = self.shards.hand_over(write, permit)?;
         drop(turn);
-        let applied = stored.await?;
+        let applied = stored.await.inspect_err(|error| {
+            more.note(error, &numbers);
+        })?;
         if !applied.replayed {
             self.meters.record(&schema, &applied, rows, &nulls, started.elapsed());
         }
         Ok(applied)
     }
 
-    /// Everything that needs no shard: from bytes to a batch that only has to be numbered and committed.
+    /// Everything that needs no shard: from bytes to a batch that only has to be numbered and committed, with the body's
+    /// numbers of its rows where they are not their positions.
     fn prepare(
         &self,
         request: IngestRequest,
         target: &Target,
+        learned: &Learned,
         mut permit: OwnedSemaphorePermit,
-    ) -> Result<(Write, OwnedSemaphorePermit), IngestError> {
+    ) -> Result<(Write, Option<Vec<u64>>, OwnedSemaphorePermit), IngestError> {
         let fingerprint = fingerprint(&request);
         let sent = request.body.len();
-        let body = decompress(request.encoding.as_deref(), request.body, self.max_body, self.max_ratio)?;
-        if body.len() > sent {
-            permit.merge(self.shards.reserve((body.len() - sent).saturating_mul(MEMORY_FACTOR))?);
+        let mut decoded = decode(request.format, request.body, &target.schema, &self.limits)?;
+        let mut merge = None;
+        if let Some(view) = &target.view {
+            match request.mode {
+                WriteMode::Replace => decoded = check_rules(decoded, Some(view))?,
+                WriteMode::Merge => {
+                    decoded = check(decoded, view)?;
+                    learned.reject(&mut decoded, view)?;
+                    merge = Some(self.merge_plan(view, &decoded, learned)?);
+                }
+            }
         }
-        let decoded = decode(request.format, body, &target.schema, &self.limits)?;
-        let decoded = check_rules(decoded, target.view.as_deref())?;
         if !decoded.rejected.is_empty() && request.on_error == OnError::Reject {
             metrics::record_rejected(&target.schema.name, decoded.rows as u64);
             return Err(IngestError::Rows { rejected: decoded.rejected, total: decoded.rows });
         }
         let batch_id = crate::model::BatchId::fresh();
         let schema = Arc::clone(&target.schema);
-        let batch = match &target.view {
+        let incomplete = target.view.as_ref().map_or(0, |_| decoded.left_out.rows() as u64);
+        let mut batch = match &target.view {
             Some(_) => PreparedBatch::rows(schema, &decoded.batch),
             None => PreparedBatch::events(schema, &decoded.batch, &self.streams.current()),
         };
+        if let Some(plan) = &merge {
+            batch.forget_nulls(&plan.left_out);
+        }
         let write = Write {
             batch,
             batch_id,
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
             after: request.after,
             offline: target.view.as_ref().is_none_or(|v| v.offline),
-            quarantine: self.quarantined(batch_id, decoded.rejected),
+            quarantine: self.quarantined(batch_id, request.mode, decoded.rejected),
             release: Vec::new(),
             notes: Vec::new(),
+            incomplete,
+            merge,
         };
         // Columnar bodies unfold: what the rows take now is known.
         let held = sent.saturating_mul(MEMORY_FACTOR);
         if write.batch.size() > held {
             permit.merge(self.shards.reserve(write.batch.size() - held)?);
         }
-        Ok((write, permit))
+        Ok((write, decoded.row_numbers, permit))
     }
 
-    fn quarantined(&self, batch_id: crate::model::BatchId, rejected: Vec<Rejected>) -> Vec<Vec<u8>> {
+    fn quarantined(
+        &self,
+        batch_id: crate::model::BatchId,
+        mode: WriteMode,
+        rejected: Vec<Rejected>,
+    ) -> Vec<Vec<u8>> {
         let rejected_at = self.clock.now();
         rejected
             .into_iter()
@@ -186,6 +248,7 @@ impl Ingest {
                     field: r.field,
                     reason: r.reason,
                     raw: raw_row(r.raw),
+                    merge: mode == WriteMode::Merge,
                 };
                 serde_json::to_vec(&row).expect("a quarantined row has string keys and derives Serialize")
             })
@@ -196,9 +259,18 @@ impl Ingest {
 /// Takes out the rows that break the view's rules.
 pub(super) fn check_rules(mut decoded: Decoded, view: Option<&FeatureView>) -> Result<Decoded, IngestError> {
     if let Some(view) = view {
-        let violations = validate(view, &decoded.batch);
+        let violations = validate(view, &decoded.batch, |_, _| true);
         decoded.reject(violations)?;
     }
+    Ok(decoded)
+}
+
+/// The same of rows that are merged: the rules hold for what they name. What they leave out is checked where it is merged.
+pub(super) fn check(mut decoded: Decoded, view: &FeatureView) -> Result<Decoded, IngestError> {
+    let violations = validate(view, &decoded.batch, |index, column| {
+        decoded.left_out.of(index).binary_search(&(column as u32)).is_err()
+    });
+    decoded.reject(violations)?;
     Ok(decoded)
 }
 
@@ -262,12 +334,17 @@ pub(super) fn check_idempotency_key(key: Option<&str>) -> Result<(), IngestError
     }
 }
 
-/// What makes two requests under one key the same request.
+/// What makes two requests under one key the same request: the decoded body, and all that changes what is made of it.
 fn fingerprint(request: &IngestRequest) -> u128 {
     let mut hash = Xxh3::new();
     hash.update(request.table.as_bytes());
     hash.update(&[0, request.kind as u8, request.format as u8]);
-    hash.update(request.encoding.as_deref().unwrap_or_default().as_bytes());
+    if request.on_error == OnError::Quarantine {
+        hash.update(b"on_error=quarantine");
+    }
+    if request.mode == WriteMode::Merge {
+        hash.update(b"mode=merge");
+    }
     hash.update(&[0]);
     hash.update(&request.body);
     hash.digest128()

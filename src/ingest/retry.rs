@@ -9,11 +9,12 @@ use crate::{
     format::Format,
     ingest::{
         Ingest, IngestError, decode,
-        pipeline::{check_rules, view},
+        merge::Learned,
+        pipeline::{check, view},
     },
     model::BatchId,
     registry::FeatureView,
-    shard::{PreparedBatch, Quarantine, QuarantinedRow, Write},
+    shard::{Applied, PreparedBatch, Quarantine, QuarantinedRow, Write},
 };
 
 /// Rows that are tried in one batch.
@@ -39,39 +40,69 @@ impl Ingest {
             let kept = quarantine.list(view.schema.table, from, AT_A_TIME)?;
             let Some((last, _)) = kept.last() else { return Ok(retried) };
             from = last + 1;
-            let (write, remaining) = self.again(&view, kept)?;
-            retried.remaining += remaining;
-            if write.release.is_empty() {
-                continue;
+            let all = kept.len();
+            // What was no object when it came is none now.
+            let objects: Vec<_> = kept.into_iter().filter(|(_, row)| row.raw.is_object()).collect();
+            let (applied, released) = self.retry_rows(&view, &objects).await?;
+            retried.remaining += all - released;
+            if let Some(applied) = applied {
+                retried.accepted += applied.accepted;
+                retried.late += applied.late;
             }
-            self.shards.check(view.schema.table)?;
-            let permit = self.shards.reserve(write.batch.size())?;
-            let applied = self.shards.apply(write, permit).await?;
-            retried.accepted += applied.accepted;
-            retried.late += applied.late;
         }
     }
 
-    /// A batch of the rows that are acceptable now, and how many are not.
+    /// What became of those that are acceptable now, and how many they are.
+    async fn retry_rows(
+        &self,
+        view: &FeatureView,
+        kept: &[(u64, QuarantinedRow)],
+    ) -> Result<(Option<Applied>, usize), IngestError> {
+        let mut learned = Learned::default();
+        loop {
+            let (write, numbers) = self.again(view, kept, &learned)?;
+            let released = write.release.len();
+            if released == 0 {
+                return Ok((None, 0));
+            }
+            self.shards.check(view.schema.table)?;
+            let permit = self.shards.reserve(write.batch.size())?;
+            let applied = self.shards.apply(write, permit).await;
+            if let Err(error) = &applied
+                && learned.note(error, &numbers)
+                && learned.may_try_again()
+            {
+                continue;
+            }
+            return Ok((Some(applied?), released));
+        }
+    }
+
+    /// A batch of the rows that are acceptable now, with their positions among `kept` where these are not their own.
     fn again(
         &self,
         view: &FeatureView,
-        mut kept: Vec<(u64, QuarantinedRow)>,
-    ) -> Result<(Write, usize), IngestError> {
-        let all = kept.len();
-        // What was no object when it came is none now.
-        kept.retain(|(_, row)| row.raw.is_object());
+        kept: &[(u64, QuarantinedRow)],
+        learned: &Learned,
+    ) -> Result<(Write, Option<Vec<u64>>), IngestError> {
         let rows: Vec<&Json> = kept.iter().map(|(_, row)| &row.raw).collect();
         let body = serde_json::to_vec(&serde_json::json!({ "rows": rows })).expect("JSON values encode");
-        let decoded = decode(Format::Json, Bytes::from(body), &view.schema, &self.limits)?;
-        let decoded = check_rules(decoded, Some(view))?;
+        let mut decoded = decode(Format::Json, Bytes::from(body), &view.schema, &self.limits)?;
+        let merged: Vec<bool> =
+            (0..decoded.batch.num_rows()).map(|row| kept[decoded.body_row(row) as usize].1.merge).collect();
+        decoded.left_out.forget(|row| !merged[row]);
+        let mut decoded = check(decoded, view)?;
+        learned.reject(&mut decoded, view)?;
+        let merge = match decoded.left_out.rows() {
+            0 => None,
+            _ => Some(self.merge_plan(view, &decoded, learned)?),
+        };
         let release: Vec<u64> = kept
             .iter()
             .enumerate()
             .filter(|(row, _)| !decoded.rejected.iter().any(|r| r.row == *row as u64))
             .map(|(_, (number, _))| *number)
             .collect();
-        let remaining = all - release.len();
         let write = Write {
             batch: PreparedBatch::rows(Arc::clone(&view.schema), &decoded.batch),
             batch_id: BatchId::fresh(),
@@ -81,7 +112,9 @@ impl Ingest {
             quarantine: Vec::new(),
             release,
             notes: Vec::new(),
+            incomplete: 0,
+            merge,
         };
-        Ok((write, remaining))
+        Ok((write, decoded.row_numbers))
     }
 }

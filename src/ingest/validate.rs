@@ -30,12 +30,20 @@ pub struct Violation {
 /// The rows of `batch` ([`crate::model::TableSchema::arrow`] of this view) that break a rule, in order.
 ///
 /// Of an array `not_null` and `max_length` look at the array, the other rules at each of its elements. NaN is never
-/// within a range.
-pub fn validate(view: &FeatureView, batch: &RecordBatch) -> Vec<Violation> {
+/// within a range. `counts`: whether the rules hold for a row's value in a column of the batch.
+pub fn validate(
+    view: &FeatureView,
+    batch: &RecordBatch,
+    counts: impl Fn(usize, usize) -> bool,
+) -> Vec<Violation> {
     let mut broken: BTreeMap<usize, Violation> = BTreeMap::new();
     for feature in &view.features {
-        let Some(column) = batch.column_by_name(&feature.name) else { continue };
+        let Some((position, _)) = batch.schema_ref().fields().find(&feature.name) else { continue };
+        let column = batch.column(position);
         check(&feature.validate, column, &mut |index, reason| {
+            if !counts(index, position) {
+                return;
+            }
             broken.entry(index).or_insert_with(|| Violation { index, field: feature.name.clone(), reason });
         });
     }

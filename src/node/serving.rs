@@ -65,12 +65,15 @@ pub(super) fn app(
             clock: clock.clone(),
         },
     );
+    let reads = Arc::new(reads(stores, actors));
     let ingest = Ingest {
         catalog: catalog.clone(),
         shards: shards.clone(),
         streams: streams.clone(),
         answers: Answers::new(online.clone()),
         clock: clock.clone(),
+        offline: Arc::clone(&reads.offline),
+        tail: Arc::clone(&reads.tail),
         limits: decode_limits(config),
         max_body: config.limits.body_bytes.as_usize(),
         max_ratio: usize::try_from(config.limits.decompression_ratio).unwrap_or(usize::MAX),
@@ -78,7 +81,6 @@ pub(super) fn app(
         meters: Meters::default(),
         turns: Turns::default(),
     };
-    let reads = Arc::new(reads(stores, actors));
     let sets = Sets::open(sets::Origin {
         reads: Arc::clone(&reads),
         shards: shards.clone(),

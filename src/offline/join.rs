@@ -73,7 +73,7 @@ pub fn spines(keys: &[SpineKeys<'_>], times: &[i64]) -> Result<Vec<Spine>, Offli
 pub struct AsOfResult {
     /// The wanted columns; null where the outcome is not [`Outcome::Present`].
     pub features: RecordBatch,
-    /// The event time of the version, null where there is none.
+    /// The event time of the version, also of a tombstone; null where there is none.
     pub event_times: TimestampMicrosecondArray,
     pub outcomes: Vec<Outcome>,
 }
@@ -87,10 +87,7 @@ pub fn as_of_join(request: &AsOf<'_>) -> Result<AsOfResult, OfflineError> {
     let answers = newest.iter().zip(request.outcomes(&newest));
     for ((row, _), (version, outcome)) in request.spine.questions().zip(answers) {
         outcomes[row] = outcome;
-        event_times[row] = match outcome {
-            Outcome::NotFound => None,
-            Outcome::Present | Outcome::OutsideMaxAge => version.map(|version| version.event_time),
-        };
+        event_times[row] = version.map(|version| version.event_time);
     }
     let event_times = Int64Array::from(event_times).reinterpret_cast().with_timezone("UTC");
     Ok(AsOfResult { features: request.features(newest)?, event_times, outcomes })

@@ -8,59 +8,12 @@ use crate::{
     compute::{as_of::Outcome, window::Span},
     model::{Timestamp, Value},
     registry::Operand,
-    serve::{ColumnReader, Computed, OnDemandPlan, Plan, PlanColumn, ServeError, Tally, ValueSource},
+    serve::{ColumnReader, Computed, OnDemandPlan, Plan, PlanColumn, ServeError, Status, Tally, ValueSource},
     shard::{Cell, ColumnBuilder, Row, StoredRow},
 };
 
 /// Bytes of texts and lists that on-demand features may come to in one answer; each feature that they are computed from as well.
 const MOST_COMPUTED: usize = 64 << 20;
-
-/// What a value is (semantics.md: statuses).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Status {
-    Present,
-    NullValue,
-    NotFound,
-    OutsideMaxAge,
-    Defaulted,
-    /// The aggregate is new, and the events from before it are still being counted.
-    Backfilling,
-    /// The expression of an on-demand feature failed for this entity.
-    Error,
-    /// Not there by the request's deadline.
-    TimedOut,
-}
-
-impl Status {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Present => "PRESENT",
-            Status::NullValue => "NULL_VALUE",
-            Status::NotFound => "NOT_FOUND",
-            Status::OutsideMaxAge => "OUTSIDE_MAX_AGE",
-            Status::Defaulted => "DEFAULTED",
-            Status::Backfilling => "BACKFILLING",
-            Status::Error => "ERROR",
-            Status::TimedOut => "TIMED_OUT",
-        }
-    }
-
-    /// Whether there will be a value, but not yet: what is computed from it is not there either.
-    fn is_missing(self) -> bool {
-        matches!(self, Status::Backfilling | Status::TimedOut)
-    }
-
-    pub const ALL: [Status; 8] = [
-        Status::Present,
-        Status::NullValue,
-        Status::NotFound,
-        Status::OutsideMaxAge,
-        Status::Defaulted,
-        Status::Backfilling,
-        Status::Error,
-        Status::TimedOut,
-    ];
-}
 
 /// What was found for one entity in one view.
 #[derive(Debug, Clone)]
@@ -182,6 +135,13 @@ impl Answer {
 
     pub fn value(&self, entity: usize, column: usize) -> (Served<'_>, Status) {
         self.value_of(&self.plan.columns[column], entity)
+    }
+
+    /// The status of a value where JSON carries it: `PRESENT` says that JSON has all of the value.
+    pub fn json_status(&self, entity: usize, column: usize) -> Status {
+        let wanted = &self.plan.columns[column];
+        let (served, status) = self.value_of(wanted, entity);
+        status.in_json(&served, &wanted.data_type)
     }
 
     pub(super) fn value_of<'a>(&'a self, wanted: &'a PlanColumn, entity: usize) -> (Served<'a>, Status) {

@@ -18,7 +18,7 @@ const COLUMN_SHAPE: &str = "a list of values, one for each entity";
 impl Entities {
     /// From JSON text: rows (`[{"origin": "JFK"}, …]`) or columns (`{"origin": ["JFK", …]}`, all of one length). Every key
     /// column must be there, with the right type; what else there is does not matter. A null key is allowed: that entity
-    /// has no value.
+    /// has no value. Where the plan looks nothing up, columns of any name say how many entities there are.
     pub fn from_json(plan: &Plan, text: &str) -> Result<Entities, ServeError> {
         let given = Given::read(&plan.key_columns, text);
         Entities::checked(given.columns, given.rows, given.details)
@@ -68,6 +68,15 @@ impl<'p> Given<'p> {
         }
     }
 
+    /// All columns have one length: that of the first.
+    fn agree(&mut self, length: &mut Option<usize>, own: usize, name: &str) {
+        let first = *length.get_or_insert(own);
+        if first != own {
+            let reason = format!("has {own} values, the columns before it {first}");
+            note(&mut self.details, Some(0), name, reason);
+        }
+    }
+
     fn missing(&mut self, key: usize, row: usize) {
         let KeyColumn { name, data_type } = &self.keys[key];
         let reason = format!("the join key `{name}` ({data_type}) is missing");
@@ -101,6 +110,7 @@ impl<'de> Visitor<'de> for Whole<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut columns: A) -> Result<(), A::Error> {
         let given = self.0;
         let mut seen = vec![false; given.keys.len()];
+        let mut length = None;
         while let Some(name) = columns.next_key::<Cow<'de, str>>()? {
             match given.position(&name) {
                 Some(key) => {
@@ -108,19 +118,25 @@ impl<'de> Visitor<'de> for Whole<'_, '_> {
                     columns.next_value_seed(Column { given, key })?;
                     seen[key] = true;
                 }
+                // Features of the request alone need no key: then the columns only say how many entities there are.
+                None if given.keys.is_empty() => {
+                    let own = columns
+                        .next_value_seed(Length)
+                        .inspect_err(|_| given.unfit(None, &name, COLUMN_SHAPE))?;
+                    given.agree(&mut length, own, &name);
+                }
                 None => {
                     columns.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        let mut length = None;
         for (key, seen) in seen.into_iter().enumerate() {
             let own = given.columns[key].len();
             if !seen {
                 given.missing(key, 0);
-            } else if *length.get_or_insert(own) != own {
-                let reason = format!("has {own} values, the columns before it {}", length.unwrap_or(0));
-                note(&mut given.details, Some(0), &given.keys[key].name, reason);
+            } else {
+                let name = &given.keys[key].name;
+                given.agree(&mut length, own, name);
             }
         }
         given.rows = length.unwrap_or(0);
@@ -209,6 +225,33 @@ impl<'de> Visitor<'de> for Column<'_, '_> {
     }
 }
 
+/// Reads how many values a column has.
+struct Length;
+
+impl<'de> DeserializeSeed<'de> for Length {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<usize, D::Error> {
+        reader.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Length {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(COLUMN_SHAPE)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<usize, A::Error> {
+        let mut length = 0;
+        while values.next_element::<IgnoredAny>()?.is_some() {
+            length += 1;
+        }
+        Ok(length)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -291,6 +334,21 @@ mod tests {
             let read = Given::read(&keys, &given.to_string());
             let right = read.details.is_empty().then_some((read.columns, read.rows));
             prop_assert_eq!(right, naive(&keys, &given));
+        }
+    }
+
+    #[test]
+    fn without_keys_columns_say_how_many_entities_there_are() {
+        let of = |text: &str| {
+            let read = Given::read(&[], text);
+            (read.details.is_empty(), read.rows)
+        };
+        assert_eq!(of(r#"[{"k":"a"},{}]"#), (true, 2));
+        assert_eq!(of(r#"{"k":["a","b"]}"#), (true, 2));
+        assert_eq!(of(r#"{"k":["a","b"],"l":[1,[2]]}"#), (true, 2));
+        assert_eq!((of("[]"), of("{}"), of(r#"{"k":[]}"#)), ((true, 0), (true, 0), (true, 0)));
+        for wrong in [r#"{"k":["a","b"],"l":[1]}"#, r#"{"k":1}"#, r#"{"k":{}}"#, "7"] {
+            assert!(!of(wrong).0, "{wrong}");
         }
     }
 

@@ -42,7 +42,7 @@ pub fn request_columns(
             Vec::new()
         }
         Some(Json::Array(rows)) => from_rows(wanted, &rows, &mut reading),
-        Some(Json::Object(columns)) if is_columnar(wanted, &columns) => {
+        Some(Json::Object(columns)) if is_columnar(wanted, &columns, entities) => {
             from_columns(wanted, &columns, entities, &mut reading)
         }
         Some(Json::Object(row)) => from_one(wanted, row, entities, &mut reading),
@@ -167,12 +167,15 @@ fn from_one(
     finish(builders)
 }
 
-/// Whether the object holds lists of values. A list may be one value of an array's column: there it has to hold lists.
-fn is_columnar(wanted: &[RequestColumn], given: &Map<String, Json>) -> bool {
+/// Whether the object holds lists of values. A list may be one value of an array's column: there it has to hold lists, or as many
+/// nulls as there are entities.
+fn is_columnar(wanted: &[RequestColumn], given: &Map<String, Json>, entities: usize) -> bool {
     let mut known = wanted.iter().filter_map(|asked| Some((&asked.column, given.get(&asked.column.name)?)));
     known.all(|(column, json)| match (&column.data_type, json) {
         (DataType::Array(_) | DataType::Vector(_), Json::Array(items)) => {
-            items.iter().all(|item| matches!(item, Json::Array(_) | Json::Null))
+            let lists = items.iter().filter(|item| item.is_array()).count();
+            let nulls = items.iter().filter(|item| item.is_null()).count();
+            lists + nulls == items.len() && (lists > 0 || nulls == entities)
         }
         (_, json) => json.is_array(),
     })

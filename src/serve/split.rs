@@ -58,12 +58,17 @@ fn wrong(field: &str, reason: impl Into<String>) -> ServeError {
 }
 
 impl Split {
-    /// Of JSON text, as in a query.
+    /// Of JSON text, as in a query. What needs no rows to be wrong is refused here, before any work.
     pub fn parse(text: &str) -> Result<Split, ServeError> {
-        serde_json::from_str(text).map_err(|error| {
+        let split: Split = serde_json::from_str(text).map_err(|error| {
             let forms = r#"{"time":{"train":"2013-09-01T00:00:00Z"}} or {"hash":{"key":"tailnum","fractions":{"train":0.8,"test":0.2}}}"#;
             wrong(SPLIT, format!("{error}; write {forms}"))
-        })
+        })?;
+        match &split {
+            Split::Time(cuts) => Cuts::of(cuts).map(drop)?,
+            Split::Hash(hash) => hash.thresholds().map(drop)?,
+        }
+        Ok(split)
     }
 
     /// The rows with the column `split` after the others; `times` are the rows' own, µs.
@@ -130,12 +135,43 @@ impl<'a> Cuts<'a> {
                 format!("what comes after the last time is `{rest}`; name that part, with null"),
             ));
         }
-        Ok(Cuts { ends, rest })
+        let cuts = Cuts { ends, rest };
+        cuts.check_order()?;
+        Ok(cuts)
+    }
+
+    /// A model that is trained on what comes after its validation has seen the future: parts whose names say what they are for
+    /// follow each other as these do.
+    fn check_order(&self) -> Result<(), ServeError> {
+        let named = self.ends.iter().map(|(_, name)| *name).chain([self.rest]);
+        let placed: Vec<(usize, &str)> = named.filter_map(|name| Some((place(name)?, name))).collect();
+        match placed.windows(2).find(|pair| pair[0].0 > pair[1].0) {
+            None => Ok(()),
+            Some(pair) => Err(wrong(
+                "split.time",
+                format!(
+                    "the times are not in order: `{}` would come before `{}`; train ends before validation, and validation before \
+                     test",
+                    pair[0].1, pair[1].1
+                ),
+            )),
+        }
     }
 
     fn part(&self, t: i64) -> &'a str {
         self.ends.iter().find(|(end, _)| t < *end).map_or(self.rest, |(_, name)| name)
     }
+}
+
+/// The place of a part in time, where its name says one.
+fn place(name: &str) -> Option<usize> {
+    const PLACES: [&[&str]; 3] = [
+        &["train", "training"],
+        &["validation", "valid", "val", "dev", "development", "eval", "evaluation"],
+        &["test", "testing", "holdout"],
+    ];
+    let name = name.to_ascii_lowercase();
+    PLACES.iter().position(|names| names.contains(&name.as_str()))
 }
 
 impl HashSplit {
@@ -252,6 +288,23 @@ mod tests {
     }
 
     #[test]
+    fn parts_whose_names_say_their_place_are_in_order() {
+        let error =
+            Split::parse(r#"{"time":{"train":"2024-06-01T00:00:00Z","validation":"2024-03-01T00:00:00Z"}}"#);
+        let Err(ServeError::Request(details)) = error else { panic!("{error:?}") };
+        assert_eq!(details[0].field.as_deref(), Some("split.time"));
+        assert!(details[0].reason.contains("`validation` would come before `train`"), "{details:?}");
+        // Other names say nothing about time, and lie where their times say.
+        let split = parsed(
+            r#"{"time":{"b":"1970-01-01T00:00:00.000010Z","a":"1970-01-01T00:00:00.000020Z","z":null}}"#,
+        );
+        assert_eq!(parts(&split, &rows(&[0; 3]), &[9, 10, 20]), ["b", "a", "z"]);
+        parsed(
+            r#"{"time":{"train":"2024-03-01T00:00:00Z","gap":"2024-04-01T00:00:00Z","val":"2024-06-01T00:00:00Z","test":null}}"#,
+        );
+    }
+
+    #[test]
     fn the_hash_is_the_one_that_is_documented() {
         let split = parsed(r#"{"hash":{"key":"name","fractions":{"a":0.5,"b":0.5},"seed":7}}"#);
         let keys: Vec<i64> = (0..100).collect();
@@ -309,6 +362,10 @@ mod tests {
             r#"{"time":{"a":null,"b":null,"c":"1970-01-01T00:00:00Z"}}"#,
             r#"{"time":{"a":"1970-01-01T00:00:00Z","b":"1970-01-01T00:00:00Z"}}"#,
             r#"{"time":{"test":"1970-01-01T00:00:00Z"}}"#,
+            r#"{"time":{"train":"1970-01-02T00:00:00Z","validation":"1970-01-01T00:00:00Z"}}"#,
+            r#"{"time":{"train":null,"validation":"1970-01-01T00:00:00Z"}}"#,
+            r#"{"time":{"Test":"1970-01-01T00:00:00Z","val":"1970-01-02T00:00:00Z","later":null}}"#,
+            r#"{"time":{"train":"1970-01-01T00:00:00Z","validation":"1970-01-01T00:00:00Z"}}"#,
             r#"{"hash":{"key":"k","fractions":{}}}"#,
             r#"{"hash":{"key":"k","fractions":{"a":0.5}}}"#,
             r#"{"hash":{"key":"k","fractions":{"a":1.5,"b":-0.5}}}"#,

@@ -37,6 +37,14 @@ pub enum ShardError {
     IdempotencyMismatch(String),
     #[error("the batch `{0}`, which this one comes after, is not stored; send this one again when it is")]
     OutOfTurn(String),
+    /// By position in the batch: rows that are older than what is stored of their entities, and rows with a column that must
+    /// not be null and that nothing is stored for.
+    #[error(
+        "the batch has rows that are older than what is written to their entities again and again; try again in a moment"
+    )]
+    Unmerged { late: Vec<usize>, lacking: Vec<(usize, usize)> },
+    #[error("with the features that they keep the rows take more than {0} bytes; send fewer at a time")]
+    MergedTooLarge(usize),
     #[error("the online store: {0}")]
     Store(String),
     #[error("the data directory is damaged: {0}")]
@@ -52,11 +60,13 @@ impl Coded for ShardError {
             | ShardError::Busy(_)
             | ShardError::Draining
             | ShardError::Redefined
+            | ShardError::Unmerged { .. }
             | ShardError::Poisoned(_)
             | ShardError::OutOfDescriptors(_)
             | ShardError::ReadOnly(_) => Code::Unavailable,
             ShardError::StorageFull { .. } | ShardError::DiskFull(_) => Code::StorageFull,
             ShardError::IdempotencyMismatch(_) => Code::Invalid,
+            ShardError::MergedTooLarge(_) => Code::TooLarge,
             ShardError::OutOfTurn(_) => Code::Conflict,
             ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,
         }

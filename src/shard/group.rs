@@ -27,6 +27,8 @@ pub(super) struct Group {
     pub(super) answers: HashMap<Vec<u8>, StoredAnswer>,
     pub(super) event_ids: hashbrown::HashSet<[u8; 28]>,
     pub(super) outbox_bytes: BTreeMap<TableId, u64>,
+    /// Writes that are part of it, by position.
+    pub(super) stored: Vec<usize>,
     /// What the events of sources are counted in, and the states that they change.
     pub(super) counting: Arc<StreamSet>,
     pub(super) states: StreamStates,
@@ -56,6 +58,10 @@ impl Shard {
         {
             return Ok(Err(ShardError::OutOfTurn(after.clone())));
         }
+        if let Err(refused) = self.merge(index, writes, group)? {
+            return Ok(Err(refused));
+        }
+        let write = &mut writes[index];
         let mut state = match group.tables.get(&table) {
             Some(state) => *state,
             None => self.state(table)?,
@@ -101,6 +107,7 @@ impl Shard {
             late,
             deduplicated,
             quarantined: write.quarantine.len() as u64,
+            incomplete: write.incomplete,
             next_seq: state.next_seq,
             replayed: false,
         };
@@ -112,6 +119,7 @@ impl Shard {
             group.answers.insert(key, stored);
         }
         group.tables.insert(table, state);
+        group.stored.push(index);
         Ok(Ok(answer))
     }
 

@@ -8,6 +8,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
+    format::LeftOut,
     model::{Column, TableKind, TableSchema, Timestamp, encode_keys},
     shard::{
         blob::{self, ENTRY_HEADER},
@@ -110,6 +111,17 @@ impl PreparedBatch {
         }
     }
 
+    /// Counts as no nulls those that rows have for columns that they leave out.
+    pub fn forget_nulls(&mut self, left_out: &LeftOut) {
+        for row in 0..self.len() {
+            for column in left_out.of(row) {
+                if let Some(nulls) = self.nulls.get_mut(*column as usize) {
+                    *nulls = nulls.saturating_sub(1);
+                }
+            }
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -152,6 +164,17 @@ impl PreparedBatch {
     /// A fingerprint of the event's id, `None` where the event has no id.
     pub fn event_id(&self, i: usize) -> Option<u128> {
         self.event_ids.get(i).copied().flatten()
+    }
+
+    /// Puts another row of the same entity and event time in the place of one.
+    pub fn set_row(&mut self, i: usize, row: &[u8]) {
+        let Entry { start: old, key_length, event_time, .. } = self.entries[i];
+        let key = old + ENTRY_HEADER..old + ENTRY_HEADER + key_length;
+        let start = self.bytes.len();
+        self.bytes.extend_from_within(old..key.end);
+        self.bytes.extend_from_slice(row);
+        blob::close_entry(start, key_length, &mut self.bytes);
+        self.entries[i] = Entry { start, end: self.bytes.len(), key_length, event_time };
     }
 
     pub fn set_seq(&mut self, i: usize, seq: u64) {

@@ -19,6 +19,9 @@ pub struct QuarantinedRow {
     pub reason: String,
     /// The row as it was sent, as far as it could be read.
     pub raw: serde_json::Value,
+    /// It was to be merged: a retry keeps what it leaves out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub merge: bool,
 }
 
 /// Reads quarantined rows; any thread. They are written with the batch that rejected them.

@@ -83,6 +83,10 @@ pub enum Cell<'a> {
 pub struct Row<'a>(pub &'a [u8]);
 
 impl<'a> Row<'a> {
+    pub fn is_null(self, column: usize) -> bool {
+        self.0.get(HEADER + column / 8).is_none_or(|byte| byte >> (column % 8) & 1 == 1)
+    }
+
     pub fn schema_version(self) -> u32 {
         u32::from_le_bytes(self.bytes(0).unwrap_or_default())
     }
@@ -100,9 +104,7 @@ impl<'a> Row<'a> {
     }
 
     pub fn cell(self, slot: &Slot) -> Cell<'a> {
-        let null_bit =
-            self.0.get(HEADER + slot.column / 8).is_none_or(|byte| byte >> (slot.column % 8) & 1 == 1);
-        if null_bit || self.is_tombstone() {
+        if self.is_null(slot.column) || self.is_tombstone() {
             return Cell::Null;
         }
         self.read(slot).unwrap_or(Cell::Null)
@@ -297,6 +299,53 @@ impl<'a> RowEncoder<'a> {
 /// Appends a tombstone.
 pub fn encode_tombstone(version: u32, event_time: Timestamp, out: &mut Vec<u8>) {
     push_header(version, event_time.micros(), TOMBSTONE, out);
+}
+
+/// Appends the row `own` with the columns `left_out` (ascending) as `base` has them; null without one. `slots`: where the
+/// columns of `own`'s layout lie in `base`; none where it lacks one.
+pub fn encode_merged(
+    layout: &RowLayout,
+    own: Row<'_>,
+    base: Option<(Row<'_>, &[Option<Slot>])>,
+    left_out: &[u32],
+    out: &mut Vec<u8>,
+) {
+    let start = out.len();
+    out.extend_from_slice(&own.0[..HEADER]);
+    out.resize(start + layout.fixed, 0);
+    for (column, (data_type, at)) in layout.columns.iter().enumerate() {
+        let kept = left_out.binary_search(&(column as u32)).is_ok();
+        let cell = match (kept, base) {
+            (false, _) => own.cell(&layout.slot(column)),
+            (true, Some((base, slots))) => match slots.get(column) {
+                Some(Some(slot)) => base.cell(slot).as_type(data_type),
+                _ => Cell::Null,
+            },
+            (true, None) => Cell::Null,
+        };
+        push_cell(cell, column, (start, *at), out);
+    }
+}
+
+/// Writes a cell of a row that begins at `start` into its slot `at`.
+fn push_cell(cell: Cell<'_>, column: usize, (start, at): (usize, usize), out: &mut Vec<u8>) {
+    let slot = start + at;
+    let mut fixed = |bytes: &[u8]| out[slot..slot + bytes.len()].copy_from_slice(bytes);
+    let variable = match cell {
+        Cell::Null => return out[start + HEADER + column / 8] |= 1 << (column % 8),
+        Cell::Bool(value) => return fixed(&[u8::from(value)]),
+        Cell::Int32(value) => return fixed(&value.to_le_bytes()),
+        Cell::Int64(value) => return fixed(&value.to_le_bytes()),
+        Cell::Float32(value) => return fixed(&value.to_le_bytes()),
+        Cell::Float64(value) => return fixed(&value.to_le_bytes()),
+        Cell::Timestamp(value) => return fixed(&value.micros().to_le_bytes()),
+        Cell::String(text) | Cell::Json(text) => text.as_bytes(),
+        Cell::Bytes(bytes) | Cell::Array(bytes) => bytes,
+    };
+    let offset = (out.len() - start) as u32;
+    out[slot..slot + 4].copy_from_slice(&offset.to_le_bytes());
+    out[slot + 4..slot + 8].copy_from_slice(&(variable.len() as u32).to_le_bytes());
+    out.extend_from_slice(variable);
 }
 
 /// Writes the order of acceptance into an encoded row.

@@ -106,6 +106,7 @@ impl Shard {
             answers: HashMap::new(),
             event_ids: hashbrown::HashSet::new(),
             outbox_bytes: BTreeMap::new(),
+            stored: Vec::new(),
             counting: self.keeper.counting(),
             states: StreamStates::default(),
         };

@@ -160,6 +160,8 @@ fn write(batch: PreparedBatch) -> Write {
         quarantine: Vec::new(),
         release: Vec::new(),
         notes: Vec::new(),
+        incomplete: 0,
+        merge: None,
     }
 }
 
@@ -314,6 +316,7 @@ fn quarantine_keeps_the_newest() {
     let mut bench = Bench::new();
     let rows = (0..5).map(|i| {
         let row = crate::shard::QuarantinedRow {
+            merge: false,
             batch_id: BatchId::fresh(),
             rejected_at: Timestamp::from_micros(0),
             row: i,

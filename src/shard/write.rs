@@ -4,7 +4,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
     model::{TableId, Timestamp},
-    shard::{PreparedBatch, ShardError},
+    shard::{MergePlan, PreparedBatch, ShardError},
 };
 
 /// A batch for one table: stored as a whole or not at all.
@@ -24,6 +24,10 @@ pub struct Write {
     pub release: Vec<u64>,
     /// What is noted with the rows: it is there exactly when they are.
     pub notes: Vec<Note>,
+    /// Rows that leave features out.
+    pub incomplete: u64,
+    /// How these keep the features that they leave out; without it they are null.
+    pub merge: Option<MergePlan>,
 }
 
 /// A small record beside the rows.
@@ -46,6 +50,9 @@ pub struct Applied {
     /// Events that were there before and were not stored again.
     pub deduplicated: u64,
     pub quarantined: u64,
+    /// Rows that left features out: kept in a merge, null otherwise.
+    #[serde(default)]
+    pub incomplete: u64,
     /// One past the table's newest row.
     pub next_seq: u64,
     /// The batch was stored by an earlier request with the same Idempotency-Key.

@@ -711,3 +711,166 @@ fn a_deadline_is_answered_with_what_there_is() {
     assert_eq!(body["values"][0], json!([2, "ann", true, 1.5, true]), "{body:#}");
     assert!(body["partial"].is_null());
 }
+
+const ALONE: &str = r#"
+[[on_demand_feature_view]]
+name = "alone"
+request = { f = "float64", words = "array<string>" }
+feature = [
+  { name = "twice", type = "float64", expression = "f * 2" },
+  { name = "inverse", type = "float64", expression = "1 / f", default = -1.0 },
+  { name = "said", type = "array<string>", expression = "words" },
+  { name = "always", type = "int64", expression = "7" },
+]
+"#;
+
+#[test]
+fn features_of_the_request_alone_take_entities_as_columns() {
+    let node = TestNode::at(NOW);
+    node.apply("[[on_demand_feature_view]]\nname = \"d\"\nrequest = { f = \"float64\" }\nfeature = [{ name = \"x\", type = \"float64\", expression = \"f + 1\" }]");
+    let values = |entities: Json, request: Json| {
+        let answer = ask(&node, &["d:x"], entities, json!({ "request": request }));
+        answer["values"].clone()
+    };
+    assert_eq!(values(json!({ "k": ["a", "b"] }), json!({ "f": 1 })), json!([[2.0], [2.0]]));
+    assert_eq!(values(json!([{ "k": "a" }, { "k": "b" }]), json!({ "f": 1 })), json!([[2.0], [2.0]]));
+    assert_eq!(values(json!({ "k": ["a", "b"] }), json!({ "f": [1, 2] })), json!([[2.0], [3.0]]));
+    assert_eq!(values(json!({ "k": [] }), json!({ "f": 1 })), json!([]));
+    assert_eq!(values(json!({}), json!({ "f": 1 })), json!([]));
+    let uneven = json!({ "features": ["d:x"], "entities": { "k": [1, 2], "l": [1] }, "request": { "f": 1 } });
+    assert_eq!(node.post_json("/v1/online-features", &uneven).0, 422);
+    let scalar = json!({ "features": ["d:x"], "entities": { "k": "a" }, "request": { "f": 1 } });
+    assert_eq!(node.post_json("/v1/online-features", &scalar).0, 422);
+}
+
+/// A request in which each row is told apart, to be written in every shape.
+#[derive(Debug, Clone)]
+struct Shaped {
+    features: Vec<&'static str>,
+    entities: Vec<Map<String, Json>>,
+    request: Vec<Map<String, Json>>,
+}
+
+fn columns(rows: &[Map<String, Json>], names: &[&str]) -> Json {
+    let column = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Json>();
+    names.iter().map(|name| ((*name).to_owned(), column(name))).collect::<Map<_, _>>().into()
+}
+
+/// The request's columns that a feature takes.
+fn taken(feature: &str) -> &'static [&'static str] {
+    match feature {
+        "basket:age" | "basket:old" => &["year"],
+        "basket:share" | "verdict:dear" => &["price"],
+        "verdict:label" => &["year"],
+        "likes:much" | "likes:what" => &["wish"],
+        "alone:twice" | "alone:inverse" => &["f"],
+        "alone:said" => &["words"],
+        _ => &[],
+    }
+}
+
+fn shaped() -> impl proptest::strategy::Strategy<Value = Shaped> {
+    use proptest::prelude::*;
+    const ALL: [&str; 16] = [
+        "alone:twice",
+        "alone:inverse",
+        "alone:said",
+        "alone:always",
+        "basket:age",
+        "basket:share",
+        "basket:weight",
+        "basket:busy",
+        "basket:old",
+        "verdict:label",
+        "verdict:dear",
+        "likes:much",
+        "likes:what",
+        "profile:name",
+        "prices:rate",
+        "activity:total",
+    ];
+    let features = prop_oneof![
+        proptest::sample::subsequence(ALL[..4].to_vec(), 1..4),
+        proptest::sample::subsequence(ALL.to_vec(), 1..6),
+    ];
+    let entity = (0..5i64, prop_oneof![Just(json!("a")), Just(json!("b")), Just(Json::Null)]).prop_map(
+        |(user, shop)| Map::from_iter([("user".to_owned(), json!(user)), ("shop".to_owned(), shop)]),
+    );
+    let number =
+        || prop_oneof![Just(Json::Null), Just(json!(0.0)), (1..100i32).prop_map(|n| json!(f64::from(n)))];
+    let wish = prop_oneof![Just(Json::Null), (0..4i8).prop_map(|n| json!([f32::from(n), 1.0, 0.5]))];
+    let words =
+        prop_oneof![Just(Json::Null), proptest::collection::vec("[a-c]{0,2}", 0..3).prop_map(|w| json!(w))];
+    let brought =
+        (number(), 2000..2030i64, wish, number(), words).prop_map(|(price, year, wish, f, words)| {
+            let named = [("price", price), ("year", json!(year)), ("wish", wish), ("f", f), ("words", words)];
+            named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>()
+        });
+    let rows = proptest::collection::vec((entity, brought.clone()), 0..4);
+    (features, rows, any::<bool>()).prop_map(|(features, rows, same)| {
+        let (entities, mut request): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        if same && let Some(first) = request.first().cloned() {
+            request.iter_mut().for_each(|row| *row = first.clone());
+        }
+        Shaped { features, entities, request }
+    })
+}
+
+#[test]
+fn every_shape_of_a_request_has_the_same_answer() {
+    use proptest::{
+        strategy::{Strategy, ValueTree},
+        test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+    };
+    let node = node();
+    node.apply(&format!("{BASE}{ON_DEMAND}{ALONE}"));
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[3; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let (mut without_keys, mut alike) = (0, 0);
+    for _ in 0..150 {
+        let Shaped { features, entities, request } = shaped().new_tree(&mut runner).unwrap().current();
+        let mut names: Vec<&str> = features.iter().flat_map(|feature| taken(feature)).copied().collect();
+        names.sort_unstable();
+        names.dedup();
+        let only = |row: &Map<String, Json>| {
+            row.iter()
+                .filter(|(name, _)| names.contains(&name.as_str()))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect::<Map<_, _>>()
+        };
+        let rows: Vec<Map<String, Json>> = request.iter().map(only).collect();
+        let mut brought = vec![json!(rows), columns(&rows, &names)];
+        if let Some(first) = rows.first().filter(|first| rows.iter().all(|row| row == *first)) {
+            brought.push(json!(first));
+            alike += 1;
+        }
+        if names.is_empty() {
+            brought.push(Json::Null);
+        }
+        without_keys += usize::from(features.iter().all(|feature| feature.starts_with("alone")));
+        let (mut json_answers, mut arrow_answers) = (Vec::new(), Vec::new());
+        for entities in [json!(entities), columns(&entities, &["user", "shop"])] {
+            for request in &brought {
+                let body = json!({ "features": features, "entities": entities, "request": request, "include": ["status", "event_time"] });
+                let (status, answer) = node.post_json("/v1/online-features", &body);
+                assert_eq!(status, 200, "{body}\n{answer:#}");
+                assert_eq!(answer["values"].as_array().unwrap().len(), rows.len(), "{body}");
+                json_answers.push(answer);
+                let sent =
+                    node.post("/v1/online-features").header("Accept", ARROW).json(&body).send().unwrap();
+                assert_eq!(sent.status(), 200);
+                let bytes = sent.bytes().unwrap();
+                let reader = arrow::ipc::reader::StreamReader::try_new(bytes.as_ref(), None).unwrap();
+                let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+                assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), rows.len());
+                arrow_answers.push(batches);
+            }
+        }
+        assert!(
+            json_answers.windows(2).all(|pair| pair[0] == pair[1]),
+            "{features:?} {rows:?}\n{json_answers:#?}"
+        );
+        assert!(arrow_answers.windows(2).all(|pair| pair[0] == pair[1]), "{features:?} {rows:?}");
+    }
+    assert!(without_keys > 20 && alike > 40, "{without_keys} {alike}");
+}

@@ -38,6 +38,72 @@ fn node() -> TestNode {
 }
 
 #[test]
+fn json_says_where_null_stands_for_no_number() {
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    node.apply(
+        "[[entity]]\nname = \"u\"\njoin_keys = [{ name = \"u\", type = \"int64\" }]\n\
+         [[feature_view]]\nname = \"v\"\nentities = [\"u\"]\nfeature = [{ name = \"x\", type = \"float64\" }, \
+         { name = \"y\", type = \"float32\" }, { name = \"l\", type = \"array<float32>\" }]",
+    );
+    let rows = "u,event_time,x,y,l\n1,2024-05-01T11:00:00Z,NaN,-inf,\n2,2024-05-01T11:00:00Z,inf,NaN,\"[1.5]\"\n\
+                3,2024-05-01T11:00:00Z,1.5,,\n";
+    let (status, body) = node.post_bytes("/v1/feature-views/v/rows", crate::support::CSV, rows);
+    assert_eq!(status, 200, "{body:#}");
+    let features = ["v:x", "v:y", "v:l"];
+    let read = node.read(&features, json!({ "u": [1, 2, 3, 4] }));
+    assert_eq!(
+        read["values"],
+        json!([[null, null, null], [null, null, [1.5]], [1.5, null, null], [null, null, null]])
+    );
+    assert_eq!(
+        read["status"],
+        json!([
+            ["NOT_A_NUMBER", "INFINITE", "NULL_VALUE"],
+            ["INFINITE", "NOT_A_NUMBER", "PRESENT"],
+            ["PRESENT", "NULL_VALUE", "NULL_VALUE"],
+            ["NOT_FOUND", "NOT_FOUND", "NOT_FOUND"],
+        ])
+    );
+    let explain = json!({ "features": features, "entities": [{ "u": 1 }] });
+    let (status, explained) = node.post_json("/v1/explain", &explain);
+    assert_eq!(status, 200, "{explained:#}");
+    assert_eq!(explained["values"][0]["status"], "NOT_A_NUMBER", "{explained:#}");
+    // Arrow has them.
+    let body = json!({ "features": features, "entities": { "u": [1, 2] }, "include": ["status"] });
+    let response =
+        node.post("/v1/online-features").header("Accept", crate::support::ARROW).json(&body).send().unwrap();
+    let bytes = response.bytes().unwrap();
+    let mut reader = arrow::ipc::reader::StreamReader::try_new(bytes.as_ref(), None).unwrap();
+    let batch = reader.next().unwrap().unwrap();
+    let column = |name: &str| {
+        arrow::compute::cast(batch.column_by_name(name).unwrap(), &arrow::datatypes::DataType::Float64)
+            .unwrap()
+    };
+    let x = column("v:x");
+    let x = arrow::array::AsArray::as_primitive::<arrow::datatypes::Float64Type>(&x);
+    assert!(x.value(0).is_nan() && x.value(1) == f64::INFINITY);
+    let y = column("v:y");
+    let y = arrow::array::AsArray::as_primitive::<arrow::datatypes::Float64Type>(&y);
+    assert!(y.value(0) == f64::NEG_INFINITY && y.value(1).is_nan());
+    let status = arrow::array::AsArray::as_string::<i32>(batch.column_by_name("v:x:status").unwrap());
+    assert_eq!(status.iter().flatten().collect::<Vec<_>>(), ["PRESENT"; 2]);
+    // Training sets: null in JSON, NaN in CSV.
+    let spine = "u,event_time\n1,2024-05-01T12:00:00Z\n2,2024-05-01T12:00:00Z\n";
+    let answered = |accept: &str| {
+        let request =
+            node.post("/v1/training-sets?features=v:x,v:y").header("Content-Type", crate::support::CSV);
+        request.header("Accept", accept).body(spine).send().unwrap().text().unwrap()
+    };
+    assert_eq!(
+        answered(crate::support::CSV).lines().skip(1).collect::<Vec<_>>(),
+        ["1,2024-05-01T12:00:00Z,NaN,-inf", "2,2024-05-01T12:00:00Z,inf,NaN"]
+    );
+    for line in answered(crate::support::NDJSON).lines() {
+        assert!(line.ends_with("\"v__x\":null,\"v__y\":null}"), "{line}");
+    }
+}
+
+#[test]
 fn every_type_comes_back_as_it_was_sent() {
     let node = node();
     let row = json!({

@@ -339,6 +339,16 @@ fn versions_are_listed_read_in_part_and_deleted() {
     let part = asked("Range", "bytes=10-19");
     assert_eq!((part.status().as_u16(), part.headers()["etag"].to_str().unwrap()), (206, etag.as_str()));
     assert_eq!(part.bytes().unwrap(), data[10..20]);
+    // A part of this version is of no use to a client that has begun another one.
+    let if_range = |condition: &str| {
+        let request = node.request(Method::GET, path).header("Range", "bytes=10-19");
+        let response = request.header("If-Range", condition).send().unwrap();
+        (response.status().as_u16(), response.bytes().unwrap())
+    };
+    assert_eq!(if_range(&etag), (206, data[10..20].to_vec().into()));
+    for stale in ["\"other\"", &format!("W/{etag}"), "Wed, 01 May 2024 12:00:00 GMT"] {
+        assert_eq!(if_range(stale), (200, data.clone().into()), "{stale}");
+    }
     assert_eq!(asked("Range", "bytes=999999999-").status(), 416);
 
     assert_eq!(node.request(Method::DELETE, "/v1/training-sets/churn/2").send().unwrap().status(), 204);

@@ -123,6 +123,43 @@ fn an_idempotency_key_makes_a_retry_safe() {
     assert_eq!(other.0, 422, "{:#}", other.2);
 }
 
+/// Two compressions of the same rows: gzip notes the time.
+fn gzipped(body: &str, time: u32) -> Vec<u8> {
+    let level = flate2::Compression::new(if time % 2 == 0 { 1 } else { 9 });
+    let mut encoder = flate2::GzBuilder::new().mtime(time).write(Vec::new(), level);
+    std::io::Write::write_all(&mut encoder, body.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn the_same_rows_are_the_same_request_however_they_are_compressed() {
+    let mut node = node();
+    let send = |node: &TestNode, query: &str, encoding: &str, body: Vec<u8>| {
+        let request = node.post(&format!("/v1/feature-views/score/rows{query}")).header("Content-Type", JSON);
+        let request = request.header("Idempotency-Key", "k").header("Content-Encoding", encoding);
+        let response = request.body(body).send().unwrap();
+        let replayed = response.headers().contains_key("idempotency-replayed");
+        let (status, body) = answer(response);
+        (status, replayed, body["batch_id"].clone())
+    };
+    let body = json!({ "rows": [row("a", json!(1.0))] }).to_string();
+    let first = send(&node, "", "gzip", gzipped(&body, 0));
+    assert_eq!((first.0, first.1), (200, false));
+    let again = (200, true, first.2);
+    assert_ne!(gzipped(&body, 0), gzipped(&body, 1));
+    assert_eq!(send(&node, "", "gzip", gzipped(&body, 1)), again);
+    assert_eq!(send(&node, "", "zstd", zstd::encode_all(body.as_bytes(), 3).unwrap()), again);
+    assert_eq!(send(&node, "", "identity", body.clone().into_bytes()), again);
+    node.restart();
+    assert_eq!(send(&node, "", "gzip", gzipped(&body, 3)), again);
+    // Other rows, or another handling of bad ones, are another request.
+    let other = json!({ "rows": [row("a", json!(2.0))] }).to_string();
+    assert_eq!(send(&node, "", "gzip", gzipped(&other, 0)).0, 422);
+    assert_eq!(send(&node, "?on_error=quarantine", "gzip", gzipped(&body, 0)).0, 422);
+    assert_eq!(send(&node, "?on_error=reject", "gzip", gzipped(&body, 0)), again);
+    assert_eq!(value_of(&node, "a"), 1.0);
+}
+
 #[test]
 fn concurrent_requests_with_one_key_store_one_batch() {
     let node = node();

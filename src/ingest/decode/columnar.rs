@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::{
     error::Detail,
-    format::{FieldSpec, Format, FormatError, ReadOptions, TableReader, decoded_size, row_json},
+    format::{FieldSpec, Format, FormatError, LeftOut, ReadOptions, TableReader, decoded_size, row_json},
     ingest::decode::{
         DecodeError, DecodeLimits, Decoded, Rejected,
         cast::{ValueLimits, check_type, convert},
@@ -66,8 +66,10 @@ pub fn batches(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let batch = RecordBatch::try_new(schema.arrow().clone(), columns)?;
+    let missing = sources.iter().zip(0..).filter(|(source, _)| source.is_none()).map(|(_, column)| column);
+    let left_out = LeftOut::same(&missing.collect::<Vec<u32>>(), batch.num_rows());
     let row_numbers = (!state.rejected.is_empty()).then_some(state.good);
-    Ok(Decoded { batch, rows: state.rows, row_numbers, rejected: state.rejected })
+    Ok(Decoded { batch, rows: state.rows, row_numbers, left_out, rejected: state.rejected })
 }
 
 /// For each of the table's columns its position in the body.

@@ -15,12 +15,12 @@ mod round_trip;
 #[cfg(test)]
 mod tests;
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, error::ArrowError};
 use bytes::Bytes;
 
 use crate::{
     error::Detail,
-    format::{FieldSpec, Format, row_json},
+    format::{FieldSpec, Format, LeftOut, row_json},
     ingest::validate::{Violation, retain},
     model::{Column, DataType, TableSchema},
 };
@@ -65,6 +65,9 @@ pub struct Decoded {
     pub rows: usize,
     /// For each row of `batch` its number in the body, from 0; `None`: they are the same.
     pub row_numbers: Option<Vec<u64>>,
+    /// For each row of `batch` the columns that it does not name, by their positions there: of a JSON object its own, of any
+    /// other format those that the body does not have.
+    pub left_out: LeftOut,
     /// By row.
     pub rejected: Vec<Rejected>,
 }
@@ -107,15 +110,24 @@ impl Decoded {
                 row: self.body_row(violation.index),
                 field: Some(violation.field),
                 reason: violation.reason,
-                raw: row_json(&self.batch, violation.index)?,
+                raw: row_json(&self.named(violation.index)?, 0)?,
             });
             bad.push(violation.index);
         }
         self.rejected.sort_by_key(|rejected| rejected.row);
         let numbers = (0..self.batch.num_rows()).filter(|index| bad.binary_search(index).is_err());
         self.row_numbers = Some(numbers.map(|index| self.body_row(index)).collect());
+        self.left_out.retain(|index| bad.binary_search(&index).is_err());
         self.batch = retain(&self.batch, &bad)?;
         Ok(())
+    }
+
+    /// A row with the columns that it names.
+    fn named(&self, index: usize) -> Result<RecordBatch, ArrowError> {
+        let left_out = self.left_out.of(index);
+        let columns = 0..self.batch.num_columns();
+        let named = columns.filter(|column| left_out.binary_search(&(*column as u32)).is_err());
+        self.batch.slice(index, 1).project(&named.collect::<Vec<_>>())
     }
 }
 

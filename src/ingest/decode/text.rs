@@ -184,11 +184,12 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    fn finish(self, rows: RowBuilder, schema: &TableSchema) -> Result<Decoded, DecodeError> {
+    fn finish(self, mut rows: RowBuilder, schema: &TableSchema) -> Result<Decoded, DecodeError> {
         self.check_size(&rows)?;
         let total = rows.rows();
+        let left_out = rows.take_left_out();
         let (columns, row_numbers) = rows.finish()?;
         let batch = RecordBatch::try_new(schema.arrow().clone(), columns)?;
-        Ok(Decoded { batch, rows: total, row_numbers, rejected: self.rejected })
+        Ok(Decoded { batch, rows: total, row_numbers, left_out, rejected: self.rejected })
     }
 }

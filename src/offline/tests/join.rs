@@ -43,7 +43,7 @@ fn naive(rows: &[Row], question: &Question, limits: &Limits) -> (Outcome, Option
         .max_by_key(|(seq, row)| (row.time, *seq));
     match newest {
         None => (Outcome::NotFound, None, None),
-        Some((_, row)) if row.deleted => (Outcome::NotFound, None, None),
+        Some((_, row)) if row.deleted => (Outcome::NotFound, None, Some(row.time)),
         Some((_, row)) if limits.ttl.is_some_and(|ttl| question.time - row.time > ttl) => {
             (Outcome::OutsideMaxAge, None, Some(row.time))
         }

@@ -139,6 +139,7 @@ impl Behind<'_> {
     fn explained(&self, feature: String, wanted: &PlanColumn) -> Result<Explained, ServeError> {
         let plan = &self.answer.plan;
         let (served, status) = self.answer.value_of(wanted, 0);
+        let in_json = status.in_json(&served, &wanted.data_type);
         let value = match served {
             Served::Cell(cell) => cell.to_value(&wanted.data_type).to_json(),
             Served::Value(value) => value.to_json(),
@@ -170,7 +171,7 @@ impl Behind<'_> {
         Ok(Explained {
             feature,
             value,
-            status: status.as_str(),
+            status: in_json.as_str(),
             reason,
             view: view.name.clone(),
             view_version: view.version,

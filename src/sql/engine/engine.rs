@@ -24,7 +24,7 @@ use crate::{
     registry::Catalog,
     sql::{
         Inputs, SqlError, SqlLimits, SqlQuery,
-        engine::{errors, parameters, session::Sessions, tables::Tables, text, watch::watched},
+        engine::{errors, parameters, session::Sessions, tables::Tables, text, time, watch::watched},
         query::{Control, Scope, Take},
     },
 };
@@ -64,7 +64,8 @@ impl Engine {
         let tables = Tables::with_rows(&catalog, &self.inputs, scope, control);
         // The same rows in the same order each time, where a repeat has to give the same.
         let parallel = matches!(scope, Scope::Everything);
-        let state = self.sessions.open(parallel)?;
+        let now = parallel.then(|| self.inputs.clock.now());
+        let state = self.sessions.open(parallel, now)?;
         let plan = plan(&state, query, &tables)?;
         let running = |error| errors::running(error, self.memory);
         let plan = state.optimize(&plan).map_err(errors::planning)?;
@@ -93,7 +94,7 @@ impl Engine {
     /// The columns that a query gives, in a catalog whose tables need not have rows yet. The same rows have to give the
     /// same answer each time.
     pub fn columns(&self, catalog: &Catalog, query: &SqlQuery) -> Result<SchemaRef, SqlError> {
-        let state = self.sessions.open(false)?;
+        let state = self.sessions.open(false, None)?;
         let plan = plan(&state, query, &Tables::without_rows(catalog))?;
         check_deterministic(&plan)?;
         let plan = state.optimize(&plan).map_err(errors::planning)?;
@@ -185,11 +186,14 @@ fn check_deterministic(plan: &LogicalPlan) -> Result<(), SqlError> {
     }
 }
 
-/// The columns as they are given out: intervals and untyped nulls, which most formats lack, as text.
+/// The columns as they are given out: intervals and untyped nulls, which most formats lack, as text; times in UTC.
 fn plain(schema: &Schema) -> SchemaRef {
     let field = |field: &Arc<Field>| match field.data_type() {
         DataType::Interval(_) | DataType::Duration(_) | DataType::Null => {
             Field::new(field.name(), DataType::Utf8, true)
+        }
+        DataType::Timestamp(unit, None) => {
+            Field::new(field.name(), DataType::Timestamp(*unit, Some(time::UTC.into())), true)
         }
         data_type => Field::new(field.name(), data_type.clone(), true),
     };

@@ -18,6 +18,8 @@ use datafusion::{
     sql::sqlparser::ast::BinaryOperator,
 };
 
+use crate::sql::engine::time;
+
 /// Bytes of one result of a function that is measured.
 const MAX_RESULT: usize = 64 << 20;
 
@@ -46,9 +48,13 @@ const LEFT_OUT: [&str; 18] = [
 pub(super) fn scalar() -> Vec<Arc<ScalarUDF>> {
     let all = SessionStateDefaults::default_scalar_functions().into_iter();
     let kept = all.filter(|function| !LEFT_OUT.contains(&function.name()));
-    kept.map(|function| match measure_of(function.name()) {
-        Some(measure) => Arc::new(ScalarUDF::from(Measured { inner: function, measure })),
-        None => function,
+    kept.map(|function| match (function.name(), measure_of(function.name())) {
+        (_, Some(measure)) => Arc::new(ScalarUDF::from(Measured { inner: function, measure })),
+        ("now", _) => time::now(),
+        ("current_time", _) => Arc::new(function.as_ref().clone().with_aliases(["localtime"])),
+        // As in expressions.
+        ("signum", _) => Arc::new(function.as_ref().clone().with_aliases(["sign"])),
+        _ => function,
     })
     .collect()
 }

@@ -1,4 +1,4 @@
-//! Values in the place of `$name`, before anything is planned, so that they have their types.
+//! Values in the place of `$name`, before anything is planned, so that they have their types; and `%` in the place of `mod`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +8,8 @@ use std::{
 use datafusion::sql::{
     parser::Statement,
     sqlparser::ast::{
-        Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-        ObjectName, Statement as SqlStatement, Value, VisitMut, VisitorMut,
+        BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+        FunctionArguments, Ident, ObjectName, Statement as SqlStatement, Value, VisitMut, VisitorMut,
     },
 };
 
@@ -64,6 +64,24 @@ impl VisitorMut for Putting<'_> {
                     self.missing.insert(name);
                 }
             }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// `mod(a, b)`, which expressions have: `a % b`.
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expression
+            && function.name.to_string().eq_ignore_ascii_case("mod")
+            && let FunctionArguments::List(arguments) = &function.args
+            && let [
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+            ] = arguments.args.as_slice()
+        {
+            let side = |side: &Expr| Box::new(Expr::Nested(Box::new(side.clone())));
+            let remainder =
+                Expr::BinaryOp { left: side(left), op: BinaryOperator::Modulo, right: side(right) };
+            *expression = Expr::Nested(Box::new(remainder));
         }
         ControlFlow::Continue(())
     }

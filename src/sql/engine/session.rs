@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::DateTime;
 use datafusion::{
     config::ConfigNonZeroUsize,
     execution::{
@@ -10,12 +11,16 @@ use datafusion::{
         memory_pool::GreedyMemoryPool,
         runtime_env::RuntimeEnvBuilder,
     },
+    optimizer::analyzer::{resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion},
     prelude::SessionConfig,
 };
 
-use crate::sql::{
-    SqlError,
-    engine::{errors, functions},
+use crate::{
+    model::Timestamp,
+    sql::{
+        SqlError,
+        engine::{errors, functions, integers::CheckIntegers, subqueries::ThreeValued, sum, time},
+    },
 };
 
 pub(super) struct Sessions {
@@ -31,8 +36,8 @@ impl Sessions {
         Sessions { cores, memory }
     }
 
-    /// A session for one query.
-    pub fn open(&self, parallel: bool) -> Result<SessionState, SqlError> {
+    /// A session for one query, which began at `now`; none where it has to give the same rows each time.
+    pub fn open(&self, parallel: bool, now: Option<Timestamp>) -> Result<SessionState, SqlError> {
         let mut config = SessionConfig::new()
             .with_batch_size(Self::BATCH_ROWS)
             .with_target_partitions(if parallel { self.cores } else { 1 })
@@ -41,6 +46,7 @@ impl Sessions {
             .with_sort_spill_reservation_bytes(1 << 20);
         let options = config.options_mut();
         options.execution.enable_recursive_ctes = false;
+        options.execution.time_zone = Some(time::UTC.to_owned());
         options.sql_parser.collect_spans = true;
         options.sql_parser.map_string_types_to_utf8view = false;
         options.sql_parser.recursion_limit = ConfigNonZeroUsize::try_new(250).map_err(errors::planning)?;
@@ -51,13 +57,24 @@ impl Sessions {
             .map_err(errors::planning)?;
         let mut planners = SessionStateDefaults::default_expr_planners();
         planners.push(Arc::new(functions::ConcatPlanner));
-        Ok(SessionStateBuilder::new()
+        let aggregates = SessionStateDefaults::default_aggregate_functions();
+        let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_expr_planners(planners)
+            .with_type_planner(Arc::new(time::Moments))
+            .with_analyzer_rules(vec![
+                Arc::new(ThreeValued),
+                Arc::new(ResolveGroupingFunction::new()),
+                Arc::new(TypeCoercion::new()),
+                Arc::new(CheckIntegers),
+            ])
             .with_scalar_functions(functions::scalar())
-            .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+            .with_aggregate_functions(aggregates.into_iter().map(sum::checked).collect())
             .with_window_functions(SessionStateDefaults::default_window_functions())
-            .build())
+            .build();
+        let began = now.and_then(|now| DateTime::from_timestamp_micros(now.micros()));
+        state.execution_props_mut().query_execution_start_time = began;
+        Ok(state)
     }
 }

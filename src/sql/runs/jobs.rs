@@ -273,6 +273,8 @@ impl Inner {
             release: Vec::new(),
             after: None,
             notes,
+            incomplete: 0,
+            merge: None,
         };
         self.origin.shards.apply(write, permit).await?;
         let mut queues = self.queues();
