@@ -26,7 +26,7 @@
 //! | 3 | [`shard`] | fjall, foyer, key bytes, row codec |
 //! | 2 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
 //! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
-//! | 0 | [`compute`], [`expression`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`metrics`], [`telemetry`], [`error`], [`failpoint`], [`priority`] | kernels, vocabulary |
+//! | 0 | [`compute`], [`expression`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`manual`], [`metrics`], [`telemetry`], [`error`], [`failpoint`], [`priority`] | kernels, vocabulary |
 //!
 //! Only owners of mutable durable state are actors: one `ShardActor` per shard, the `SegmentWriterActor`, the
 //! `RegistryActor`, and the `NodeSupervisor`. Readers, planners, joiners and validators are plain values.
@@ -66,6 +66,7 @@ pub mod failpoint;
 pub mod format;
 pub mod http;
 pub mod ingest;
+pub mod manual;
 pub mod metrics;
 pub mod model;
 pub mod node;

@@ -11,6 +11,7 @@ mod get;
 mod ingest;
 mod ingest_file;
 mod ingest_send;
+mod manual;
 mod materialize;
 mod operations;
 mod progress;
@@ -68,6 +69,8 @@ enum Command {
     CheckConfig(operations::ConfigFile),
     /// Print the configuration in effect.
     DumpConfig(operations::ConfigFile),
+    /// Read the manual: every page is in this binary.
+    Manual(manual::Manual),
     /// Print the version.
     Version,
 }
@@ -146,6 +149,7 @@ pub fn run() -> ExitCode {
         Command::Repair(repair) => repair.run(),
         Command::CheckConfig(file) => file.check(),
         Command::DumpConfig(file) => file.dump(),
+        Command::Manual(manual) => manual.run(),
         Command::Version => {
             println!("larder {}", env!("CARGO_PKG_VERSION"));
             Ok(())

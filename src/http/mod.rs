@@ -11,6 +11,7 @@ mod backfill;
 mod body;
 mod complete;
 mod definitions;
+mod docs;
 mod edge;
 mod explain;
 mod extract;

@@ -8,7 +8,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::http::{
-    App, Seats, admin, backfill, definitions,
+    App, Seats, admin, backfill, definitions, docs,
     edge::{self, Class, EdgeOptions},
     explain, health, ingestion, materialize, online, quarantine, server, set_data, set_jobs, sets, sql,
     training,
@@ -69,6 +69,8 @@ fn router(app: Arc<App>) -> Router {
         .routes(routes!(admin::backup))
         .routes(routes!(admin::backup_job))
         .routes(routes!(admin::scrub))
+        .routes(routes!(docs::contents))
+        .routes(routes!(docs::page))
         .split_for_parts();
     let info = InfoBuilder::new()
         .title("larder")

@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 8] = [
         "expression",
         "failpoint",
         "format",
+        "manual",
         "metrics",
         "model",
         "priority",

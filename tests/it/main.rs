@@ -17,6 +17,7 @@ mod layers;
 mod leaks;
 #[cfg(feature = "sql")]
 mod lost_runs;
+mod manual;
 mod merge;
 mod on_demand;
 mod online;
