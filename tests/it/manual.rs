@@ -41,7 +41,8 @@ fn commands_in_the_manual_run() {
     let mut ran = 0;
     for page in PAGES {
         for block in blocks(page, "sh") {
-            let script = format!("set -euo pipefail\nS={server}\n{}", block.replace("S=http://127.0.0.1:6566", ""));
+            let script =
+                format!("set -euo pipefail\nS={server}\n{}", block.replace("S=http://127.0.0.1:6566", ""));
             let done = Command::new("bash")
                 .args(["-c", &script])
                 .current_dir(place.path())
