@@ -81,7 +81,7 @@ pub fn rows<'a>(
             return Err(CliError::Usage(format!("`{pair}` is not `key=value`")));
         };
         let typed = match type_of(key) {
-            Some("string") | None => Json::String(value.to_owned()),
+            Some("string" | "uuid") | None => Json::String(value.to_owned()),
             Some(_) => serde_json::from_str(value).unwrap_or_else(|_| Json::String(value.to_owned())),
         };
         if entities.last().is_some_and(|entity| entity.contains_key(key)) {
@@ -157,12 +157,12 @@ mod tests {
 
     #[test]
     fn a_key_that_comes_again_begins_the_next_entity() {
-        let catalog = json!({ "entities": [{ "join_keys": [{ "name": "id", "type": "int64" }, { "name": "s", "type": "string" }] }] });
+        let catalog = json!({ "entities": [{ "join_keys": [{ "name": "id", "type": "int64" }, { "name": "s", "type": "string" }, { "name": "u", "type": "uuid" }] }] });
         let read = |arguments: &[&str]| {
             let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
             rows(&arguments, |key| key_type(&catalog, key)).unwrap()
         };
-        assert_eq!(read(&["id=1,s=2"]), [json!({ "id": 1, "s": "2" })]);
+        assert_eq!(read(&["id=1,s=2,u=3"]), [json!({ "id": 1, "s": "2", "u": "3" })]);
         assert_eq!(read(&["id=1", "s=a,b"]), [json!({ "id": 1, "s": "a,b" })]);
         assert_eq!(read(&["id=1", "id=2"]), [json!({ "id": 1 }), json!({ "id": 2 })]);
         let catalog = json!({ "feature_views": [{}, { "request": [{ "name": "km", "type": "float64" }] }] });

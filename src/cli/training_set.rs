@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
@@ -14,7 +15,7 @@ use serde_json::Value as Json;
 
 use crate::{
     cli::{CliError, Client, Server, WantedArgs, progress, training_job},
-    format::{Format, ReadOptions, TableReader, TableWriter},
+    format::{Format, ReadOptions, TableReader, TableWriter, plain_batch, plain_schema},
     model::{Column, DataType},
 };
 
@@ -156,10 +157,12 @@ impl Asked<'_> {
         let mut out = Output::create(out, format)?;
         let mut leaks = Leaks::new();
         // A spine without rows has an answer too: its columns.
-        let mut waiting = vec![RecordBatch::new_empty(reader.schema().clone())];
+        let schema = Arc::new(plain_schema(reader.schema()));
+        let mut waiting = vec![RecordBatch::new_empty(schema)];
         let (mut waiting_rows, mut total) = (0, 0);
         for batch in reader {
-            let batch = batch.map_err(|e| self.unreadable(&e))?;
+            let batch =
+                plain_batch(&batch.map_err(|e| self.unreadable(&e))?).map_err(|e| self.unreadable(&e))?;
             waiting_rows += batch.num_rows();
             waiting.push(batch);
             if waiting_rows >= CHUNK_ROWS {
@@ -189,7 +192,12 @@ impl Asked<'_> {
             let objects = catalog[list].as_array().into_iter().flatten();
             for key in objects.filter_map(|object| object[columns].as_array()).flatten() {
                 let column: Column = serde_json::from_value(key.clone()).map_err(CliError::failed)?;
-                types.insert(column.name, column.data_type);
+                // A UUID comes back as it was written.
+                let data_type = match column.data_type {
+                    DataType::Uuid => DataType::String,
+                    data_type => data_type,
+                };
+                types.insert(column.name, data_type);
             }
         }
         types.insert(self.set.event_time.clone(), DataType::Timestamp);

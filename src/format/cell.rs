@@ -15,7 +15,10 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 
-use crate::{format::text, model::Timestamp};
+use crate::{
+    format::{plain, plain_batch, text},
+    model::Timestamp,
+};
 
 /// Writes the cells of one array. Integers are exact, floats the shortest text that reads back the same, timestamps
 /// RFC 3339 in UTC, bytes base64. JSON has no NaN and no infinities: they are written as null.
@@ -186,8 +189,18 @@ pub(super) fn json_keys<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Vec<u8>
         .collect()
 }
 
+/// One value of a column, as text of at most 80 characters for messages; `None` where it cannot be written.
+pub fn value_text(column: &ArrayRef, row: usize) -> Option<String> {
+    let column = plain(&column.slice(row, 1)).ok()?;
+    let mut out = Vec::new();
+    CellWriter::new(&column).ok()?.json(0, &mut out).ok()?;
+    Some(text::shorten(&String::from_utf8_lossy(&out)).into_owned())
+}
+
 /// One row of `batch` as a JSON object, for people and for the quarantine.
 pub fn row_json(batch: &RecordBatch, row: usize) -> Result<String, ArrowError> {
+    let batch = plain_batch(&batch.slice(row, 1))?;
+    let row = 0;
     let cells = batch.columns().iter().map(CellWriter::new).collect::<Result<Vec<_>, _>>()?;
     let names = json_keys(batch.schema_ref().fields().iter().map(|f| f.name().as_str()));
     let mut out = Vec::new();

@@ -14,7 +14,7 @@ use serde::de::DeserializeSeed;
 
 use crate::{
     format::{list::Items, text},
-    model::DataType,
+    model::{DataType, canonical_uuid},
 };
 
 /// Why a cell is refused.
@@ -68,7 +68,7 @@ impl ColumnBuilder {
             DataType::Int64 => Values::Int64(Int64Builder::new()),
             DataType::Float32 => Values::Float32(Float32Builder::new()),
             DataType::Float64 => Values::Float64(Float64Builder::new()),
-            DataType::String | DataType::Json => Values::Text(StringBuilder::new()),
+            DataType::String | DataType::Uuid | DataType::Json => Values::Text(StringBuilder::new()),
             DataType::Bytes => Values::Bytes(BinaryBuilder::new()),
             DataType::Timestamp => Values::Timestamp(
                 TimestampMicrosecondBuilder::new().with_data_type(DataType::arrow_timestamp()),
@@ -141,7 +141,7 @@ impl ColumnBuilder {
                 self.check_depth(raw)?;
                 Err(text::mismatch(&self.data_type, raw))
             }
-            (DataType::String | DataType::Bytes | DataType::Timestamp, true) => {
+            (DataType::String | DataType::Uuid | DataType::Bytes | DataType::Timestamp, true) => {
                 self.push_text(&text::unquote(raw)?)
             }
             (DataType::Timestamp, false) => match &mut self.values {
@@ -151,7 +151,7 @@ impl ColumnBuilder {
                 }
                 _ => Err(text::mismatch(&self.data_type, raw)),
             },
-            (DataType::String | DataType::Bytes, false) | (_, true) => {
+            (DataType::String | DataType::Uuid | DataType::Bytes, false) | (_, true) => {
                 Err(text::mismatch(&self.data_type, raw))
             }
             _ => self.push_text(raw),
@@ -177,14 +177,17 @@ impl ColumnBuilder {
             Values::Float32(b) => {
                 let value: f32 = trimmed.parse().map_err(|_| text::mismatch(&self.data_type, raw))?;
                 check_finite(value.is_infinite(), trimmed, &self.data_type)?;
-                b.append_value(value);
+                b.append_value(if value.is_nan() { f32::NAN } else { value });
             }
             Values::Float64(b) => {
                 let value: f64 = trimmed.parse().map_err(|_| text::mismatch(&self.data_type, raw))?;
                 check_finite(value.is_infinite(), trimmed, &self.data_type)?;
-                b.append_value(value);
+                b.append_value(if value.is_nan() { f64::NAN } else { value });
             }
             Values::Text(_) if self.data_type == DataType::Json => return self.push_document(raw),
+            Values::Text(b) if self.data_type == DataType::Uuid => {
+                b.append_value(canonical_uuid(trimmed).map_err(CellError::Value)?);
+            }
             Values::Text(b) => {
                 check_length(raw.len(), self.max_bytes, "string")?;
                 b.append_value(raw);
@@ -326,6 +329,9 @@ mod tests {
             ("float32", "0.1"),
             ("float64", "1e300"),
             ("float64", "3"),
+            ("int32", "180.0"),
+            ("int64", "1e3"),
+            ("uuid", r#""{6BA7B810-9DAD-11D1-80B4-00C04FD430C8}""#),
             ("string", r#""é\n""#),
             ("bytes", r#""AP8=""#),
             ("timestamp", r#""2013-01-01T00:00:00+02:00""#),
@@ -344,7 +350,9 @@ mod tests {
     fn what_does_not_fit_is_refused_never_rounded() {
         for (data_type, cell, says) in [
             ("int64", "1.5", "a whole number"),
-            ("int64", "1e3", "a whole number"),
+            ("int64", "1e-3", "a whole number"),
+            ("uuid", "\"banana\"", "expected a UUID"),
+            ("uuid", "5", "expected uuid"),
             ("int64", "9223372036854775808", "int64 overflow"),
             ("int32", "2147483648", "int32 overflow"),
             ("int64", "\"1\"", "expected int64"),

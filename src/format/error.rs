@@ -24,6 +24,9 @@ pub enum FormatError {
     #[error("row {row}{}{}: {reason}", line.map(|n| format!(" (line {n})")).unwrap_or_default(),
         field.as_ref().map(|f| format!(", column `{f}`")).unwrap_or_default())]
     Row { row: u64, line: Option<u64>, field: Option<String>, reason: String },
+    /// A column that cannot be written in the format.
+    #[error("the column `{field}` cannot be written: {reason}")]
+    Column { field: String, reason: String },
     #[error("{what} would take more than the limit of {limit} bytes")]
     TooLarge { what: String, limit: usize },
     /// Writing or converting failed; not the input's fault.
@@ -66,6 +69,9 @@ impl Coded for FormatError {
         match self {
             FormatError::Row { row, field, reason, .. } => {
                 vec![Detail { row: Some(*row), field: field.clone(), reason: reason.clone() }]
+            }
+            FormatError::Column { field, reason } => {
+                vec![Detail { row: None, field: Some(field.clone()), reason: reason.clone() }]
             }
             _ => Vec::new(),
         }

@@ -38,6 +38,10 @@ impl Inference {
         self.columns.len() - 1
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
     /// A CSV field; empty ones say nothing.
     pub fn see_text(&mut self, column: usize, text: &str) {
         if !text.is_empty()

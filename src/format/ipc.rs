@@ -34,10 +34,21 @@ pub(super) fn stream(reader: impl Read + Send + 'static) -> Result<(SchemaRef, B
     })
 }
 
-/// A stream that is in memory, from anywhere.
+/// Begins a file in the Arrow file format, which is also Feather's.
+pub(super) const FILE_MAGIC: &[u8] = b"ARROW1";
+
+/// A stream that is in memory, from anywhere. Also a file: within it, behind eight bytes, is a stream.
 pub(super) fn read(bytes: Bytes) -> Result<(SchemaRef, Batches), FormatError> {
-    check(&bytes).map_err(malformed)?;
-    let chunk = Buffer::from(bytes);
+    if bytes.starts_with(b"FEA1") {
+        return Err(malformed("it is a Feather file of version 1; write version 2, or Parquet"));
+    }
+    let is_file = bytes.starts_with(FILE_MAGIC);
+    let mut stream = if is_file { bytes.slice(8.min(bytes.len())..) } else { bytes };
+    let end = check(&stream).map_err(malformed)?;
+    if is_file {
+        stream.truncate(end);
+    }
+    let chunk = Buffer::from(stream);
     start(Stream { reader: Box::new(std::io::empty()), decoder: StreamDecoder::new(), chunk, over: false })
 }
 
@@ -93,8 +104,8 @@ impl Iterator for Stream {
 }
 
 /// Walks the messages: each must lie within the stream, and its buffers must not overlap, or a small body could
-/// stand for a large one.
-fn check(bytes: &[u8]) -> Result<(), String> {
+/// stand for a large one. Gives where the last of them ends.
+fn check(bytes: &[u8]) -> Result<usize, String> {
     const CUT_OFF: &str = "it is cut off";
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -103,7 +114,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
             length = word(&mut rest).ok_or(CUT_OFF)?;
         }
         if length == 0 {
-            return Ok(());
+            return Ok(bytes.len() - rest.len());
         }
         let (metadata, after) = rest.split_at_checked(length as usize).ok_or(CUT_OFF)?;
         let message = ipc::root_as_message(metadata).map_err(|error| error.to_string())?;
@@ -117,7 +128,9 @@ fn check(bytes: &[u8]) -> Result<(), String> {
             _ => None,
         };
         if batch.is_some_and(|batch| batch.compression().is_some()) {
-            return Err("its batches are compressed; send them uncompressed and compress the body".to_owned());
+            return Err("its batches are compressed; send them uncompressed (`compression=\"uncompressed\"`) and compress the \
+                 body, or send Parquet"
+                .to_owned());
         }
         let buffers = batch.and_then(|batch| batch.buffers()).into_iter().flatten();
         let mut sum = 0_usize;
@@ -129,7 +142,7 @@ fn check(bytes: &[u8]) -> Result<(), String> {
             return Err("a message's buffers are larger than its body".to_owned());
         }
     }
-    Ok(())
+    Ok(bytes.len())
 }
 
 fn word(rest: &mut &[u8]) -> Option<u32> {

@@ -93,7 +93,7 @@ impl Format {
             Some("json") => Format::Json,
             Some("ndjson" | "jsonl") => Format::NdJson,
             Some("csv") => Format::Csv,
-            Some("arrow" | "arrows" | "ipc") => Format::ArrowStream,
+            Some("arrow" | "arrows" | "ipc" | "feather") => Format::ArrowStream,
             Some("parquet") => Format::Parquet,
             _ => return Err(unknown()),
         };
@@ -175,6 +175,7 @@ mod tests {
         assert_eq!(of("a/spine.CSV.gz"), Some((Format::Csv, Some(Compression::Gzip))));
         assert_eq!(of("x.jsonl.zst"), Some((Format::NdJson, Some(Compression::Zstd))));
         assert_eq!(of("x.arrows"), Some((Format::ArrowStream, None)));
+        assert_eq!(of("x.feather"), Some((Format::ArrowStream, None)));
         assert_eq!(of("x.parquet"), Some((Format::Parquet, None)));
         for wrong in ["x", "x.gz", "csv", "x.txt", "/"] {
             assert_eq!(of(wrong), None, "{wrong}");

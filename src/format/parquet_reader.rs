@@ -1,6 +1,6 @@
 //! Parquet as record batches.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -8,8 +8,13 @@ use arrow::{
     datatypes::{DataType as Arrow, Field, FieldRef, Schema, SchemaRef},
 };
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+use parquet::{
+    arrow::arrow_reader::{
+        ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    },
+    basic::LogicalType,
+    file::reader::ChunkReader,
+    schema::types::{ColumnDescPtr, SchemaDescriptor},
 };
 
 use crate::format::{
@@ -25,10 +30,18 @@ fn malformed(error: impl ToString) -> FormatError {
 
 /// A file that is trusted, with the Arrow schema that its writer kept in it.
 pub(super) fn open(file: File, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(malformed)?;
-    let schema = builder.schema().clone();
+    unchecked(ParquetRecordBatchReaderBuilder::try_new(file).map_err(malformed)?, options)
+}
+
+fn unchecked<T: ChunkReader + 'static>(
+    builder: ParquetRecordBatchReaderBuilder<T>,
+    options: &ReadOptions,
+) -> Result<(SchemaRef, Batches), FormatError> {
+    let schema = with_uuids(builder.schema(), builder.parquet_schema());
     let reader = builder.with_batch_size(options.batch_rows).build().map_err(malformed)?;
-    Ok((schema, Box::new(reader.map(|batch| batch.map_err(malformed)))))
+    let given = schema.clone();
+    let batches = reader.map(move |batch| batch.and_then(|batch| Ok(batch.with_schema(given.clone())?)));
+    Ok((schema, Box::new(batches.map(|batch| batch.map_err(malformed)))))
 }
 
 /// The rows that a file's footer counts; `None` where it cannot be read.
@@ -41,10 +54,7 @@ pub(super) fn rows(path: &Path) -> Option<u64> {
 /// Bytes from anywhere. With `max_decoded_bytes` they are checked before and while they are decoded.
 pub(super) fn read(bytes: Bytes, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
     let Some(limit) = options.max_decoded_bytes else {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(malformed)?;
-        let schema = builder.schema().clone();
-        let reader = builder.with_batch_size(options.batch_rows).build().map_err(malformed)?;
-        return Ok((schema, Box::new(reader.map(|batch| batch.map_err(malformed)))));
+        return unchecked(ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(malformed)?, options);
     };
     check_footer(&bytes)?;
     // Without the embedded Arrow schema: the types are those of Parquet, one to one.
@@ -62,6 +72,7 @@ pub(super) fn read(bytes: Bytes, options: &ReadOptions) -> Result<(SchemaRef, Ba
         .with_batch_size(options.batch_rows)
         .build()
         .map_err(malformed)?;
+    let schema = with_uuids(&schema, metadata.metadata().file_metadata().schema_descr());
     Ok((schema.clone(), Box::new(Bounded { reader, schema, left: limit, limit })))
 }
 
@@ -100,6 +111,27 @@ impl Iterator for Bounded {
             Err(error) => Err(malformed(error)),
         })
     }
+}
+
+/// Columns of Parquet's type for UUIDs marked as Arrow marks them: without it they are 16 bytes like any others.
+fn with_uuids(schema: &SchemaRef, parquet: &SchemaDescriptor) -> SchemaRef {
+    let is_uuid = |column: &&ColumnDescPtr| {
+        column.path().parts().len() == 1 && column.logical_type_ref() == Some(&LogicalType::Uuid)
+    };
+    let uuids: HashSet<&str> = parquet.columns().iter().filter(is_uuid).map(|column| column.name()).collect();
+    if uuids.is_empty() {
+        return schema.clone();
+    }
+    let marked = |field: &FieldRef| match uuids.contains(field.name().as_str()) {
+        true => {
+            let mut metadata = field.metadata().clone();
+            metadata.insert("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned());
+            Arc::new(Field::clone(field).with_metadata(metadata))
+        }
+        false => field.clone(),
+    };
+    let fields: Vec<FieldRef> = schema.fields().iter().map(marked).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 fn with_views(field: &FieldRef) -> FieldRef {

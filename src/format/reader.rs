@@ -98,7 +98,9 @@ impl TableReader {
                 let mut magic = Vec::new();
                 input.reader()?.take(6).read_to_end(&mut magic)?;
                 match magic.as_slice() {
-                    b"ARROW1" if compression.is_none() => ipc::file(fs_err::File::open(path)?.into_parts().0),
+                    ipc::FILE_MAGIC if compression.is_none() => {
+                        ipc::file(fs_err::File::open(path)?.into_parts().0)
+                    }
                     _ => ipc::stream(input.reader()?),
                 }
             }

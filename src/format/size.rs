@@ -1,8 +1,8 @@
 //! How large an array is once it is written out in full.
 
 use arrow::{
-    array::{Array, AsArray},
-    datatypes::DataType as Arrow,
+    array::{Array, AsArray, GenericListViewArray, OffsetSizeTrait, RunArray},
+    datatypes::{ArrowNativeType, DataType as Arrow, Int16Type, Int32Type, Int64Type, RunEndIndexType},
 };
 
 /// Bytes of the array's values when each is stored by itself: what dictionaries and views share counts every time.
@@ -10,7 +10,8 @@ pub fn decoded_size(array: &dyn Array) -> usize {
     let rows = array.len();
     match array.data_type() {
         Arrow::Boolean => rows / 8,
-        Arrow::Null => 0,
+        // What is made of a null takes a value's place.
+        Arrow::Null => rows * 8,
         Arrow::Utf8 => span(array.as_string::<i32>().value_offsets()) + rows * 4,
         Arrow::LargeUtf8 => span(array.as_string::<i64>().value_offsets()) + rows * 8,
         Arrow::Binary => span(array.as_binary::<i32>().value_offsets()) + rows * 4,
@@ -31,6 +32,22 @@ pub fn decoded_size(array: &dyn Array) -> usize {
             decoded_size(&list.values().slice(start, span(offsets))) + rows * 8
         }
         Arrow::FixedSizeList(..) => decoded_size(array.as_fixed_size_list().values()) + rows * 4,
+        Arrow::ListView(_) => viewed(array.as_list_view::<i32>()),
+        Arrow::LargeListView(_) => viewed(array.as_list_view::<i64>()),
+        Arrow::Map(..) => {
+            let map = array.as_map();
+            let start = map.value_offsets().first().map_or(0, |first| *first as usize);
+            decoded_size(&map.entries().slice(start, span(map.value_offsets()))) + rows * 4
+        }
+        Arrow::RunEndEncoded(ends, _) => match ends.data_type() {
+            Arrow::Int16 => runs(array.as_run_opt::<Int16Type>()),
+            Arrow::Int32 => runs(array.as_run_opt::<Int32Type>()),
+            _ => runs(array.as_run_opt::<Int64Type>()),
+        },
+        Arrow::Union(fields, _) => {
+            let union = array.as_union();
+            rows + fields.iter().map(|(id, _)| decoded_size(union.child(id))).sum::<usize>()
+        }
         Arrow::Struct(_) => array.as_struct().columns().iter().map(|column| decoded_size(column)).sum(),
         Arrow::Dictionary(..) => {
             let dictionary = array.as_any_dictionary();
@@ -38,7 +55,7 @@ pub fn decoded_size(array: &dyn Array) -> usize {
             if values.is_empty() {
                 return rows * 4;
             }
-            let sizes: Vec<usize> = (0..values.len()).map(|i| decoded_size(&values.slice(i, 1))).collect();
+            let sizes = sizes(values);
             dictionary
                 .normalized_keys()
                 .into_iter()
@@ -47,6 +64,41 @@ pub fn decoded_size(array: &dyn Array) -> usize {
         }
         other => other.primitive_width().map_or_else(|| array.get_array_memory_size(), |width| rows * width),
     }
+}
+
+/// Of each value by itself.
+fn sizes(values: &dyn Array) -> Vec<usize> {
+    (0..values.len()).map(|at| decoded_size(&values.slice(at, 1))).collect()
+}
+
+/// A run of any length has one value in memory.
+fn runs<R: RunEndIndexType>(array: Option<&RunArray<R>>) -> usize {
+    let Some(array) = array.filter(|array| !array.is_empty()) else { return 0 };
+    let (first, last) = (array.get_physical_index(0), array.get_physical_index(array.len() - 1));
+    let mut before = array.offset();
+    let mut size = 0_usize;
+    for run in first..=last {
+        let end = array.run_ends().values()[run].as_usize().min(array.offset() + array.len());
+        let value = decoded_size(&array.values().slice(run, 1)).max(1);
+        size = size.saturating_add(value.saturating_mul(end - before));
+        before = end;
+    }
+    size
+}
+
+/// Views of the same items may be many.
+fn viewed<O: OffsetSizeTrait>(array: &GenericListViewArray<O>) -> usize {
+    let mut sums = vec![0_usize];
+    for size in sizes(array.values()) {
+        sums.push(sums.last().map_or(size, |sum| sum + size));
+    }
+    let ends = |row: usize| (array.value_offset(row).as_usize(), array.value_size(row).as_usize());
+    let items = (0..array.len()).filter(|row| array.is_valid(*row)).map(|row| {
+        let (start, length) = ends(row);
+        let sum = |at: usize| sums.get(at).copied().unwrap_or_default();
+        sum(start + length).saturating_sub(sum(start))
+    });
+    items.fold(array.len() * 8, usize::saturating_add)
 }
 
 fn lengths(views: &[u128]) -> usize {
@@ -63,9 +115,11 @@ fn span<O: Copy + Into<i64>>(offsets: &[O]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use arrow::{
-        array::{DictionaryArray, StringArray, StringViewArray},
-        datatypes::Int8Type,
+        array::{DictionaryArray, Int32Array, Int64Array, ListViewArray, StringArray, StringViewArray},
+        datatypes::{Field, Int8Type},
     };
 
     #[test]
@@ -78,5 +132,18 @@ mod tests {
         let dictionary: DictionaryArray<Int8Type> = words.into_iter().collect();
         assert_eq!(decoded_size(&dictionary), plain);
         assert_eq!(decoded_size(&StringArray::from(vec!["ab", "cde", "f"]).slice(1, 1)), 3 + 4);
+    }
+
+    #[test]
+    fn runs_and_views_count_as_often_as_they_stand() {
+        let ends = Int32Array::from(vec![1_000_000, 2_000_000_000]);
+        let runs = RunArray::<Int32Type>::try_new(&ends, &StringArray::from(vec!["abcd", "ef"])).unwrap();
+        assert_eq!(decoded_size(&runs), 1_000_000 * 8 + 1_999_000_000 * 6);
+        assert_eq!(decoded_size(&runs.slice(999_999, 3)), 8 + 2 * 6);
+        let item = Arc::new(Field::new("item", Arrow::Int64, true));
+        let values = Arc::new(Int64Array::from(vec![0; 1000]));
+        let (offsets, lengths) = (vec![0; 500].into(), vec![1000; 500].into());
+        let views = ListViewArray::new(item, offsets, lengths, values, None);
+        assert_eq!(decoded_size(&views), 500 * 8 + 500 * 8000);
     }
 }

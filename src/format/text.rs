@@ -23,16 +23,46 @@ pub(super) fn mismatch(expected: &DataType, got: &str) -> CellError {
 
 /// A whole number in decimal digits; never rounded.
 pub(super) fn integer(text: &str, expected: &DataType) -> Result<i64, CellError> {
-    text.parse().map_err(|_| {
+    text.parse().or_else(|_| whole(text).ok_or(())).map_err(|()| {
         let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
+        let float = text.parse::<f64>().ok();
+        if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+            || float.is_some_and(|x| x.is_finite() && x.abs() >= 2f64.powi(63))
+        {
             overflow(text, expected)
-        } else if text.parse::<f64>().is_ok() {
+        } else if float.is_some() {
             CellError::Value(format!("expected {expected}, a whole number in digits, got {}", shorten(text)))
         } else {
             mismatch(expected, text)
         }
     })
+}
+
+/// A whole number that is written as a float, as data frames do: `180.0`, `1.8e2`. Exact, however many digits it has.
+fn whole(text: &str) -> Option<i64> {
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (sign, digits) = match mantissa.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", mantissa.strip_prefix('+').unwrap_or(mantissa)),
+    };
+    let (before, after) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = [before, after].concat();
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // The digits, and by how many places the point is behind (or before) the last of them.
+    let significant = digits.trim_end_matches('0');
+    let zeros = i64::from(exponent) - after.len() as i64 + (digits.len() - significant.len()) as i64;
+    match significant.trim_start_matches('0') {
+        "" => Some(0),
+        significant if (0..19).contains(&zeros) => {
+            format!("{sign}{significant}{}", "0".repeat(zeros.unsigned_abs() as usize)).parse().ok()
+        }
+        _ => None,
+    }
 }
 
 pub(super) fn overflow(text: &str, expected: &DataType) -> CellError {
@@ -117,6 +147,36 @@ pub(super) fn compact(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_floats_are_whole_numbers_to_the_last_digit() {
+        for (text, expected) in [
+            ("180.0", Some(180)),
+            ("-180.", Some(-180)),
+            ("1e3", Some(1000)),
+            ("1.8E+2", Some(180)),
+            ("1800e-1", Some(180)),
+            ("0.0", Some(0)),
+            ("-0.0e99999", Some(0)),
+            ("9007199254740993.0", Some(9_007_199_254_740_993)),
+            ("9223372036854775807.0", Some(i64::MAX)),
+            ("-9223372036854775808.0", Some(i64::MIN)),
+            ("9223372036854775808.0", None),
+            ("1e999999999", None),
+            ("1e99999999999", None),
+            ("180.5", None),
+            ("1e-1", None),
+            (".", None),
+            ("e5", None),
+            ("1.0x", None),
+            ("inf", None),
+        ] {
+            assert_eq!(whole(text), expected, "{text}");
+        }
+        assert!(
+            matches!(integer("1e30", &DataType::Int64), Err(CellError::Value(why)) if why.contains("overflow"))
+        );
+    }
 
     #[test]
     fn depth_counts_brackets_outside_of_strings() {

@@ -169,7 +169,13 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(inference: Inference, options: &ReadOptions) -> Columns {
+    fn new(mut inference: Inference, options: &ReadOptions) -> Columns {
+        // JSON without rows has no names: its columns are those that are known.
+        if inference.is_empty() {
+            for name in options.types.keys() {
+                inference.column(name);
+            }
+        }
         let fields: Vec<FieldSpec> = inference
             .finish()
             .into_iter()

@@ -13,6 +13,7 @@ use parquet::{
 use crate::format::{
     Format, FormatError,
     cell::{CellWriter, json_keys, write_row},
+    forms::{written, written_schema},
 };
 
 /// Rows of an Arrow record batch that is written; Parquet row groups are a multiple of it.
@@ -25,7 +26,10 @@ const ROW_GROUP_ROWS: usize = 16 * BATCH_ROWS;
 /// In text formats integers are exact, timestamps RFC 3339 in UTC, bytes base64. JSON has null for NaN and the
 /// infinities. CSV writes null and the empty string alike as an empty field, and lists as JSON text.
 pub struct TableWriter<W: Write + Send> {
+    /// Of the batches that come.
     schema: SchemaRef,
+    /// Of the table that is written: without the encodings that the format lacks.
+    written: SchemaRef,
     kind: Kind<W>,
 }
 
@@ -37,8 +41,9 @@ enum Kind<W: Write + Send> {
 }
 
 impl<W: Write + Send> TableWriter<W> {
-    /// Writes what comes before the first row.
-    pub fn new(format: Format, mut out: W, schema: SchemaRef) -> Result<TableWriter<W>, FormatError> {
+    /// Writes what comes before the first row. An error where the format has no type for a column's values.
+    pub fn new(format: Format, mut out: W, given: SchemaRef) -> Result<TableWriter<W>, FormatError> {
+        let schema = written_schema(format, &given)?;
         let coalescer = || BatchCoalescer::new(schema.clone(), BATCH_ROWS);
         let kind = match format {
             Format::Parquet => {
@@ -69,7 +74,7 @@ impl<W: Write + Send> TableWriter<W> {
                 Kind::Json { out, keys, document, rows: 0 }
             }
         };
-        Ok(TableWriter { schema, kind })
+        Ok(TableWriter { schema: given, written: schema, kind })
     }
 
     /// Writes the rows of one batch, which has the writer's schema. Some may be held back until the next call.
@@ -81,6 +86,7 @@ impl<W: Write + Send> TableWriter<W> {
                 self.schema
             )));
         }
+        let batch = &written(batch, &self.written)?;
         match &mut self.kind {
             Kind::Parquet(writer, coalescer) => {
                 coalescer.push_batch(batch.clone()).map_err(FormatError::writing)?;

@@ -14,7 +14,7 @@ use serde_json::json;
 use utoipa::IntoParams;
 
 use crate::{
-    format::{Format, ReadOptions, TableReader, TableWriter},
+    format::{Format, ReadOptions, TableReader, TableWriter, plain_batch, plain_schema},
     http::{App, Problem, ProblemBody, extract::Body, media, references::References},
     ingest::decompress,
     metrics,
@@ -165,8 +165,12 @@ pub(super) fn spine_options(
     let resolved = wanted.resolve(&app.catalog.current())?;
     // A key such as 007 stays text where the view says so, whatever it looks like.
     let brought = resolved.computation.request.iter().map(|asked| asked.column.clone());
-    let mut types: BTreeMap<String, DataType> =
-        brought.chain(resolved.join_keys()).map(|column| (column.name, column.data_type)).collect();
+    // And a UUID comes back as it was written.
+    let types = brought.chain(resolved.join_keys()).map(|column| match column.data_type {
+        DataType::Uuid => (column.name, DataType::String),
+        data_type => (column.name, data_type),
+    });
+    let mut types: BTreeMap<String, DataType> = types.collect();
     types.insert(event_time.unwrap_or(EVENT_TIME).to_owned(), DataType::Timestamp);
     let max_decoded_bytes = Some(app.ingest.max_body.saturating_mul(DECODED_FACTOR));
     Ok(ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })
@@ -176,6 +180,10 @@ fn read_spine(format: Format, body: Bytes, options: &ReadOptions) -> Result<Reco
     let reader = TableReader::from_bytes(format, body, options)?;
     let schema = reader.schema().clone();
     let batches = reader.collect::<Result<Vec<_>, _>>()?;
-    concat_batches(&schema, &batches)
-        .map_err(|e| Problem::bad_request(format!("the spine cannot be read: {e}")))
+    // Dictionaries of several batches may have more words together than one of them has room for.
+    let whole = concat_batches(&schema, &batches).or_else(|_| {
+        let batches = batches.iter().map(plain_batch).collect::<Result<Vec<_>, _>>()?;
+        concat_batches(&Arc::new(plain_schema(&schema)), &batches)
+    });
+    whole.map_err(|e| Problem::bad_request(format!("the spine cannot be read: {e}")))
 }

@@ -18,6 +18,8 @@ pub enum DataType {
     Float32,
     Float64,
     String,
+    /// A join key that is a UUID; kept as its canonical text.
+    Uuid,
     Bytes,
     /// Microseconds since the epoch, UTC.
     Timestamp,
@@ -48,7 +50,7 @@ impl DataType {
             DataType::Int64 => Arrow::Int64,
             DataType::Float32 => Arrow::Float32,
             DataType::Float64 => Arrow::Float64,
-            DataType::String | DataType::Json => Arrow::Utf8,
+            DataType::String | DataType::Uuid | DataType::Json => Arrow::Utf8,
             DataType::Bytes => Arrow::Binary,
             DataType::Timestamp => Self::arrow_timestamp(),
             DataType::Array(item) => Arrow::List(Arc::new(Field::new("element", item.arrow(), true))),
@@ -90,6 +92,7 @@ impl fmt::Display for DataType {
             DataType::Float32 => f.write_str("float32"),
             DataType::Float64 => f.write_str("float64"),
             DataType::String => f.write_str("string"),
+            DataType::Uuid => f.write_str("uuid"),
             DataType::Bytes => f.write_str("bytes"),
             DataType::Timestamp => f.write_str("timestamp"),
             DataType::Json => f.write_str("json"),
@@ -112,7 +115,7 @@ impl FromStr for DataType {
                 },
                 Some(_) => Err(unknown()),
                 None => match inner.trim().parse::<DataType>()? {
-                    DataType::Array(_) | DataType::Vector(_) => Err(unknown()),
+                    DataType::Array(_) | DataType::Vector(_) | DataType::Uuid => Err(unknown()),
                     item => Ok(DataType::Array(Box::new(item))),
                 },
             };
@@ -123,8 +126,8 @@ impl FromStr for DataType {
             "int64" => DataType::Int64,
             "float32" => DataType::Float32,
             "float64" => DataType::Float64,
-            // A uuid is a join key written as text.
-            "string" | "uuid" => DataType::String,
+            "string" => DataType::String,
+            "uuid" => DataType::Uuid,
             "bytes" => DataType::Bytes,
             "timestamp" => DataType::Timestamp,
             "json" => DataType::Json,
@@ -148,6 +151,7 @@ mod tests {
             "float32",
             "float64",
             "string",
+            "uuid",
             "bytes",
             "timestamp",
             "json",
@@ -169,6 +173,7 @@ mod tests {
             "array<int64, 3>",
             "array<float32, 0>",
             "array<float32, -1>",
+            "array<uuid>",
         ] {
             assert!(text.parse::<DataType>().is_err(), "{text}");
         }

@@ -36,7 +36,7 @@ pub fn encode_key_part(
 ) -> Result<(), KeyError> {
     match (data_type, value) {
         (_, Value::Null) => return Err(KeyError::Null(name.to_owned())),
-        (DataType::String, Value::String(text)) => push_str(name, text, out)?,
+        (DataType::String | DataType::Uuid, Value::String(text)) => push_str(name, text, out)?,
         (DataType::Int64, Value::Int64(n)) => push_i64(*n, out),
         (DataType::Int64, Value::Int32(n)) => push_i64(i64::from(*n), out),
         (DataType::Int32, Value::Int32(n)) => push_i32(*n, out),

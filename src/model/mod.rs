@@ -5,18 +5,22 @@
 mod batch_id;
 mod data_type;
 mod duration;
+mod float;
 mod key;
 mod name;
 mod schema;
 mod text;
 mod timestamp;
+mod uuid;
 mod value;
 
 pub use batch_id::BatchId;
 pub use data_type::{DataType, ParseDataTypeError};
 pub use duration::{Duration, ParseDurationError};
+pub use float::canonical_nans;
 pub use key::{EntityKey, KeyError, MAX_KEY_STRING, encode_key_part, encode_keys, in_key_order, row_keys};
 pub use name::{NameError, check_name};
 pub use schema::{ACCEPTED_AT, Column, DELETED, EVENT_TIME, SEQ, TableId, TableKind, TableSchema};
 pub use timestamp::{ParseTimestampError, TimeUnit, Timestamp};
+pub use uuid::{canonical_uuid, uuid_column, uuid_keys, uuid_of_bytes};
 pub use value::Value;

@@ -1,6 +1,6 @@
 //! One value of any type: for defaults, join keys and answers; bulk data is Arrow.
 
-use crate::model::{DataType, Timestamp};
+use crate::model::{DataType, Timestamp, canonical_uuid};
 
 /// A typed value or null.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,12 +48,13 @@ impl Value {
             (_, Json::Null) => Value::Null,
             (DataType::Bool, Json::Bool(b)) => Value::Bool(*b),
             (DataType::Int32, Json::Number(n)) => {
-                Value::Int32(n.as_i64().and_then(|n| i32::try_from(n).ok()).ok_or_else(wrong)?)
+                Value::Int32(whole(n).and_then(|n| i32::try_from(n).ok()).ok_or_else(wrong)?)
             }
-            (DataType::Int64, Json::Number(n)) => Value::Int64(n.as_i64().ok_or_else(wrong)?),
+            (DataType::Int64, Json::Number(n)) => Value::Int64(whole(n).ok_or_else(wrong)?),
             (DataType::Float32, Json::Number(n)) => Value::Float32(n.as_f64().ok_or_else(wrong)? as f32),
             (DataType::Float64, Json::Number(n)) => Value::Float64(n.as_f64().ok_or_else(wrong)?),
             (DataType::String, Json::String(s)) => Value::String(s.clone()),
+            (DataType::Uuid, Json::String(s)) => Value::String(canonical_uuid(s)?.into_owned()),
             (DataType::Bytes, Json::String(s)) => Value::Bytes(
                 base64::Engine::decode(&base64::engine::general_purpose::STANDARD, s)
                     .map_err(|_| format!("expected bytes as base64, got {}", shorten(s)))?,
@@ -114,6 +115,13 @@ impl Value {
     }
 }
 
+/// A whole number, which data frames also write as `180.0`. Beyond 2⁵³ a float may stand for other digits than were written.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = || number.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < EXACT);
+    number.as_i64().or_else(|| float().map(|x| x as i64))
+}
+
 /// At most 80 characters of `text`, for error messages.
 fn shorten(text: &str) -> String {
     match text.char_indices().nth(80) {
@@ -130,7 +138,9 @@ mod tests {
     fn integers_are_exact_or_refused() {
         let big: serde_json::Value = serde_json::from_str("9007199254740993").unwrap();
         assert_eq!(Value::from_json(&big, &DataType::Int64), Ok(Value::Int64(9_007_199_254_740_993)));
-        for text in ["1.5", "9223372036854775808", "\"1\"", "true"] {
+        let whole: serde_json::Value = serde_json::from_str("-180.0").unwrap();
+        assert_eq!(Value::from_json(&whole, &DataType::Int32), Ok(Value::Int32(-180)));
+        for text in ["1.5", "9223372036854775808", "9007199254740993.0", "\"1\"", "true"] {
             let json: serde_json::Value = serde_json::from_str(text).unwrap();
             assert!(Value::from_json(&json, &DataType::Int64).is_err(), "{text}");
         }

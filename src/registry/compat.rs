@@ -77,14 +77,31 @@ pub(super) fn entity(old: &EntityDefinition, new: &EntityDefinition) -> Diff {
         let text = |keys: &[Column]| {
             keys.iter().map(|key| format!("{} {}", key.name, key.data_type)).collect::<Vec<_>>().join(", ")
         };
-        let (old, new) = (text(&old.join_keys), text(&new.join_keys));
-        diff.breaks(
-            "join_keys",
-            format!("join keys changed from ({old}) to ({new}); rows are stored by them: give the new entity a new name"),
-        );
+        let (before, after) = (text(&old.join_keys), text(&new.join_keys));
+        if spelled_alike(&old.join_keys, &new.join_keys) {
+            diff.changes.push(format!(
+                "join keys changed from ({before}) to ({after}); what was stored under a UUID in another spelling than lower \
+                 case with hyphens is not found until it is written again"
+            ));
+        } else {
+            diff.breaks(
+                "join_keys",
+                format!("join keys changed from ({before}) to ({after}); rows are stored by them: give the new entity a new name"),
+            );
+        }
     }
     diff.compare_about("", &old.about, &new.about);
     diff
+}
+
+/// Whether the keys differ at most in that a string is a UUID now: its canonical text is stored as the string was.
+fn spelled_alike(old: &[Column], new: &[Column]) -> bool {
+    let alike = |(old, new): (&Column, &Column)| {
+        old == new
+            || (old.name == new.name
+                && (&old.data_type, &new.data_type) == (&DataType::String, &DataType::Uuid))
+    };
+    old.len() == new.len() && old.iter().zip(new).all(alike)
 }
 
 /// `history` are the schemas of all versions of the source's table.

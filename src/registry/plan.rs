@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    model::{TableId, TableKind},
+    model::{Column, TableId, TableKind},
     registry::{
         catalog::Catalog,
         changes::{Breaking, Changes, ObjectVersion, Updated},
@@ -131,7 +131,9 @@ impl Planner<'_> {
         let live = self.current.feature_views.contains_key(name);
         let mut before = last.map(|(version, view)| {
             let schemas = self.current.tables.get(&table).map_or(&[][..], Vec::as_slice);
-            (version, compat::feature_view(&view.as_ref().into(), schemas, definition))
+            let mut diff = compat::feature_view(&view.as_ref().into(), schemas, definition);
+            diff.changes.extend(rekeyed(definitions, definition, &view.schema.keys));
+            (version, diff)
         });
         if live && let Some((_, diff)) = &mut before {
             for retyped in std::mem::take(&mut diff.retyped) {
@@ -347,6 +349,16 @@ impl Planner<'_> {
             gone(ObjectKind::Entity, name, entity.version, kept);
         }
     }
+}
+
+/// Changes of the types of a view's join keys, which its entities make without a change of its own.
+fn rekeyed(definitions: &Definitions, view: &FeatureViewDefinition, keys: &[Column]) -> Vec<String> {
+    let entities = definitions.entities.iter().filter(|entity| view.entities.contains(&entity.name));
+    let keys = entities.flat_map(|entity| &entity.join_keys).filter_map(|new| {
+        let old = keys.iter().find(|old| old.name == new.name && old.data_type != new.data_type)?;
+        Some(format!("join key `{}`: type: {} → {}", new.name, old.data_type, new.data_type))
+    });
+    keys.collect()
 }
 
 /// How a service of the new definitions uses a feature that its view drops, if it does.

@@ -23,6 +23,7 @@ mod progress;
 mod reads;
 mod request;
 pub mod sets;
+mod spine_columns;
 mod split;
 mod status;
 mod training;

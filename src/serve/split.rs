@@ -10,7 +10,12 @@ use arrow::{
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::{error::Detail, model::Timestamp, serve::ServeError};
+use crate::{
+    error::Detail,
+    format::{plain, type_words},
+    model::Timestamp,
+    serve::ServeError,
+};
 
 /// The column's name.
 pub const SPLIT: &str = "split";
@@ -203,7 +208,7 @@ impl HashSplit {
             let column =
                 column.ok_or_else(|| wrong("split.hash.key", format!("the spine has no column `{name}`")))?;
             Key::of(column).ok_or_else(|| {
-                let found = column.data_type();
+                let found = type_words(column.data_type());
                 wrong("split.hash.key", format!("`{name}` must be string, integer or bool, it is {found}"))
             })
         };
@@ -226,13 +231,10 @@ enum Key {
 
 impl Key {
     fn of(column: &ArrayRef) -> Option<Key> {
-        let from = match column.data_type() {
-            Arrow::Dictionary(_, values) => values.as_ref(),
-            other => other,
-        };
-        Some(match from {
-            Arrow::Utf8 | Arrow::LargeUtf8 | Arrow::Utf8View => Key::Text(cast(column, &Arrow::Utf8).ok()?),
-            Arrow::Boolean => Key::Bool(cast(column, &Arrow::Boolean).ok()?),
+        let column = &plain(column).ok()?;
+        Some(match column.data_type() {
+            Arrow::Utf8 | Arrow::LargeUtf8 => Key::Text(cast(column, &Arrow::Utf8).ok()?),
+            Arrow::Boolean => Key::Bool(column.clone()),
             other if other.is_integer() => Key::Int(cast(column, &Arrow::Int64).ok()?),
             _ => return None,
         })

@@ -10,12 +10,13 @@ use arrow::{
 
 use crate::{
     error::Detail,
-    model::{Column, DataType, EVENT_TIME, Timestamp, Value, encode_keys},
-    registry::{Catalog, Feature, Group, Origin, RequestColumn},
+    model::{DataType, EVENT_TIME, Timestamp, Value},
+    registry::{Catalog, Feature, Origin},
     serve::{
         Computation, Leak, LeakGuard, Reads, ServeError, Split, Until, Wanted,
         aggregates::{Asked, Look, Moments, aggregate},
         guard::Leaks,
+        spine_columns::{check_names, missing, request_columns, spine_keys},
         written,
     },
     shard::ColumnBuilder,
@@ -61,10 +62,11 @@ pub fn training_set(
     let resolved = request.wanted.resolve(catalog)?;
     let names = resolved.column_names(request.full_feature_names)?;
     let spine = &request.spine;
+    check_names(spine)?;
     let times = event_times(spine, request.event_time.as_deref().unwrap_or(EVENT_TIME))?;
 
     let computation = Computation::new(&resolved);
-    let brought = spine_columns(&computation.request, spine)?;
+    let brought = request_columns(&computation.request, spine)?;
     let leaks = Leaks::new(request.guard);
     // By the position of the group, and of the feature in its view.
     let mut columns: HashMap<(usize, usize), ArrayRef> = HashMap::new();
@@ -128,29 +130,6 @@ pub fn training_set(
     Ok(TrainingSet { rows, failed, leaks: leaks.finish(&resolved) })
 }
 
-/// The spine's columns that on-demand features take of a request, in their types.
-fn spine_columns(request: &[RequestColumn], spine: &RecordBatch) -> Result<Vec<ArrayRef>, ServeError> {
-    let (mut arrays, mut details) = (Vec::new(), Vec::new());
-    for RequestColumn { column: Column { name, data_type }, view } in request {
-        let Some(column) = spine.column_by_name(name) else {
-            details.push(missing(spine, name, &format!("`{view}` is computed from it")));
-            continue;
-        };
-        match lossless_cast(column, &data_type.arrow()) {
-            Some(array) => arrays.push(array),
-            None => details.push(Detail {
-                row: None,
-                field: Some(name.clone()),
-                reason: format!(
-                    "must be {data_type}, or of values that all are; the spine's column is {}",
-                    column.data_type()
-                ),
-            }),
-        }
-    }
-    if details.is_empty() { Ok(arrays) } else { Err(ServeError::Request(details)) }
-}
-
 /// The column in its feature's type, with the default where there is no value.
 pub(super) fn finished(column: &ArrayRef, definition: &Feature) -> Result<ArrayRef, ServeError> {
     let column = definition.data_type.fit(column)?;
@@ -158,93 +137,6 @@ pub(super) fn finished(column: &ArrayRef, definition: &Feature) -> Result<ArrayR
         Some(default) => with_default(&column, &definition.data_type, default),
         None => Ok(column),
     }
-}
-
-/// The entity of each row of the spine. A null key, or one that is too long to be stored, has no value: its slice is
-/// empty.
-pub(super) fn spine_keys(group: &Group, spine: &RecordBatch) -> Result<(Vec<u8>, Vec<u32>), ServeError> {
-    let key_batch = key_columns(group, spine)?;
-    let positions: Vec<usize> = (0..group.view.schema.keys.len()).collect();
-    Ok(encode_keys(&key_batch, &positions, |_, _| {}))
-}
-
-/// The spine's columns that hold the group's join keys, in the view's order and types.
-fn key_columns(group: &Group, spine: &RecordBatch) -> Result<RecordBatch, ServeError> {
-    let (mut fields, mut arrays, mut details) = (Vec::new(), Vec::new(), Vec::new());
-    for (name, key) in group.key_columns.iter().zip(&group.view.schema.keys) {
-        let Some(column) = spine.column_by_name(name) else {
-            details.push(missing(spine, name, &format!("the view `{}` is keyed by it", group.alias)));
-            continue;
-        };
-        match exact_cast(column, &key.data_type.arrow()) {
-            Some(array) => {
-                fields.push(Field::new(name, array.data_type().clone(), true));
-                arrays.push(array);
-            }
-            None => details.push(Detail {
-                row: None,
-                field: Some(name.clone()),
-                reason: format!("must be {}, the spine's column is {}", key.data_type, column.data_type()),
-            }),
-        }
-    }
-    if !details.is_empty() {
-        return Err(ServeError::Request(details));
-    }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
-}
-
-fn missing(spine: &RecordBatch, name: &str, why: &str) -> Detail {
-    let has: Vec<&str> = spine.schema_ref().fields().iter().map(|f| f.name().as_str()).collect();
-    Detail {
-        row: None,
-        field: Some(name.to_owned()),
-        reason: format!("the spine has no column `{name}`; {why}. It has: {}", has.join(", ")),
-    }
-}
-
-/// Casts that lose nothing and never fail a value: other widths of integers, other encodings of strings.
-fn exact_cast(column: &ArrayRef, to: &Arrow) -> Option<ArrayRef> {
-    let from = match column.data_type() {
-        Arrow::Dictionary(_, values) => values.as_ref(),
-        other => other,
-    };
-    let allowed = from == to
-        || match to {
-            Arrow::Utf8 => matches!(from, Arrow::LargeUtf8 | Arrow::Utf8View | Arrow::Null),
-            Arrow::Int64 | Arrow::Int32 => from.is_integer() || *from == Arrow::Null,
-            _ => *from == Arrow::Null,
-        };
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    if allowed { cast_with_options(column, to, &options).ok() } else { None }
-}
-
-/// Casts of which every value comes back as it was; none where one does not, or where the types have nothing in common.
-fn lossless_cast(column: &ArrayRef, to: &Arrow) -> Option<ArrayRef> {
-    if let Some(array) = exact_cast(column, to) {
-        return Some(array);
-    }
-    let from = column.data_type();
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    if matches!(
-        (from, to),
-        (Arrow::Float16, Arrow::Float32 | Arrow::Float64) | (Arrow::Float32, Arrow::Float64)
-    ) {
-        return cast_with_options(column, to, &options).ok();
-    }
-    let kept = (from.is_numeric() && to.is_numeric())
-        || matches!((from, to), (Arrow::Timestamp(_, Some(_)), Arrow::Timestamp(..)))
-        || matches!((from, to), (Arrow::LargeBinary | Arrow::BinaryView, Arrow::Binary))
-        || matches!(
-            (from, to),
-            (Arrow::LargeList(_) | Arrow::FixedSizeList(..) | Arrow::List(_), Arrow::List(_))
-        );
-    if !kept {
-        return None;
-    }
-    let made = cast_with_options(column, to, &options).ok()?;
-    let back = cast_with_options(&made, from, &options).ok()?;
-    (back.as_ref() == column.as_ref()).then_some(made)
 }
 
 /// The spine's event times in µs.

@@ -8,9 +8,7 @@ use crate::{
     offline::{AsOf, History, SpineKeys, accepted_later, as_of_joins, spines},
     registry::{Feature, Group},
     serve::{
-        Reads, ServeError, TrainingRequest,
-        guard::Leaks,
-        training::{finished, spine_keys},
+        Reads, ServeError, TrainingRequest, guard::Leaks, spine_columns::spine_keys, training::finished,
     },
 };
 

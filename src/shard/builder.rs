@@ -47,7 +47,7 @@ impl ColumnBuilder {
             DataType::Timestamp => ColumnBuilder::Timestamp(
                 TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
             ),
-            DataType::String | DataType::Json => {
+            DataType::String | DataType::Uuid | DataType::Json => {
                 ColumnBuilder::String(StringBuilder::with_capacity(rows, 16 * rows))
             }
             DataType::Bytes => ColumnBuilder::Bytes(BinaryBuilder::with_capacity(rows, 16 * rows)),
@@ -65,7 +65,7 @@ impl ColumnBuilder {
             DataType::Timestamp => {
                 ColumnBuilder::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
             }
-            DataType::String | DataType::Json => ColumnBuilder::String(StringBuilder::new()),
+            DataType::String | DataType::Uuid | DataType::Json => ColumnBuilder::String(StringBuilder::new()),
             DataType::Bytes => ColumnBuilder::Bytes(BinaryBuilder::new()),
             DataType::Array(item) => ColumnBuilder::list(item),
             DataType::Vector(_) => ColumnBuilder::list(&DataType::Float32),

@@ -121,7 +121,7 @@ impl<'a> Row<'a> {
             DataType::Timestamp => {
                 Cell::Timestamp(Timestamp::from_micros(i64::from_le_bytes(self.bytes(at)?)))
             }
-            DataType::String => Cell::String(std::str::from_utf8(self.variable(at)?).ok()?),
+            DataType::String | DataType::Uuid => Cell::String(std::str::from_utf8(self.variable(at)?).ok()?),
             DataType::Json => Cell::Json(std::str::from_utf8(self.variable(at)?).ok()?),
             DataType::Bytes => Cell::Bytes(self.variable(at)?),
             DataType::Array(_) | DataType::Vector(_) => Cell::Array(self.variable(at)?),
@@ -214,7 +214,7 @@ fn scalar<'a>(raw: &'a [u8], data_type: &DataType) -> Option<Cell<'a>> {
         DataType::Timestamp => {
             Cell::Timestamp(Timestamp::from_micros(i64::from_le_bytes(raw.try_into().ok()?)))
         }
-        DataType::String => Cell::String(std::str::from_utf8(raw).ok()?),
+        DataType::String | DataType::Uuid => Cell::String(std::str::from_utf8(raw).ok()?),
         DataType::Json => Cell::Json(std::str::from_utf8(raw).ok()?),
         DataType::Bytes => Cell::Bytes(raw),
         DataType::Array(_) | DataType::Vector(_) => return None,
@@ -364,7 +364,7 @@ fn push_header(version: u32, event_time: i64, flags: u8, out: &mut Vec<u8>) {
 
 fn push_variable(array: &ArrayRef, data_type: &DataType, row: usize, out: &mut Vec<u8>) {
     match data_type {
-        DataType::String | DataType::Json => {
+        DataType::String | DataType::Uuid | DataType::Json => {
             out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes())
         }
         DataType::Bytes => out.extend_from_slice(array.as_binary::<i32>().value(row)),

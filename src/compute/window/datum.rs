@@ -29,7 +29,7 @@ impl Class {
         match data_type {
             DataType::Bool | DataType::Int32 | DataType::Int64 | DataType::Timestamp => Some(Class::Int),
             DataType::Float32 | DataType::Float64 => Some(Class::Float),
-            DataType::String | DataType::Bytes | DataType::Json => Some(Class::Bytes),
+            DataType::String | DataType::Uuid | DataType::Bytes | DataType::Json => Some(Class::Bytes),
             DataType::Array(_) | DataType::Vector(_) => None,
         }
     }

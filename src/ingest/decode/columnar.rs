@@ -11,11 +11,12 @@ use bytes::Bytes;
 
 use crate::{
     error::Detail,
-    format::{FieldSpec, Format, FormatError, LeftOut, ReadOptions, TableReader, decoded_size, row_json},
+    format::{
+        FieldSpec, Format, FormatError, LeftOut, ReadOptions, TableReader, TypeFit, ValueLimits,
+        convert_column, decoded_size, row_json, type_fit, type_words, value_text,
+    },
     ingest::decode::{
-        DecodeError, DecodeLimits, Decoded, Rejected,
-        cast::{ValueLimits, check_type, convert},
-        fields, null_row_bytes,
+        DecodeError, DecodeLimits, Decoded, Rejected, fields, null_row_bytes,
         text::{required, unknown},
     },
     model::TableSchema,
@@ -33,9 +34,24 @@ pub(super) fn columnar(
     batches(&given, reader, schema, limits)
 }
 
-/// Whether columns can be those of the table.
+/// Whether columns can be those of the table, whatever their values are.
 pub fn check_columns(given: &SchemaRef, schema: &TableSchema) -> Result<(), DecodeError> {
-    sources(given, &fields(schema, &DecodeLimits::default()), schema).map(drop)
+    let fields = fields(schema, &DecodeLimits::default());
+    let sources = sources(given, &fields, schema)?;
+    let misfits = fields.iter().zip(&sources).filter_map(|(field, source)| {
+        let source = source.as_ref()?;
+        let given = given.field(source.position);
+        let reason = match &source.fit {
+            TypeFit::Values => return None,
+            TypeFit::WholeValues => {
+                format!("expected {}, got {}", field.data_type, type_words(given.data_type()))
+            }
+            TypeFit::Nulls(reason) => reason.clone(),
+        };
+        Some(Detail { row: None, field: Some(field.name.clone()), reason })
+    });
+    let misfits: Vec<Detail> = misfits.collect();
+    if misfits.is_empty() { Ok(()) } else { Err(DecodeError::Columns(misfits)) }
 }
 
 /// The rows of batches with the columns `given`.
@@ -72,32 +88,69 @@ pub fn batches(
     Ok(Decoded { batch, rows: state.rows, row_numbers, left_out, rejected: state.rejected })
 }
 
-/// For each of the table's columns its position in the body.
+/// A column of the body that is one of the table's.
+struct Source {
+    position: usize,
+    fit: TypeFit,
+}
+
+/// For each of the table's columns the body's.
 fn sources(
     given: &SchemaRef,
     fields: &[FieldSpec],
     schema: &TableSchema,
-) -> Result<Vec<Option<usize>>, DecodeError> {
+) -> Result<Vec<Option<Source>>, DecodeError> {
     let mut details = Vec::new();
     let mut wrong =
         |name: &str, reason| details.push(Detail { row: None, field: Some(name.to_owned()), reason });
     let mut seen = HashSet::new();
-    let mut sources = vec![None; fields.len()];
+    let mut sources: Vec<Option<Source>> = fields.iter().map(|_| None).collect();
     for (position, column) in given.fields().iter().enumerate() {
         let name = column.name();
         match fields.iter().position(|field| field.name == *name) {
             None => wrong(name, unknown(name, schema)),
             Some(_) if !seen.insert(name.as_str()) => wrong(name, "the column is given twice".to_owned()),
-            Some(index) => match check_type(column.data_type(), &fields[index].data_type) {
-                Ok(()) => sources[index] = Some(position),
-                Err(reason) => wrong(name, reason),
-            },
+            Some(index) => {
+                let fit = type_fit(column, &fields[index].data_type);
+                sources[index] = Some(Source { position, fit });
+            }
         }
     }
     for name in required(schema).filter(|name| !seen.contains(name)) {
         wrong(name, "the column is missing; it is required".to_owned());
     }
-    if details.is_empty() { Ok(sources) } else { Err(DecodeError::Columns(details)) }
+    if details.is_empty() {
+        return Ok(sources);
+    }
+    // What is wrong is told at once; of these columns the values are not looked at any more.
+    details.extend(fields.iter().zip(&sources).filter_map(|(field, source)| match source {
+        Some(Source { fit: TypeFit::Nulls(reason), .. }) => {
+            Some(Detail { row: None, field: Some(field.name.clone()), reason: reason.clone() })
+        }
+        _ => None,
+    }));
+    Err(DecodeError::Columns(details))
+}
+
+/// Columns of a type that does not fit, each with its first value; one without values is as good as any.
+fn misfits(
+    batch: &RecordBatch,
+    fields: &[FieldSpec],
+    sources: &[Option<Source>],
+    first_row: u64,
+) -> Vec<Detail> {
+    let misfit = |(field, source): (&FieldSpec, &Option<Source>)| {
+        let Source { position, fit: TypeFit::Nulls(reason) } = source.as_ref()? else { return None };
+        let column = batch.column(*position);
+        let nulls = column.logical_nulls();
+        let index = (0..column.len()).find(|&i| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(i)))?;
+        let reason = match value_text(column, index) {
+            Some(value) => format!("{reason}: {value}"),
+            None => reason.clone(),
+        };
+        Some(Detail { row: Some(first_row + index as u64), field: Some(field.name.clone()), reason })
+    };
+    fields.iter().zip(sources).filter_map(misfit).collect()
 }
 
 struct State<'a> {
@@ -116,19 +169,24 @@ impl State<'_> {
         &mut self,
         batch: &RecordBatch,
         fields: &[FieldSpec],
-        sources: &[Option<usize>],
+        sources: &[Option<Source>],
     ) -> Result<Vec<ArrayRef>, DecodeError> {
         self.charge(batch, fields)?;
+        let misfits = misfits(batch, fields, sources, self.rows as u64);
+        if !misfits.is_empty() {
+            return Err(DecodeError::Columns(misfits));
+        }
         let mut wrong: BTreeMap<usize, (String, String)> = BTreeMap::new();
         let mut columns = Vec::with_capacity(fields.len());
         for (field, source) in fields.iter().zip(sources) {
             let limits = ValueLimits { max_bytes: field.max_bytes, max_depth: self.limits.max_json_depth };
-            let Some(column) = source.and_then(|position| batch.columns().get(position)) else {
-                columns.push(new_null_array(&field.data_type.arrow(), batch.num_rows()));
-                continue;
-            };
             let mut bad = Vec::new();
-            let column = convert(column, &field.data_type, limits, &mut bad)?;
+            let column = match source {
+                Some(Source { position, fit: TypeFit::Values | TypeFit::WholeValues }) => {
+                    convert_column(batch.column(*position), &field.data_type, limits, &mut bad)?
+                }
+                _ => new_null_array(&field.data_type.arrow(), batch.num_rows()),
+            };
             for bad in bad {
                 wrong.entry(bad.index).or_insert_with(|| (field.name.clone(), bad.reason));
             }

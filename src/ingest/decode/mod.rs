@@ -4,12 +4,13 @@
 //! that fails the request or goes to the quarantine. A *body* that is wrong as a whole is a [`DecodeError`].
 //! Everything here is bounded by [`DecodeLimits`], takes bytes from anyone, and does not panic.
 
-mod cast;
 mod columnar;
 mod decompress;
 mod error;
 mod text;
 
+#[cfg(test)]
+mod data_frames;
 #[cfg(test)]
 mod round_trip;
 #[cfg(test)]
@@ -134,7 +135,8 @@ impl Decoded {
 /// Decodes a body. Columns are found by name, in any order; one that is missing is null, where it may be.
 ///
 /// JSON is exact (see `format::ColumnBuilder`), CSV has a header line and no way to tell an empty string from null:
-/// an empty field is null. Arrow and Parquet columns have their column's type or one whose values it holds exactly.
+/// an empty field is null. Arrow and Parquet columns have their column's type or one whose values it holds: whole floats for
+/// integers, decimals, other widths and encodings; what would be lost is refused by row. A column of nulls has any type.
 pub fn decode(
     format: Format,
     body: Bytes,

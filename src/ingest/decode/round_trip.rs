@@ -36,7 +36,7 @@ static TABLE: LazyLock<TableSchema> = LazyLock::new(|| {
         TableId(7),
         "all",
         1,
-        vec![column("k", "string"), column("n", "int64")],
+        vec![column("k", "string"), column("n", "int64"), column("u", "uuid")],
         columns,
     )
 });
@@ -51,6 +51,9 @@ fn cell(data_type: &DataType) -> BoxedStrategy<String> {
         DataType::Float32 => prop::num::f32::NORMAL.prop_map(|x| format!("{x:e}")).boxed(),
         DataType::Float64 => prop::num::f64::NORMAL.prop_map(|x| format!("{x:e}")).boxed(),
         DataType::String => text().boxed(),
+        DataType::Uuid => {
+            "[0-9a-fA-F]{8}(-[0-9a-f]{4}){3}-[0-9a-fA-F]{12}".prop_map(|s| format!("{s:?}")).boxed()
+        }
         DataType::Bytes => vec(any::<u8>(), 1..6)
             .prop_map(|b| {
                 format!("\"{}\"", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, b))

@@ -7,7 +7,7 @@ use arrow::{
 };
 
 use crate::{
-    model::{Column, encode_keys},
+    model::{Column, DataType, encode_keys, uuid_keys},
     offline::{
         History, OfflineError,
         windows::{
@@ -92,7 +92,10 @@ impl<'a> Batch<'a> {
             let at = self.batch.schema_ref().index_of(&key.name).map_err(wrong())?;
             let source = Source::new(self.batch.column(at), &key.data_type).map_err(wrong())?;
             fields.push(arrow::datatypes::Field::new(&key.name, source.array().data_type().clone(), true));
-            arrays.push(ArrayRef::clone(source.array()));
+            arrays.push(match key.data_type {
+                DataType::Uuid => uuid_keys(source.array()),
+                _ => ArrayRef::clone(source.array()),
+            });
         }
         let keys = RecordBatch::try_new(std::sync::Arc::new(Schema::new(fields)), arrays).map_err(wrong())?;
         let positions: Vec<usize> = (0..keys.num_columns()).collect();

@@ -39,7 +39,7 @@ impl OutputColumn {
                 let builder = TimestampMicrosecondBuilder::with_capacity(capacity);
                 OutputColumn::Timestamp(builder.with_data_type(DataType::arrow_timestamp()))
             }
-            DataType::String | DataType::Json => OutputColumn::Text(StringBuilder::new()),
+            DataType::String | DataType::Uuid | DataType::Json => OutputColumn::Text(StringBuilder::new()),
             DataType::Bytes => OutputColumn::Bytes(BinaryBuilder::new()),
             DataType::Array(item) => Self::list(item),
             DataType::Vector(_) => Self::list(&DataType::Float32),

@@ -1,7 +1,7 @@
 //! Stream feature views: which source, by which keys, aggregated how.
 
 use crate::{
-    model::Column,
+    model::{Column, DataType},
     registry::{
         definition::{EntityDefinition, FeatureViewDefinition, SourceDefinition, StreamDefinition},
         parse::{
@@ -92,6 +92,8 @@ fn has_keys(fields: &Fields<'_>, source: &SourceDefinition, join_keys: &[(&Colum
                 );
                 fields.error(place, message);
             }
+            // A source keeps UUIDs as they are written.
+            Some(Column { data_type: DataType::String, .. }) if key.data_type == DataType::Uuid => {}
             Some(column) if column.data_type != key.data_type => {
                 let message = format!(
                     "the join key `{}` of entity `{entity}` is {}, but {} in source `{}`; both must have one type",

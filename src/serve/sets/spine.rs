@@ -13,7 +13,7 @@ use fs_err as fs;
 
 use crate::{
     error::Detail,
-    format::{Format, FormatError, TableWriter},
+    format::{Format, FormatError, TableWriter, plain_batch, plain_type},
     offline::{NewFile, sync_dir},
     serve::{
         ServeError,
@@ -40,9 +40,8 @@ pub(super) fn store(
     let mut out = TableWriter::new(Format::Parquet, file, Arc::clone(&schema)).map_err(unwritten)?;
     let mut rows = 0;
     for batch in batches {
-        let batch = batch?;
-        let batch =
-            RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).map_err(ServeError::from)?;
+        let columns = plain_batch(&batch?).map_err(ServeError::from)?.columns().to_vec();
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(ServeError::from)?;
         event_times(&batch, event_time).map_err(|error| shifted(error, rows))?;
         out.write(&batch).map_err(unwritten)?;
         rows += batch.num_rows() as u64;
@@ -53,11 +52,12 @@ pub(super) fn store(
     Ok((SpineMark { rows, sha256 }, schema))
 }
 
-/// Without what a writer noted beside the columns: the same rows give the same bytes, wherever they come from.
+/// Without encodings, and without what a writer noted beside the columns: the same rows give the same bytes, wherever they
+/// come from.
 fn plain(schema: &Schema) -> Result<SchemaRef, SetError> {
     let fields = schema.fields().iter();
     let fields: Vec<Field> =
-        fields.map(|field| Field::new(field.name(), field.data_type().clone(), true)).collect();
+        fields.map(|field| Field::new(field.name(), plain_type(field.data_type()), true)).collect();
     for (at, field) in fields.iter().enumerate() {
         if fields[..at].iter().any(|before| before.name() == field.name()) {
             return Err(SetError::field(field.name(), "the spine has two columns of this name"));

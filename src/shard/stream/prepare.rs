@@ -5,12 +5,12 @@ use std::sync::Arc;
 use arrow::{
     array::{ArrayRef, AsArray, RecordBatch},
     buffer::BooleanBuffer,
-    datatypes::{Int64Type, TimestampMicrosecondType},
+    datatypes::{Field, Int64Type, Schema, TimestampMicrosecondType},
 };
 
 use crate::{
     compute::window::tiles::{EventWriter, set_seq},
-    model::{Column, SEQ, TableId, TableSchema, encode_keys},
+    model::{Column, DataType, SEQ, TableId, TableSchema, encode_keys, uuid_keys},
     shard::{
         ShardError,
         stream::{Generation, StreamPlan, columns::DatumColumn},
@@ -75,9 +75,22 @@ fn keys(plan: &StreamPlan, batch: &RecordBatch) -> (Vec<u8>, Vec<u32>) {
     let schema = batch.schema_ref();
     let positions: Option<Vec<usize>> =
         plan.spec.keys.iter().map(|key| schema.index_of(&key.name).ok()).collect();
-    match positions {
-        Some(positions) => encode_keys(batch, &positions, |_, _| {}),
-        None => (Vec::new(), vec![0; batch.num_rows() + 1]),
+    let Some(positions) = positions else { return (Vec::new(), vec![0; batch.num_rows() + 1]) };
+    // A source has strings; the entity's key may be a UUID, of which there are several spellings.
+    let uuid = |(key, _): &(&Column, &usize)| key.data_type == DataType::Uuid;
+    if !plan.spec.keys.iter().zip(&positions).any(|pair| uuid(&pair)) {
+        return encode_keys(batch, &positions, |_, _| {});
+    }
+    let mut columns = batch.columns().to_vec();
+    for (_, &at) in plan.spec.keys.iter().zip(&positions).filter(uuid) {
+        columns[at] = uuid_keys(&columns[at]);
+    }
+    // Their nulls are the events without an entity, also in a column that has none.
+    let fields: Vec<Field> =
+        schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    match RecordBatch::try_new(Arc::new(Schema::new(fields)), columns) {
+        Ok(keys) => encode_keys(&keys, &positions, |_, _| {}),
+        Err(_) => (Vec::new(), vec![0; batch.num_rows() + 1]),
     }
 }
 
