@@ -14,7 +14,7 @@ use arrow::{
         reader::{FileReader, StreamDecoder},
     },
 };
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::format::{Format, FormatError, reader::Batches};
 
@@ -37,13 +37,19 @@ pub(super) fn stream(reader: impl Read + Send + 'static) -> Result<(SchemaRef, B
 /// Begins a file in the Arrow file format, which is also Feather's.
 pub(super) const FILE_MAGIC: &[u8] = b"ARROW1";
 
-/// A stream that is in memory, from anywhere. Also a file: within it, behind eight bytes, is a stream.
+/// A stream that is in memory, from anywhere. Also a file: behind its first bytes and some padding is a stream.
 pub(super) fn read(bytes: Bytes) -> Result<(SchemaRef, Batches), FormatError> {
     if bytes.starts_with(b"FEA1") {
         return Err(malformed("it is a Feather file of version 1; write version 2, or Parquet"));
     }
     let is_file = bytes.starts_with(FILE_MAGIC);
-    let mut stream = if is_file { bytes.slice(8.min(bytes.len())..) } else { bytes };
+    let mut stream = bytes;
+    if is_file {
+        stream.advance(8.min(stream.len()));
+        while stream.starts_with(&[0; 8]) {
+            stream.advance(8);
+        }
+    }
     let end = check(&stream).map_err(malformed)?;
     if is_file {
         stream.truncate(end);
