@@ -2,6 +2,7 @@
 
 pub mod as_of;
 mod key_index;
+pub mod retention;
 mod spine;
 pub mod window;
 

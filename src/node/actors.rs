@@ -23,6 +23,7 @@ pub(super) struct Actors {
     pub registry: Link<RegistryActor>,
     pub writer: Link<SegmentWriterActor>,
     pub shards: Shards,
+    pub supervisor: Addr<NodeSupervisor>,
     /// Their threads.
     pub arbiters: Vec<(&'static str, Arbiter)>,
 }
@@ -50,7 +51,7 @@ impl Actors {
             parts.start(&arbiter)?;
             arbiters.push(("shard", arbiter));
         }
-        Ok(Actors { registry, writer, shards, arbiters })
+        Ok(Actors { registry, writer, shards, supervisor, arbiters })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use actix::Arbiter;
+use actix::{Addr, Arbiter};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         reserve::Reserve,
         serving,
         stores::{Opened, Stores},
+        supervisor::NodeSupervisor,
         ticks,
     },
     offline::actor::SegmentWriterActor,
@@ -31,6 +32,7 @@ pub struct Node {
     pub writer: Link<SegmentWriterActor>,
     pub(super) store: Store,
     pub(super) reserve: Reserve,
+    pub(super) supervisor: Addr<NodeSupervisor>,
     pub(super) arbiters: Vec<(&'static str, Arbiter)>,
     pub(super) http: JoinHandle<()>,
     pub(super) stop_http: watch::Sender<bool>,
@@ -58,14 +60,15 @@ pub async fn start(config: Config, clock: Clock, seats: Seats) -> Result<Node, N
 
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, seats, Arc::clone(&app), stopped));
-    let Actors { writer, shards, arbiters, .. } = actors;
+    let Actors { writer, shards, supervisor, arbiters, .. } = actors;
     let scrub_bytes = config.offline.scrub_bytes_per_second.bytes();
     let mut ticks = ticks::start(&shards, &writer, &app.backfills, &app.runs, scrub_bytes);
     ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));
     ticks.push(ticks::measure(stores.online.clone(), stores.cache.clone()));
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %config.data.dir.display(), shards = stores.shard_count, "ready");
-    Ok(Node { address, app, writer, store: stores.online, reserve, arbiters, http, stop_http, ticks })
+    let store = stores.online;
+    Ok(Node { address, app, writer, store, reserve, supervisor, arbiters, http, stop_http, ticks })
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {

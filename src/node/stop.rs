@@ -1,21 +1,27 @@
-//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, runs, backup → shards → segment writer →
-//! registry → training sets → memtables.
+//! Draining a node, in order, within one deadline: not ready → HTTP → backfill, runs, backup → shards → what they have
+//! unsealed → segment writer → registry → training sets → memtables.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    node::start::Node,
+    http::App,
+    node::{start::Node, supervisor::Rest},
     offline::actor::Drain as DrainWriter,
     registry::actor::Drain as DrainRegistry,
-    shard::{Flushed, actor::Drain as DrainShard},
+    shard::{
+        Flushed,
+        actor::{Drain as DrainShard, SealAll},
+    },
 };
 
 /// How often it is looked whether the store has failed.
 const LOOK: Duration = Duration::from_millis(200);
 /// The least that the memtables have to be written out, when all else has used up the deadline.
 const FLUSH: Duration = Duration::from_secs(5);
+/// How often the shards are told to seal what is left.
+const SEAL_AGAIN: Duration = Duration::from_millis(20);
 
 impl Node {
     /// Waits until the store takes no more writes after a failed one, the node has run for `after`, and the disk has
@@ -69,6 +75,7 @@ impl Node {
                 Err(_) => tracing::error!(shard, "still pending at the drain deadline"),
             }
         }
+        seal_all(&self.app, deadline).await;
         if let Some(addr) = self.writer.get()
             && timeout_at(deadline, addr.send(DrainWriter)).await.is_err()
         {
@@ -80,6 +87,7 @@ impl Node {
         {
             tracing::warn!("the registry was still pending at the drain deadline");
         }
+        self.supervisor.do_send(Rest);
         for (name, arbiter) in self.arbiters {
             arbiter.stop();
             match timeout_at(deadline, tokio::task::spawn_blocking(move || arbiter.join())).await {
@@ -109,5 +117,30 @@ impl Node {
             }
             Err(_) => None,
         }
+    }
+}
+
+/// Puts every acknowledged row into a segment, so that who reads the Delta tables of a stopped node sees them all. What
+/// is left at the deadline is in the outbox, and sealed after the next start.
+async fn seal_all(app: &App, deadline: Instant) {
+    let shards = &app.shards;
+    loop {
+        let catalog = app.catalog.current();
+        let unsealed = |table| Some(shards.committed().of(table).unsealed()).filter(|rows| *rows > 0);
+        let mut left = catalog
+            .tables
+            .iter()
+            .filter_map(|(table, schemas)| Some((&schemas.last()?.name, unsealed(*table)?)));
+        let Some(first) = left.next() else { return };
+        if Instant::now() >= deadline || shards.failure().is_some() {
+            for (table, rows) in std::iter::once(first).chain(left) {
+                tracing::warn!(%table, rows, "rows are not in a segment yet; they are sealed after the next start");
+            }
+            return;
+        }
+        for shard in 0..shards.count() {
+            shards.link(shard).send(SealAll);
+        }
+        tokio::time::sleep(SEAL_AGAIN).await;
     }
 }

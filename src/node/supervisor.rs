@@ -1,5 +1,5 @@
 //! Owns:      the table of who is restarted, how often, and when the node gives up.
-//! Receives:  `Died` from an actor's death watch.
+//! Receives:  `Died` from an actor's death watch, `Watch`, `Rest`.
 //! Sends:     nothing; it starts the actor again through the function that started it first.
 //! When full: deaths are rare.
 //! When it dies: the process ends, nobody would notice the next death.
@@ -28,6 +28,7 @@ const GAVE_UP: i32 = 70;
 pub struct NodeSupervisor {
     children: HashMap<String, Start>,
     deaths: HashMap<String, Vec<Instant>>,
+    rests: bool,
 }
 
 /// From now on restart this actor when it dies.
@@ -36,6 +37,19 @@ pub struct NodeSupervisor {
 pub struct Watch {
     pub actor: String,
     pub start: Start,
+}
+
+/// From now on start nothing again: the threads of the actors end, and those that did not finish by the deadline with them.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+pub struct Rest;
+
+impl Handler<Rest> for NodeSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Rest, _: &mut Self::Context) {
+        self.rests = true;
+    }
 }
 
 impl Actor for NodeSupervisor {
@@ -54,6 +68,9 @@ impl Handler<Died> for NodeSupervisor {
     type Result = ();
 
     fn handle(&mut self, died: Died, _: &mut Self::Context) {
+        if self.rests {
+            return;
+        }
         metrics::record_restart(&died.actor);
         let deaths = self.deaths.entry(died.actor.clone()).or_default();
         deaths.retain(|at| at.elapsed() < WINDOW);

@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time,
 };
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
@@ -21,10 +21,11 @@ use arrow::datatypes::Int64Type;
 use crate::{
     actor::DeathWatch,
     clock::Clock,
+    compute::retention::Horizon,
     failpoint, metrics,
-    model::{SEQ, TableId, TableSchema, Timestamp},
+    model::{Duration, SEQ, TableId, TableSchema},
     offline::{OfflineError, OfflineStore, Scrubber, Table, Unsealed},
-    registry::CatalogHandle,
+    registry::{Catalog, CatalogHandle, FeatureView},
 };
 
 pub struct SegmentWriterActor {
@@ -35,18 +36,23 @@ pub struct SegmentWriterActor {
     /// Rows that one seal takes from the outbox at a time: bounds the memory of a seal.
     pub chunk_rows: usize,
     /// Files that no snapshot names are kept this long for other readers of the table.
-    pub vacuum_after: Duration,
+    pub vacuum_after: time::Duration,
     /// How long commits stay that a checkpoint stands for.
-    pub log_retention: Duration,
+    pub log_retention: time::Duration,
     pub scrubber: Scrubber,
     pub watch: DeathWatch,
 }
+
+/// Bytes of segments whose statistics are written anew each time that tables are maintained: a few seconds.
+const RESTATE_BYTES: u64 = 256 << 20;
 
 /// Put the table's unsealed rows into a segment.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Seal {
     pub schema: Arc<TableSchema>,
+    /// Whether segments are merged after it where there are many.
+    pub then_compact: bool,
     pub reply: SealReply,
 }
 
@@ -123,7 +129,7 @@ impl Handler<Seal> for SegmentWriterActor {
             }
         };
         seal.reply.send(up_to);
-        if up_to.is_some() {
+        if up_to.is_some() && seal.then_compact {
             // Behind the seals that are already queued.
             ctx.address().do_send(Compact { schema: seal.schema });
         }
@@ -151,19 +157,24 @@ impl Handler<Maintain> for SegmentWriterActor {
 
     fn handle(&mut self, _: Maintain, _: &mut Self::Context) {
         let catalog = self.catalog.current();
-        let mut retentions = BTreeMap::new();
+        let mut tables = BTreeMap::new();
         for view in catalog.feature_views.values().filter(|view| view.has_rows()) {
-            retentions.insert(view.schema.table, (Arc::clone(&view.schema), view.retention));
+            tables.insert(
+                view.schema.table,
+                (Arc::clone(&view.schema), view.retention, longest_ttl(&catalog, view)),
+            );
         }
         for source in catalog.sources.values() {
-            retentions.insert(source.schema.table, (Arc::clone(&source.schema), source.retention));
+            tables.insert(source.schema.table, (Arc::clone(&source.schema), source.retention, None));
         }
-        let now = self.clock.now();
-        for (schema, retention) in retentions.into_values() {
+        let now = self.clock.now().micros();
+        let mut restate = RESTATE_BYTES;
+        for (schema, retention, ttl) in tables.into_values() {
             let result = self.store.table(&schema).and_then(|table| {
                 if let Some(retention) = retention {
-                    table.expire(Timestamp::from_micros(now.micros().saturating_sub(retention.micros())))?;
+                    table.expire(Horizon { time: now.saturating_sub(retention.micros()), ttl })?;
                 }
+                restate = restate.saturating_sub(table.restate(restate)?);
                 table.vacuum(self.vacuum_after)?;
                 table.forget_commits(self.log_retention)
             });
@@ -219,6 +230,14 @@ impl SegmentWriterActor {
         metrics::record_segments(&schema.name, snapshot.segments.len(), rows);
         Ok(table.sealed_seq())
     }
+}
+
+/// By which any version of the view's definition can be read: none where one is without.
+fn longest_ttl(catalog: &Catalog, view: &FeatureView) -> Option<i64> {
+    let versions =
+        catalog.feature_view_versions.values().filter(|version| version.schema.table == view.schema.table);
+    let ttls = versions.map(|version| version.ttl.map(Duration::micros));
+    ttls.reduce(|longest, ttl| longest.zip(ttl).map(|(longest, ttl)| longest.max(ttl))).flatten()
 }
 
 /// One past the last row's seq.

@@ -6,14 +6,16 @@ use std::{
 };
 
 use fs_err as fs;
+use serde_json::Value;
 
 use crate::{
+    compute::retention::Horizon,
     failpoint,
-    model::Timestamp,
+    model::TableKind,
     offline::{
         OfflineError, OfflineOptions, delta_log,
         durable::sync_dir,
-        merge::Merge,
+        merge::{Forget, Merge},
         segment::Segment,
         segment_read::Footer,
         segment_write::Staged,
@@ -22,24 +24,24 @@ use crate::{
 };
 
 /// Segments merged at a time, so that their open pages fit in memory.
-const MAX_INPUTS: usize = 32;
+pub(super) const MAX_INPUTS: usize = 32;
 /// Rows read from each input at a time.
 const STEP: usize = 1024;
 /// A segment is alike when it has at most so many times the rows of all smaller ones: a row is rewritten a logarithmic
 /// number of times over the table's life.
-const GROWTH: u64 = 4;
+pub(super) const GROWTH: u64 = 4;
 
 /// What maintenance of a table remembers; its lock is held while segments are replaced.
 pub(super) struct Maintenance {
-    /// Rows older than this need not survive a merge.
-    expired_before: i64,
+    /// What need not survive a merge.
+    pub horizon: Option<Horizon>,
     /// Segments that the log no longer names, since when.
     retired: Vec<(Arc<Segment>, Instant)>,
 }
 
 impl Maintenance {
     pub fn new(retired: impl IntoIterator<Item = Arc<Segment>>) -> Self {
-        let mut maintenance = Maintenance { expired_before: i64::MIN, retired: Vec::new() };
+        let mut maintenance = Maintenance { horizon: None, retired: Vec::new() };
         maintenance.retire(retired);
         maintenance
     }
@@ -59,12 +61,13 @@ pub struct CompactOutcome {
     pub written: usize,
     /// … with so many rows.
     pub rows: u64,
-    /// Rows that were too old to keep.
+    /// Rows that their retention did not keep.
     pub dropped: u64,
 }
 
 impl Table {
-    /// Merges small segments into larger ones, in one commit that changes no row. Appends go on meanwhile.
+    /// Merges small segments into larger ones, in one commit that changes no row (but for those that are past
+    /// their retention). Appends go on meanwhile.
     /// To be called again until it reports nothing.
     pub fn compact(&self) -> Result<CompactOutcome, OfflineError> {
         let mut maintenance = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,14 +77,34 @@ impl Table {
             return Ok(CompactOutcome::default());
         }
         failpoint::reach("compact.before");
+        let outcome = self.merge(&mut maintenance, &before, inputs)?;
+        failpoint::reach("compact.after");
+        Ok(outcome)
+    }
+
+    /// Puts one sorted run of rows in place of `inputs`, without what the horizon forgets.
+    pub(super) fn merge(
+        &self,
+        maintenance: &mut Maintenance,
+        before: &TableSnapshot,
+        inputs: Vec<Arc<Segment>>,
+    ) -> Result<CompactOutcome, OfflineError> {
         // Whatever was read before: a changed byte must not get a new checksum.
         let readers = inputs.iter().map(|segment| {
             segment.verify()?;
             Footer::read(segment)?.rows(&before.schema, None, STEP)
         });
         let readers = readers.collect::<Result<Vec<_>, _>>()?;
-        let mut merge = Merge::new(&self.layout, &before.schema, readers, maintenance.expired_before)?;
-        let mut out = self.segment_writer(&before.schema, before.delta_version + 1);
+        let horizon = maintenance.horizon;
+        let forget = match horizon {
+            None => Forget::Nothing,
+            Some(horizon) if self.kind == TableKind::Source => Forget::EventsBefore(horizon.time),
+            Some(horizon) => Forget::Versions(horizon),
+        };
+        let mut merge = Merge::new(&self.layout, &before.schema, readers, forget)?;
+        let mut out = self
+            .segment_writer(&before.schema, before.delta_version + 1)
+            .with_horizon(horizon.map(|horizon| horizon.time));
         for batch in merge.by_ref() {
             out.write(&batch?)?;
         }
@@ -92,27 +115,9 @@ impl Table {
             rows: staged.segments().map(|segment| segment.rows).sum(),
             dropped: merge.dropped,
         };
-        self.replace("OPTIMIZE", &inputs, staged, outcome.dropped > 0)?;
-        failpoint::reach("compact.after");
+        self.replace("OPTIMIZE", &inputs, staged, Vec::new(), outcome.dropped > 0)?;
         maintenance.retire(inputs);
         Ok(outcome)
-    }
-
-    /// Drops the segments of which every row is older than `cutoff`; of the others, rows older than it go when they
-    /// are next merged. Returns how many rows went.
-    pub fn expire(&self, cutoff: Timestamp) -> Result<u64, OfflineError> {
-        let mut maintenance = self.maintenance.lock().unwrap_or_else(PoisonError::into_inner);
-        maintenance.expired_before = maintenance.expired_before.max(cutoff.micros());
-        let old =
-            |segment: &&Arc<Segment>| segment.event_time.is_some_and(|(_, latest)| latest < cutoff.micros());
-        let old: Vec<_> = self.snapshot().segments.iter().filter(old).cloned().collect();
-        if old.is_empty() {
-            return Ok(0);
-        }
-        self.replace("DELETE", &old, Staged::default(), true)?;
-        let rows = old.iter().map(|segment| segment.rows).sum();
-        maintenance.retire(old);
-        Ok(rows)
     }
 
     /// Deletes files that the log has not named for `older_than` and that no snapshot in this process holds.
@@ -147,12 +152,14 @@ impl Table {
         self.snapshot().segments.iter().try_for_each(|segment| segment.verify())
     }
 
-    /// One commit that removes `old` and adds `staged`, on top of whatever was appended meanwhile.
-    fn replace(
+    /// One commit that removes `old` and adds `staged`, with further actions that change no row, on top of whatever was
+    /// appended meanwhile.
+    pub(super) fn replace(
         &self,
         operation: &str,
         old: &[Arc<Segment>],
         staged: Staged,
+        further: Vec<Value>,
         data_change: bool,
     ) -> Result<(), OfflineError> {
         let mut writer = self.writer()?;
@@ -165,6 +172,7 @@ impl Table {
         }
         let mut actions: Vec<_> = old.iter().map(|segment| delta_log::remove(segment, data_change)).collect();
         actions.extend(staged.adds(data_change));
+        actions.extend(further);
         let kept = current.segments.iter().filter(|segment| !is_old(segment));
         let next = TableSnapshot {
             delta_version: current.delta_version + 1,
@@ -207,12 +215,19 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::offline::stats::Bounds;
+    use crate::offline::{stats::Bounds, tags::Tags};
 
     fn segments(rows: &[u64]) -> Vec<Arc<Segment>> {
         let segment = |rows: &u64| {
             let bounds = Bounds { rows: Some(*rows), ..Bounds::default() };
-            Arc::new(Segment::new(Path::new("/"), rows.to_string(), rows * 10, bounds, None))
+            Arc::new(Segment::new(
+                Path::new("/"),
+                rows.to_string(),
+                rows * 10,
+                bounds,
+                &Tags::default(),
+                None,
+            ))
         };
         rows.iter().map(segment).collect()
     }

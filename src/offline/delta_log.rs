@@ -16,14 +16,13 @@ use crate::{
         OfflineError,
         durable::{NewFile, sync_dir},
         log_check::{CRC_FIELD, hex},
-        segment::Segment,
+        segment::{FileStats, Segment},
+        tags::Tags,
     },
 };
 
 /// The Delta application id under which `sealed_seq` is kept as the transaction's version.
 pub(super) const APP_ID: &str = "larder";
-/// The tag of an add action that holds the file's CRC-32C, eight hexadecimal digits.
-pub(super) const CRC_TAG: &str = "larder.crc32c";
 pub(super) const LOG_DIR: &str = "_delta_log";
 
 pub(super) fn log_dir(table_dir: &Path) -> std::path::PathBuf {
@@ -117,20 +116,19 @@ pub(super) fn metadata(table: &str, identity: &Identity, schema: &Schema) -> Res
     }}))
 }
 
-/// `stats` as [`super::stats::to_json`] gives it. `data_change` is false where rows only move between files.
-pub(super) fn add(segment: &Segment, stats: &str, data_change: bool) -> Value {
-    let mut action = json!({
+/// `data_change` is false where rows only move between files. A file that the table has already gets these statistics in
+/// place of its earlier ones.
+pub(super) fn add(segment: &Segment, stats: &FileStats, data_change: bool) -> Value {
+    let tags = Tags { stats_columns: Some(stats.columns), ..segment.tags() };
+    json!({ "add": {
         "path": segment.name,
         "partitionValues": {},
         "size": segment.bytes,
         "modificationTime": now_millis(),
         "dataChange": data_change,
-        "stats": stats,
-    });
-    if let Some(crc) = segment.crc32c {
-        action["tags"] = json!({ CRC_TAG: hex(crc) });
-    }
-    json!({ "add": action })
+        "stats": &*stats.json,
+        "tags": tags.to_json(),
+    }})
 }
 
 pub(super) fn remove(segment: &Segment, data_change: bool) -> Value {

@@ -21,11 +21,12 @@ use url::Url;
 
 use crate::offline::{
     OfflineError,
-    delta_log::{APP_ID, CRC_TAG, Identity, log_dir},
+    delta_log::{APP_ID, Identity, log_dir},
     durable::{NewFile, sync_dir},
     log_check::{self, checkpoint_path, write_checkpoint_crc},
     segment::Segment,
     stats::read_bounds,
+    tags::Tags,
 };
 
 /// A table as its log has it.
@@ -188,18 +189,16 @@ fn read_files(
         .and_then(|constants| constants.column_by_name("tags"))
         .and_then(|tags| tags.as_map_opt());
     for row in 0..files.num_rows() {
-        let crc = tags.and_then(|tags| tag(tags, row)).and_then(|text| u32::from_str_radix(&text, 16).ok());
-        let bounds = match stats.filter(|stats| stats.is_valid(row)) {
-            Some(stats) => read_bounds(stats.value(row), event_time, crc.is_some()),
-            None => Default::default(),
-        };
+        let tags = Tags::read(|name| tags.and_then(|tags| tag(tags, row, name)));
+        let stats = stats.filter(|stats| stats.is_valid(row)).map(|stats| stats.value(row));
+        let bounds = stats.map(|stats| read_bounds(stats, &tags, event_time)).unwrap_or_default();
         let size = u64::try_from(sizes.value(row)).map_err(|_| wrong("size"))?;
-        out.push(Arc::new(Segment::new(dir, paths.value(row).to_owned(), size, bounds, crc)));
+        out.push(Arc::new(Segment::new(dir, paths.value(row).to_owned(), size, bounds, &tags, stats)));
     }
     Ok(())
 }
 
-fn tag(tags: &MapArray, row: usize) -> Option<String> {
+fn tag(tags: &MapArray, row: usize, name: &str) -> Option<String> {
     if tags.is_null(row) {
         return None;
     }
@@ -207,6 +206,6 @@ fn tag(tags: &MapArray, row: usize) -> Option<String> {
     let keys = entries.column(0).as_string_opt::<i32>()?;
     let values = entries.column(1).as_string_opt::<i32>()?;
     (0..entries.len())
-        .find(|&i| keys.value(i) == CRC_TAG && values.is_valid(i))
+        .find(|&i| keys.value(i) == name && values.is_valid(i))
         .map(|i| values.value(i).to_owned())
 }

@@ -12,8 +12,14 @@ use arrow::{
 use crate::{
     model::row_keys,
     offline::{
-        History, OfflineError, Rows, Visible, evolve::conform, layout::Layout, merge::Merge,
-        portions::only_visible, segment_read::Footer, sort::sort, table::STEP,
+        History, OfflineError, Rows, Visible,
+        evolve::conform,
+        layout::Layout,
+        merge::{Forget, Merge},
+        portions::only_visible,
+        segment_read::Footer,
+        sort::sort,
+        table::STEP,
     },
 };
 
@@ -40,7 +46,7 @@ impl History {
             inputs.push(Box::new(batches.into_iter()));
         }
         let inputs = inputs.into_iter().map(|rows| only_visible(rows, &self.layout, visible)).collect();
-        let merge = Merge::new(&self.layout, &target, inputs, i64::MIN)?;
+        let merge = Merge::new(&self.layout, &target, inputs, Forget::Nothing)?;
         let (layout, table) = (self.layout.clone(), self.layout.table.clone());
         let newest = Newest { merge, layout, target, last: None, ended: false };
         Ok(Box::new(

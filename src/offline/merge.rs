@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use arrow::{array::RecordBatch, compute::interleave_record_batch, datatypes::SchemaRef};
 
 use crate::{
+    compute::retention::{Horizon, Stamp},
     model::encode_keys,
     offline::{OfflineError, layout::Layout},
 };
@@ -12,11 +13,22 @@ use crate::{
 /// Rows given out at a time.
 const STEP: usize = 4096;
 
-/// The rows of several inputs, each sorted so, in order of (key, event time, seq). Rows older than a cutoff are left out.
+/// Which rows are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forget {
+    Nothing,
+    /// Events before this time (microseconds).
+    EventsBefore(i64),
+    /// Versions that no read from the horizon on can see.
+    Versions(Horizon),
+}
+
+/// The rows of several inputs, each sorted so, in order of (key, event time, seq).
 pub(super) struct Merge<I> {
     layout: Layout,
-    /// Event times below this are dropped.
-    cutoff: i64,
+    forget: Forget,
+    /// The encoded key of the row at hand.
+    key: Vec<u8>,
     cursors: Vec<Cursor<I>>,
     /// Cursors that have a row, the one with the least row last.
     waiting: Vec<usize>,
@@ -30,6 +42,8 @@ struct Cursor<I> {
     offsets: Vec<u32>,
     times: Vec<i64>,
     seqs: Vec<i64>,
+    /// Where it decides what is left out.
+    accepted_at: Vec<i64>,
     at: usize,
 }
 
@@ -40,8 +54,16 @@ impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Cursor<I> {
         (key, self.times[self.at], self.seqs[self.at])
     }
 
+    fn key(&self) -> &[u8] {
+        self.order().0
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp { event_time: self.times[self.at], accepted_at: self.accepted_at[self.at] }
+    }
+
     /// Loads the next batch that has rows; false at the end.
-    fn load(&mut self, layout: &Layout) -> Result<bool, OfflineError> {
+    fn load(&mut self, layout: &Layout, forget: Forget) -> Result<bool, OfflineError> {
         for batch in self.rows.by_ref() {
             let batch = batch?;
             if batch.num_rows() > 0 {
@@ -49,6 +71,9 @@ impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Cursor<I> {
                     encode_keys(&batch, &layout.key_indices(batch.schema_ref())?, |_, _| {});
                 self.times = layout.event_times(&batch)?.to_vec();
                 self.seqs = layout.seqs(&batch)?.to_vec();
+                if let Forget::Versions(_) = forget {
+                    self.accepted_at = layout.accepted_at(&batch)?.to_vec();
+                }
                 self.batch = batch;
                 self.at = 0;
                 return Ok(true);
@@ -64,10 +89,11 @@ impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Merge<I> {
         layout: &Layout,
         schema: &SchemaRef,
         inputs: Vec<I>,
-        cutoff: i64,
+        forget: Forget,
     ) -> Result<Self, OfflineError> {
         let layout = layout.clone();
-        let mut merge = Merge { layout, cutoff, cursors: Vec::new(), waiting: Vec::new(), dropped: 0 };
+        let mut merge =
+            Merge { layout, forget, key: Vec::new(), cursors: Vec::new(), waiting: Vec::new(), dropped: 0 };
         for rows in inputs {
             let mut cursor = Cursor {
                 rows,
@@ -76,9 +102,10 @@ impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Merge<I> {
                 offsets: Vec::new(),
                 times: Vec::new(),
                 seqs: Vec::new(),
+                accepted_at: Vec::new(),
                 at: 0,
             };
-            if cursor.load(&merge.layout)? {
+            if cursor.load(&merge.layout, forget)? {
                 merge.cursors.push(cursor);
                 merge.wait(merge.cursors.len() - 1);
             }
@@ -94,6 +121,12 @@ impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Merge<I> {
         self.waiting.insert(before, cursor);
     }
 
+    /// The next row, if it is of that key.
+    fn next_of(&self, key: &[u8]) -> Option<Stamp> {
+        let next = &self.cursors[*self.waiting.last()?];
+        (next.key() == key).then(|| next.stamp())
+    }
+
     /// The next rows in order; none at the end.
     fn step(&mut self) -> Result<Option<RecordBatch>, OfflineError> {
         let mut sources: Vec<RecordBatch> = Vec::new();
@@ -103,22 +136,38 @@ impl<I: Iterator<Item = Result<RecordBatch, OfflineError>>> Merge<I> {
         while picks.len() < STEP {
             let Some(current) = self.waiting.pop() else { break };
             let cursor = &mut self.cursors[current];
-            if cursor.times[cursor.at] < self.cutoff {
+            let time = cursor.times[cursor.at];
+            let stamp = match self.forget {
+                Forget::Versions(_) => {
+                    self.key.clear();
+                    self.key.extend_from_slice(cursor.key());
+                    Some(cursor.stamp())
+                }
+                _ => None,
+            };
+            let at = cursor.at;
+            cursor.at += 1;
+            // The next one takes its place before it is known whether this row stays.
+            let ended = (cursor.at == cursor.batch.num_rows()).then(|| cursor.batch.clone());
+            if ended.is_none() || cursor.load(&self.layout, self.forget)? {
+                self.wait(current);
+            }
+            let forgotten = match (self.forget, stamp) {
+                (Forget::Versions(horizon), Some(stamp)) => horizon.forgets(stamp, self.next_of(&self.key)),
+                (Forget::EventsBefore(cutoff), _) => time < cutoff,
+                _ => false,
+            };
+            if forgotten {
                 self.dropped += 1;
             } else {
                 let source = *source_of[current].get_or_insert_with(|| {
-                    sources.push(cursor.batch.clone());
+                    sources.push(ended.as_ref().unwrap_or(&self.cursors[current].batch).clone());
                     sources.len() - 1
                 });
-                picks.push((source, cursor.at));
+                picks.push((source, at));
             }
-            cursor.at += 1;
-            let more = cursor.at < cursor.batch.num_rows() || {
+            if ended.is_some() {
                 source_of[current] = None;
-                cursor.load(&self.layout)?
-            };
-            if more {
-                self.wait(current);
             }
         }
         if picks.is_empty() {

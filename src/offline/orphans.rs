@@ -12,6 +12,7 @@ use crate::offline::{
     segment::Segment,
     segment_write::PREFIX,
     stats::Bounds,
+    tags::Tags,
 };
 
 /// Removes files that were being written when the process died. To be called before the log is read.
@@ -52,7 +53,7 @@ pub(super) fn remove_orphans(dir: &Path, loaded: &Loaded) -> Result<Vec<Arc<Segm
             tracing::info!(path = %path.display(), "removing a segment that no commit names");
             fs::remove_file(&path).map_err(OfflineError::io("removing", &path))?;
         } else {
-            replaced.push(Arc::new(Segment::new(dir, name, 0, Bounds::default(), None)));
+            replaced.push(Arc::new(Segment::new(dir, name, 0, Bounds::default(), &Tags::default(), None)));
         }
     }
     Ok(replaced)

@@ -4,12 +4,15 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
     error::out_of_descriptors,
-    offline::{OfflineError, stats::Bounds},
+    offline::{OfflineError, stats::Bounds, tags::Tags},
 };
 
 /// One Parquet file of a table, sorted by (key, event time, seq).
@@ -28,10 +31,31 @@ pub struct Segment {
     pub(super) crc32c: Option<u32>,
     /// Whether the whole file agreed with `bytes` and `crc32c` when this process last looked.
     verified: AtomicBool,
+    /// Versions that were superseded at this time (microseconds) were left out when it was written.
+    pub(super) horizon: Option<i64>,
+    /// Changes where the log gets better ones for the same file; none where the log's are in an earlier form.
+    stats: Mutex<Option<FileStats>>,
+}
+
+/// A file's statistics in the log.
+#[derive(Debug, Clone)]
+pub(super) struct FileStats {
+    pub json: Arc<str>,
+    /// Of how many of the table's columns they tell: a table's columns only grow in number.
+    pub columns: usize,
 }
 
 impl Segment {
-    pub(super) fn new(dir: &Path, name: String, bytes: u64, bounds: Bounds, crc32c: Option<u32>) -> Segment {
+    /// `stats`: what the log has, if it is what `tags` say of it.
+    pub(super) fn new(
+        dir: &Path,
+        name: String,
+        bytes: u64,
+        bounds: Bounds,
+        tags: &Tags,
+        stats: Option<&str>,
+    ) -> Segment {
+        let stats = tags.stats_columns.zip(stats);
         Segment {
             path: dir.join(&name),
             name,
@@ -39,8 +63,29 @@ impl Segment {
             rows: bounds.rows.unwrap_or(0),
             event_time: bounds.event_time,
             seq: bounds.seq,
-            crc32c,
+            crc32c: tags.crc32c,
             verified: AtomicBool::new(false),
+            horizon: tags.horizon,
+            stats: Mutex::new(stats.map(|(columns, json)| FileStats { json: json.into(), columns })),
+        }
+    }
+
+    pub(super) fn stats(&self) -> Option<FileStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// To be called when the log has them.
+    pub(super) fn set_stats(&self, stats: Option<FileStats>) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+
+    pub(super) fn tags(&self) -> Tags {
+        Tags {
+            crc32c: self.crc32c,
+            stats_columns: self.stats().map(|stats| stats.columns),
+            event_time: self.event_time,
+            seq: self.seq,
+            horizon: self.horizon,
         }
     }
 

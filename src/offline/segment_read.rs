@@ -15,7 +15,7 @@ use parquet::{
         },
     },
     file::{
-        metadata::{PageIndexPolicy, RowGroupMetaData},
+        metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData},
         statistics::Statistics,
     },
 };
@@ -61,6 +61,10 @@ impl Footer {
         let metadata = ArrowReaderMetadata::load(&file, options)
             .map_err(|error| OfflineError::corrupt(&segment.path, error))?;
         Ok(Footer { segment: Arc::clone(segment), metadata })
+    }
+
+    pub fn parquet(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
     }
 
     pub fn groups(&self, layout: &Layout) -> Vec<GroupBounds> {

@@ -6,7 +6,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
-    file::properties::WriterProperties,
+    file::properties::{EnabledStatistics, WriterProperties},
     schema::types::ColumnPath,
 };
 use serde_json::Value;
@@ -20,7 +20,9 @@ use crate::{
         durable::{NewFile, sync_dir},
         layout::Layout,
         segment::Segment,
-        stats::{read_bounds, to_json},
+        stats::describe,
+        stats_float::{FloatRanges, float_columns},
+        tags::Tags,
     },
 };
 
@@ -42,24 +44,30 @@ pub(super) struct SegmentWriter<'a> {
     version: u64,
     open: Option<ArrowWriter<NewFile>>,
     rows_in_open: usize,
+    floats_in_open: FloatRanges,
+    /// Versions that were superseded at this time are not among the rows.
+    horizon: Option<i64>,
     staged: Staged,
 }
 
 /// Segments on disk that no commit names yet.
 #[derive(Default)]
 pub(super) struct Staged {
-    files: Vec<(Arc<Segment>, String)>,
+    files: Vec<Arc<Segment>>,
     kept: bool,
 }
 
 impl Staged {
     /// The add actions that name the segments.
     pub fn adds(&self, data_change: bool) -> impl Iterator<Item = Value> {
-        self.files.iter().map(move |(segment, stats)| delta_log::add(segment, stats, data_change))
+        self.files.iter().map(move |segment| {
+            let stats = segment.stats().expect("a segment that was just written has its statistics");
+            delta_log::add(segment, &stats, data_change)
+        })
     }
 
     pub fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
-        self.files.iter().map(|(segment, _)| segment)
+        self.files.iter()
     }
 
     pub fn extend(&mut self, mut other: Staged) {
@@ -75,7 +83,7 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.kept {
-            for (segment, _) in &self.files {
+            for segment in &self.files {
                 // What cannot be removed now is an orphan when the table is next opened.
                 let _ = fs_err::remove_file(&segment.path);
             }
@@ -91,7 +99,23 @@ impl<'a> SegmentWriter<'a> {
         options: &'a OfflineOptions,
         version: u64,
     ) -> Self {
-        Self { dir, layout, schema, options, version, open: None, rows_in_open: 0, staged: Staged::default() }
+        Self {
+            dir,
+            layout,
+            schema,
+            options,
+            version,
+            open: None,
+            rows_in_open: 0,
+            floats_in_open: FloatRanges::default(),
+            horizon: None,
+            staged: Staged::default(),
+        }
+    }
+
+    /// The rows are without the versions that were superseded at `horizon`.
+    pub fn with_horizon(self, horizon: Option<i64>) -> Self {
+        Self { horizon, ..self }
     }
 
     /// Rows of the schema given, not before those written so far.
@@ -112,7 +136,9 @@ impl<'a> SegmentWriter<'a> {
             let room = self.options.segment_rows.max(1) - self.rows_in_open;
             let take = rest.num_rows().min(room);
             let wrong = OfflineError::write("writing a segment in", self.dir);
-            writer.write(&rest.slice(0, take)).map_err(wrong)?;
+            let rows = rest.slice(0, take);
+            writer.write(&rows).map_err(wrong)?;
+            self.floats_in_open.take(&rows);
             rest = rest.slice(take, rest.num_rows() - take);
             self.rows_in_open += take;
             let bytes = writer.bytes_written() as u64 + writer.in_progress_size() as u64;
@@ -140,10 +166,16 @@ impl<'a> SegmentWriter<'a> {
         let name = format!("{PREFIX}{:020}-{}.parquet", self.version, crate::model::BatchId::fresh());
         let path = self.dir.join(&name);
         let written = writer.inner_mut().rename(&path)?;
-        let stats = to_json(&footer, &self.schema);
-        let bounds = read_bounds(&stats, &self.layout.event_time, true);
-        let segment = Segment::new(self.dir, name, written.length, bounds, Some(written.crc32c));
-        self.staged.files.push((Arc::new(segment), stats));
+        let floats = std::mem::take(&mut self.floats_in_open);
+        let (stats, bounds) = describe(&footer, &self.schema, &floats, &self.layout.event_time);
+        let tags = Tags {
+            crc32c: Some(written.crc32c),
+            stats_columns: Some(self.schema.fields().len()),
+            horizon: self.horizon,
+            ..Tags::default()
+        };
+        let segment = Segment::new(self.dir, name, written.length, bounds, &tags, Some(&stats));
+        self.staged.files.push(Arc::new(segment));
         Ok(())
     }
 
@@ -162,6 +194,11 @@ impl<'a> SegmentWriter<'a> {
             .set_created_by(concat!("larder/", env!("CARGO_PKG_VERSION")).to_owned())
             // Every value differs or nearly so: a dictionary would be built and thrown away.
             .set_column_dictionary_enabled(ColumnPath::from(SEQ), false);
+        // Parquet's bounds leave NaN out: readers to whom NaN is above all numbers would pass over it.
+        for column in float_columns(&self.schema) {
+            let path = ColumnPath::from(column);
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
         // A key that is within a row group's bounds and yet not in it is common only where keys are not dense:
         // strings. For the integers the bounds and the page index do.
         for key in &self.layout.keys {

@@ -10,7 +10,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde_json::Value;
 
 use crate::{
-    model::{TableId, TableSchema},
+    model::{TableId, TableKind, TableSchema},
     offline::{
         OfflineError, OfflineOptions,
         compact::Maintenance,
@@ -18,6 +18,7 @@ use crate::{
         delta_read::{Loaded, LogReader},
         evolve::{conform, evolve},
         layout::Layout,
+        restate::Restated,
         segment::Segment,
         segment_read::Footer,
         segment_write::{SegmentWriter, Staged},
@@ -56,6 +57,7 @@ pub struct Sealed {
 /// [`Table::snapshot`] and never wait.
 pub struct Table {
     pub(super) id: TableId,
+    pub(super) kind: TableKind,
     pub(super) layout: Layout,
     pub(super) dir: PathBuf,
     pub(super) options: Arc<OfflineOptions>,
@@ -88,6 +90,7 @@ impl Table {
         evolve(&schema.name, &loaded.schema, schema.offline())?;
         Ok(Table {
             id: schema.table,
+            kind: schema.kind,
             layout: Layout::of(schema),
             dir: dir.to_owned(),
             options: Arc::clone(options),
@@ -194,6 +197,11 @@ impl Table {
             }
             actions.extend(staged.adds(false));
         }
+        let restated = match evolved.widened {
+            true => Restated::default(),
+            false => Restated::of_columns(&current.segments, &evolved.schema),
+        };
+        actions.extend(restated.adds());
         let segments = match evolved.widened {
             true => staged.segments().cloned().collect(),
             false => current.segments.clone(),
@@ -205,6 +213,7 @@ impl Table {
             schema: evolved.schema,
         };
         self.commit(&mut writer, "CHANGE COLUMN", &actions, staged, next)?;
+        restated.done();
         if evolved.widened {
             maintenance.retire(current.segments.iter().cloned());
         }
@@ -264,7 +273,10 @@ impl Table {
 /// `loaded`, with those of the segments `known` that it still has: readers of one file share one [`Segment`].
 fn published(loaded: Loaded, known: &[Arc<Segment>]) -> TableSnapshot {
     let share = |segment: Arc<Segment>| match known.iter().find(|known| known.name == segment.name) {
-        Some(known) => Arc::clone(known),
+        Some(known) => {
+            known.set_stats(segment.stats());
+            Arc::clone(known)
+        }
         None => segment,
     };
     TableSnapshot {

@@ -8,13 +8,14 @@ use crate::{
     serve::{
         Answer, Entities, Found, Newest, Plan, PlanGroup, ServeError, StreamGroup, aggregates::to_value,
     },
-    shard::{self, EntityState, Row, ShardReader, StreamReader},
+    shard::{self, EntityState, Row, ShardReader, StreamReader, version_at},
 };
 
 /// Reads every group of `plan` for every entity, at `now`.
 ///
 /// Those whose newest version lies in the future of `now` are `ahead`, as are window states that were folded after it:
-/// the online store holds only the newest, so their value at `now` has to come from history.
+/// the online store holds only the newest, so their value at `now` has to come from history. Of views without history it
+/// holds the version that counts too.
 pub fn lookup(
     plan: &Arc<Plan>,
     entities: &Entities,
@@ -73,6 +74,7 @@ fn row(
     let (row, hit) = reader.get(group.table, &keys.entity, &mut keys.stored)?;
     keys.seen[usize::from(!hit)] += 1;
     let Some(bytes) = row else { return Ok(Found::NOTHING) };
+    let bytes = version_at(bytes, now);
     let version = Row(&bytes);
     if !group.knows(version.schema_version()) {
         return Err(ServeError::StalePlan);

@@ -1,9 +1,10 @@
 //! Owns:      its tables' rows, outbox and answers in the online store, and what the cache holds of them.
-//! Receives:  `Apply`, `StreamCall`, `Warm`, `Sealed`, `Tick`, `Hold`, `Drain`; `CommitGroup`, `Truncate` from itself.
+//! Receives:  `Apply`, `StreamCall`, `Warm`, `Sealed`, `Tick`, `Hold`, `Drain`, `SealAll`; `CommitGroup`, `Truncate` from
+//!            itself.
 //! Sends:     `offline::Seal` to the segment writer.
 //! When full: callers hold byte permits; without one they get 429 before a message is sent.
 //! When it dies: in-flight writes answer 503, reads go on, the supervisor starts another over the same store.
-//! At drain:  FIFO behind every accepted write: commits what is pending, syncs, then refuses.
+//! At drain:  FIFO behind every accepted write: commits what is pending, syncs, then refuses; then seals all that it has.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,7 +28,7 @@ use crate::{
     offline::actor::{Seal, SealReply, Sealed, SegmentWriterActor},
     registry::CatalogHandle,
     shard::{
-        BackfillStep, CommittedTables, Durability, PendingWrite, Shard, ShardError, Warming,
+        BackfillStep, Committed, CommittedTables, Durability, PendingWrite, Shard, ShardError, Warming,
         shards::{ShardStatus, shard_of},
     },
 };
@@ -154,6 +155,19 @@ pub struct Hold {
 #[derive(Message)]
 #[rtype(result = "Result<(), ShardError>")]
 pub struct Drain;
+
+/// Seal every table that has unsealed rows, whatever their number and age; to be sent again until none has.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SealAll;
+
+impl Handler<SealAll> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: SealAll, ctx: &mut Self::Context) {
+        self.seal_where(ctx, |_, _| true, false);
+    }
+}
 
 #[cfg(feature = "failpoints")]
 impl Handler<crate::actor::Panic> for ShardActor {
@@ -364,6 +378,22 @@ impl ShardActor {
     }
 
     fn seal_what_is_due(&mut self, ctx: &mut Context<Self>) {
+        let policy = self.seal;
+        let due = move |committed: &Committed, age: i64| {
+            committed.unsealed() >= policy.rows
+                || committed.unsealed_bytes() >= policy.bytes
+                || u128::from(age.unsigned_abs()) >= policy.after.as_micros()
+        };
+        self.seal_where(ctx, due, true);
+    }
+
+    /// `due`: given a table's state and the age of its oldest unsealed row, in microseconds.
+    fn seal_where(
+        &mut self,
+        ctx: &mut Context<Self>,
+        due: impl Fn(&Committed, i64) -> bool,
+        then_compact: bool,
+    ) {
         let catalog = self.catalog.current();
         let now = self.clock.now();
         for (&table, schemas) in &catalog.tables {
@@ -374,11 +404,12 @@ impl ShardActor {
             let age =
                 committed.oldest_unsealed().map_or(0, |t| now.micros().saturating_sub(t.micros()).max(0));
             metrics::record_outbox(&schema.name, committed.unsealed(), age);
-            let due = committed.unsealed() >= self.seal.rows
-                || committed.unsealed_bytes() >= self.seal.bytes
-                || u128::from(age.unsigned_abs()) >= self.seal.after.as_micros();
             let waits = self.state.retry_seal.get(&table).is_some_and(|at| Instant::now() < *at);
-            if committed.unsealed() == 0 || !due || waits || self.state.sealing.contains(&table) {
+            if committed.unsealed() == 0
+                || !due(&committed, age)
+                || waits
+                || self.state.sealing.contains(&table)
+            {
                 continue;
             }
             // What a segment holds must not be lost from the journal: the numbers of rows would be given twice.
@@ -386,7 +417,7 @@ impl ShardActor {
                 return;
             }
             let reply = SealReply::new(table, ctx.address().recipient());
-            let seal = Seal { schema: Arc::clone(schema), reply };
+            let seal = Seal { schema: Arc::clone(schema), then_compact, reply };
             if self.writer.send(seal) {
                 self.state.sealing.insert(table);
             }

@@ -45,6 +45,11 @@ pub enum ShardError {
     Unmerged { late: Vec<usize>, lacking: Vec<(usize, usize)> },
     #[error("with the features that they keep the rows take more than {0} bytes; send fewer at a time")]
     MergedTooLarge(usize),
+    #[error(
+        "the entity has {limit} versions in the future, and this batch brings one more; a view without history (offline = false) \
+         keeps no more of them: write them later, or keep the view's history"
+    )]
+    TooManyAhead { row: usize, limit: usize },
     #[error("the online store: {0}")]
     Store(String),
     #[error("the data directory is damaged: {0}")]
@@ -65,7 +70,7 @@ impl Coded for ShardError {
             | ShardError::OutOfDescriptors(_)
             | ShardError::ReadOnly(_) => Code::Unavailable,
             ShardError::StorageFull { .. } | ShardError::DiskFull(_) => Code::StorageFull,
-            ShardError::IdempotencyMismatch(_) => Code::Invalid,
+            ShardError::IdempotencyMismatch(_) | ShardError::TooManyAhead { .. } => Code::Invalid,
             ShardError::MergedTooLarge(_) => Code::TooLarge,
             ShardError::OutOfTurn(_) => Code::Conflict,
             ShardError::Store(_) | ShardError::Damaged(_) => Code::Internal,
@@ -78,6 +83,11 @@ impl Coded for ShardError {
                 row: None,
                 field: Some("Idempotency-Key".to_owned()),
                 reason: "use a new key for a new body".to_owned(),
+            }],
+            ShardError::TooManyAhead { row, limit } => vec![Detail {
+                row: Some(*row as u64),
+                field: None,
+                reason: format!("no more than {limit} versions of an entity may be in the future"),
             }],
             _ => Vec::new(),
         }

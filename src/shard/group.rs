@@ -8,7 +8,9 @@ use hashbrown::HashMap;
 use crate::{
     model::{TableId, Timestamp},
     shard::{
-        Applied, Shard, ShardError, StoredAnswer, StreamSet, TableState, Write, answers,
+        Applied, Shard, ShardError, StoredAnswer, StreamSet, TableState, Write,
+        ahead::{MOST_AHEAD, Versions},
+        answers,
         blob::{self, BlobHeader},
         record,
         row::Row,
@@ -24,6 +26,10 @@ pub(super) struct Group {
     pub(super) batch: WriteBatch,
     pub(super) tables: BTreeMap<TableId, TableState>,
     pub(super) winners: Winners,
+    /// By the key in the store: entities of views without history that have versions yet to come, in place of their winners.
+    pub(super) ahead: HashMap<Vec<u8>, Versions>,
+    /// When the group is stored, µs.
+    pub(super) now: i64,
     pub(super) answers: HashMap<Vec<u8>, StoredAnswer>,
     pub(super) event_ids: hashbrown::HashSet<[u8; 28]>,
     pub(super) outbox_bytes: BTreeMap<TableId, u64>,
@@ -66,7 +72,7 @@ impl Shard {
             Some(state) => *state,
             None => self.state(table)?,
         };
-        state.accepted_at = state.accepted_at.max(self.clock.now().micros());
+        state.accepted_at = state.accepted_at.max(group.now);
 
         let (kept, deduplicated) = self.drop_repeats(table, write, group)?;
         for (offset, &row) in kept.iter().enumerate() {
@@ -76,10 +82,16 @@ impl Shard {
             state.newest_event = state.newest_event.max(Some(write.batch.event_time(row)));
         }
         let write = &writes[index];
+        let is_ahead = |row: &usize| write.batch.event_time(*row) > group.now;
         let (mut late, mut key) = (0, Vec::new());
-        if write.batch.is_keyed() {
+        if write.batch.is_keyed() && !write.offline && kept.iter().any(is_ahead) {
+            match self.put_ahead(index, &kept, writes, group)? {
+                Ok(rows) => late = rows,
+                Err(error) => return Ok(Err(error)),
+            }
+        } else if write.batch.is_keyed() {
             for &row in &kept {
-                late += u64::from(!self.is_newest(index, row, writes, &mut group.winners, &mut key)?);
+                late += u64::from(!self.is_newest(index, row, writes, group, &mut key)?);
             }
         }
         if let Some(generations) = group.counting.of_source(table) {
@@ -170,11 +182,19 @@ impl Shard {
         index: usize,
         row: usize,
         writes: &[Write],
-        winners: &mut Winners,
+        group: &mut Group,
         key: &mut Vec<u8>,
     ) -> Result<bool, ShardError> {
-        let batch = &writes[index].batch;
+        let Write { batch, offline, .. } = &writes[index];
         let (table, event_time) = (batch.schema.table, batch.event_time(row));
+        let Group { winners, ahead, now, .. } = group;
+        if !ahead.is_empty() {
+            key.clear();
+            push_table_key(table, batch.key(row), key);
+            if let Some(versions) = ahead.get_mut(key) {
+                return Ok(versions.insert(batch.row(row), *now));
+            }
+        }
         if let Some(winner) = winners.find(writes, table, batch.key(row)) {
             if event_time < winner.event_time {
                 return Ok(false);
@@ -185,15 +205,67 @@ impl Shard {
         key.clear();
         push_table_key(table, batch.key(row), key);
         let cached = self.cache.row(key);
+        let read;
         let stored = match &cached {
-            Some(bytes) => Some(Row(bytes).event_time()),
-            None => self.store.rows.get(&*key)?.map(|bytes| Row(&bytes).event_time()),
+            Some(bytes) => Some(&**bytes),
+            None => {
+                read = self.store.rows.get(&*key)?;
+                read.as_deref()
+            }
         };
-        if stored.is_some_and(|stored| event_time < stored.micros()) {
+        let newest = stored.map(|stored| Row(stored).event_time());
+        if let Some(stored) = stored
+            && newest.is_some_and(|newest| newest.micros() > *now)
+            && !offline
+        {
+            let mut versions = Versions::read(stored);
+            let kept = versions.insert(batch.row(row), *now);
+            ahead.insert(key.clone(), versions);
+            return Ok(kept);
+        }
+        if newest.is_some_and(|newest| event_time < newest.micros()) {
             return Ok(false);
         }
         winners.insert(writes, Winner { write: index, row, event_time, cached: cached.is_some() });
         Ok(true)
+    }
+
+    /// The rows of a view without history, of which some are yet to come, beside what there is of their entities; returns how
+    /// many of them were older than what counts. The inner error leaves the group as it was.
+    fn put_ahead(
+        &self,
+        index: usize,
+        kept: &[usize],
+        writes: &[Write],
+        group: &mut Group,
+    ) -> Result<Result<u64, ShardError>, ShardError> {
+        let batch = &writes[index].batch;
+        let mut changed: HashMap<Vec<u8>, Versions> = HashMap::new();
+        let mut late = 0;
+        for &row in kept {
+            let key = table_key(batch.schema.table, batch.key(row));
+            if !changed.contains_key(&key) {
+                let versions = match (
+                    group.ahead.get(&key),
+                    group.winners.find(writes, batch.schema.table, batch.key(row)),
+                ) {
+                    (Some(versions), _) => versions.clone(),
+                    (None, Some(winner)) => Versions::read(writes[winner.write].batch.row(winner.row)),
+                    (None, None) => match self.store.rows.get(&key)? {
+                        Some(stored) => Versions::read(&stored),
+                        None => Versions::default(),
+                    },
+                };
+                changed.insert(key.clone(), versions);
+            }
+            let versions = changed.get_mut(&key).expect("it was put there where it was not");
+            late += u64::from(!versions.insert(batch.row(row), group.now));
+            if versions.ahead(group.now) > MOST_AHEAD {
+                return Ok(Err(ShardError::TooManyAhead { row, limit: MOST_AHEAD }));
+            }
+        }
+        group.ahead.extend(changed);
+        Ok(Ok(late))
     }
 
     /// Adds the rows to the outbox in blobs of about 64 KiB, chained by their checksums.

@@ -5,6 +5,7 @@
 //! through [`ShardReader`] and never wait in a mailbox.
 
 pub mod actor;
+mod ahead;
 mod answers;
 mod blob;
 mod builder;
@@ -39,6 +40,7 @@ mod upkeep;
 mod winners;
 mod write;
 
+pub use ahead::{MOST_AHEAD, version_at};
 pub use answers::Answers;
 pub use builder::ColumnBuilder;
 pub use cache::{RowCache, StoredRow};

@@ -1,12 +1,13 @@
 //! The compact row: one version of one (view, entity) as the online store, the cache and the outbox hold it.
 //!
 //! ```text
-//! 0   u32  schema version        4   i64  event time, µs       12  u64  seq        20  u8  flags (1 = tombstone)
+//! 0   u32  schema version        4   i64  event time, µs       12  u64  seq        20  u8  flags (1 = tombstone,
+//!                                                                                               2 = others follow)
 //! 21  null bitmap, one bit a column, 1 = null
 //! then one slot a column at a fixed offset: bool 1 byte, int32/float32 4, int64/float64/timestamp 8,
 //! everything else (u32 offset from the row's start, u32 length) into the bytes that follow the slots
 //! ```
-//! All little-endian. A tombstone ends after its flags. An array is u32 count, null bitmap, then its items
+//! All little-endian. A tombstone ends after its flags. Others that follow: see [`super::ahead`]. An array is u32 count, null bitmap, then its items
 //! (scalars at their width, others as u32 length + bytes). Stored on disk: a change needs a new format version.
 
 use arrow::{
@@ -22,6 +23,8 @@ const FLAGS_AT: usize = 20;
 /// Bytes before the null bitmap; the whole of a tombstone.
 pub const HEADER: usize = 21;
 const TOMBSTONE: u8 = 1;
+/// Older versions of the same entity follow.
+const FOLLOWED: u8 = 2;
 
 /// Where each column of one schema version lies in a row.
 #[derive(Debug, Clone)]
@@ -101,6 +104,10 @@ impl<'a> Row<'a> {
 
     pub fn is_tombstone(self) -> bool {
         self.0.get(FLAGS_AT).is_some_and(|flags| flags & TOMBSTONE != 0)
+    }
+
+    pub(super) fn is_followed(self) -> bool {
+        self.0.get(FLAGS_AT).is_some_and(|flags| flags & FOLLOWED != 0)
     }
 
     pub fn cell(self, slot: &Slot) -> Cell<'a> {
@@ -352,6 +359,12 @@ fn push_cell(cell: Cell<'_>, column: usize, (start, at): (usize, usize), out: &m
 pub fn set_seq(row: &mut [u8], seq: u64) {
     if let Some(slot) = row.get_mut(SEQ_AT..SEQ_AT + 8) {
         slot.copy_from_slice(&seq.to_le_bytes());
+    }
+}
+
+pub(super) fn set_followed(row: &mut [u8], followed: bool) {
+    if let Some(flags) = row.get_mut(FLAGS_AT) {
+        *flags = if followed { *flags | FOLLOWED } else { *flags & !FOLLOWED };
     }
 }
 

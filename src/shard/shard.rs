@@ -102,6 +102,8 @@ impl Shard {
         let mut group = Group {
             batch: self.store.db.batch().durability(Some(durability)),
             tables: BTreeMap::new(),
+            ahead: HashMap::new(),
+            now: self.clock.now().micros(),
             winners: Winners::with_capacity(writes.iter().map(|write| write.batch.len()).sum()),
             answers: HashMap::new(),
             event_ids: hashbrown::HashSet::new(),
@@ -118,18 +120,28 @@ impl Shard {
                 Err(error) => return std::iter::repeat_n(Err(error), writes.len()).collect(),
             }
         }
-        let (winners, mut key) = (group.winners.sorted(writes), Vec::new());
+        let (mut winners, mut key) = (group.winners.sorted(writes), Vec::new());
+        if !group.ahead.is_empty() {
+            winners.retain(|winner| {
+                winner.row(writes, &mut key);
+                !group.ahead.contains_key(&key)
+            });
+        }
         for winner in &winners {
             let row = winner.row(writes, &mut key);
             group.batch.insert(&self.store.rows, key.as_slice(), row);
+        }
+        let ahead: Vec<(Vec<u8>, Vec<u8>)> =
+            group.ahead.into_iter().map(|(key, versions)| (key, versions.encode())).collect();
+        for (key, versions) in &ahead {
+            group.batch.insert(&self.store.rows, key.as_slice(), versions.as_slice());
         }
         for (table, state) in &mut group.tables {
             state.commits += 1;
             let bytes = record::encode(state);
             group.batch.insert(&self.store.tables, table.0.to_be_bytes(), bytes);
         }
-        let now = self.clock.now().micros();
-        if let Err(error) = group.states.finish(&self.store, &mut group.batch, now) {
+        if let Err(error) = group.states.finish(&self.store, &mut group.batch, group.now) {
             return std::iter::repeat_n(Err(error), writes.len()).collect();
         }
         let committing = Instant::now();
@@ -147,6 +159,9 @@ impl Shard {
         for winner in winners.iter().filter(|winner| all || winner.cached) {
             let row = winner.row(writes, &mut key);
             self.cache.insert_row(&key, row);
+        }
+        for (key, versions) in &ahead {
+            self.cache.insert_row(key, versions);
         }
         group.states.fill(&self.cache);
         for (table, state) in group.tables {

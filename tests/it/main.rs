@@ -1,11 +1,14 @@
 //! Everything that needs a running node, and the rules of the house.
 #![allow(clippy::unwrap_used)]
 
+mod ahead;
 mod backup;
 mod bad_input;
 #[cfg(feature = "sql")]
 mod batch;
+mod clean_stop;
 mod damage;
+mod delta_filters;
 mod delta_readers;
 mod doctor;
 mod explain;
@@ -23,6 +26,7 @@ mod on_demand;
 mod online;
 mod operations;
 mod registry;
+mod retention;
 mod scrub;
 #[cfg(feature = "sql")]
 mod sql;

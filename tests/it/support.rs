@@ -74,6 +74,11 @@ impl TestNode {
         self.start();
     }
 
+    /// Drains the node; its directory is there until this is dropped.
+    pub fn stop(&mut self) {
+        self.running.take().unwrap().stop();
+    }
+
     /// From the next start on.
     pub fn set(&mut self, key: &str, value: &str) {
         self.settings.push((key.to_owned(), value.to_owned()));

@@ -2,6 +2,8 @@
 
 mod crash;
 mod join;
+mod restate;
+mod retention;
 mod table;
 mod windows;
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
+    compute::retention::Horizon,
     error::{Code, Coded},
-    model::Timestamp,
     offline::{CompactOutcome, NoTail, OfflineError, Visible, table::STEP},
 };
 
@@ -191,23 +191,39 @@ fn a_changed_segment_is_never_merged() {
     assert_eq!(contents(&History::open(&table, &NoTail, &v1).unwrap()), expected(&all, usize::MAX));
 }
 
+/// Of a source: events go by their time, whatever they are of.
 #[test]
-fn old_segments_expire_at_once_and_old_rows_at_the_next_merge() {
+fn old_events_expire_at_once_in_segments_and_at_the_next_merge_beside_newer_ones() {
     let dir = tempfile::tempdir().unwrap();
-    let v1 = schema(1);
-    let all = rows(0..30);
-    let table = open(dir.path());
-    for at in [0, 10, 20] {
-        table.append(&v1, vec![batch(&v1, &all[at..at + 10], at as u64)], at as u64 + 10).unwrap();
+    let columns = vec![column("v", DataType::Int64)];
+    let events = TableSchema::source(TableId(7), "events", 1, "at", columns, None);
+    let table = OfflineStore::open(dir.path(), options()).unwrap().table(&events).unwrap();
+    for first in [0, 10, 20] {
+        let numbers = || Arc::new(Int64Array::from_iter_values(first..first + 10)) as ArrayRef;
+        let times = || -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from_iter_values(first..first + 10).with_timezone("UTC"))
+        };
+        let deleted = Arc::new(BooleanArray::from(vec![false; 10]));
+        let columns = vec![times(), numbers(), numbers(), times(), deleted as ArrayRef];
+        let batch = RecordBatch::try_new(Arc::clone(events.offline()), columns).unwrap();
+        table.append(&events, vec![batch], first as u64 + 10).unwrap();
     }
-    assert_eq!(table.expire(Timestamp::from_micros(15)).unwrap(), 10);
-    let left = |from: usize| expected(&all, usize::MAX).split_off(from);
-    assert_eq!(contents(&History::open(&table, &NoTail, &v1).unwrap()), left(10));
+    let left = || {
+        let history = History::open(&table, &NoTail, &events).unwrap();
+        let batches = history.scan(&["v"]).unwrap().map(|batch| batch.unwrap());
+        let mut left: Vec<i64> =
+            batches.flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+        left.sort_unstable();
+        left
+    };
+    let horizon = |time| Horizon { time, ttl: None };
+    assert_eq!(table.expire(horizon(15)).unwrap(), 10);
+    assert_eq!(left(), (10..30).collect::<Vec<_>>());
     assert_eq!(table.compact().unwrap().dropped, 5);
-    assert_eq!(contents(&History::open(&table, &NoTail, &v1).unwrap()), left(15));
-    assert_eq!(table.expire(Timestamp::from_micros(100)).unwrap(), 15);
-    assert_eq!(contents(&History::open(&table, &NoTail, &v1).unwrap()), []);
-    assert_eq!((open(dir.path()).sealed_seq(), table.sealed_seq()), (30, 30));
+    assert_eq!(left(), (15..30).collect::<Vec<_>>());
+    assert_eq!(table.expire(horizon(100)).unwrap(), 15);
+    assert_eq!(left(), [] as [i64; 0]);
+    assert_eq!(table.sealed_seq(), 30);
 }
 
 #[test]

@@ -75,9 +75,10 @@ pub fn explain(
         let given = entity.len();
         return Err(ServeError::Invalid(format!("one entity is explained at a time, {given} were given")));
     }
+    let moment = as_of.at.unwrap_or_else(|| reads.clock.now());
     let before = plan.groups.iter().map(|group| match group.view.stream() {
         Some(_) => Ok(Before::Window(states(reads, plan, group, entity)?)),
-        None => Ok(Before::Version(online_row(reads, plan, group, entity)?)),
+        None => Ok(Before::Version(online_row(reads, plan, group, entity, moment)?)),
     });
     let before = before.collect::<Result<Vec<_>, ServeError>>()?;
     let (mut answer, ahead) = read(reads, plan, entity, as_of)?;

@@ -5,7 +5,7 @@ use crate::{
     model::{Duration, Timestamp},
     offline::{AsOf, chosen},
     serve::{Entities, Plan, PlanGroup, Reads, ServeError, history::encode_keys},
-    shard::Row,
+    shard::{Row, version_at},
 };
 
 /// The version behind the values of one entity in one view, and what its age means.
@@ -40,8 +40,10 @@ pub struct VersionSeen {
     pub deleted: bool,
 }
 
-/// The newest row as the online store has it at this moment, and whether the cache had it.
+/// The row that counts at a moment as the online store has it, else the newest, and whether the cache had it.
 pub(super) struct OnlineRow {
+    /// Of the newest version, which may be yet to come.
+    newest: Timestamp,
     event_time: Timestamp,
     seq: u64,
     schema_version: u32,
@@ -55,6 +57,7 @@ pub(super) fn online_row(
     plan: &Plan,
     group: &PlanGroup,
     entity: &Entities,
+    at: Timestamp,
 ) -> Result<Option<OnlineRow>, ServeError> {
     let mut key = Vec::new();
     if !entity.encode_key(plan, group, 0, &mut key)? {
@@ -62,8 +65,11 @@ pub(super) fn online_row(
     }
     let (row, hit) = reads.reader.get(group.table, &key, &mut Vec::new())?;
     Ok(row.map(|bytes| {
+        let newest = Row(&bytes).event_time();
+        let bytes = version_at(bytes, at);
         let row = Row(&bytes);
         OnlineRow {
+            newest,
             event_time: row.event_time(),
             seq: row.seq(),
             schema_version: row.schema_version(),
@@ -84,7 +90,7 @@ pub(super) fn from_version(
     let past = if group.view.offline { in_history(reads, plan, group, entity, at, known_at)? } else { None };
     // What came between the two reads is not what answered.
     let online_answers = now && online.as_ref().is_none_or(|row| row.event_time <= at);
-    let yet_to_come = online.as_ref().filter(|row| now && row.event_time > at).map(|row| row.event_time);
+    let yet_to_come = online.as_ref().filter(|row| now && row.newest > at).map(|row| row.newest);
     let (answered_by, cache_hit, version) = match online {
         Some(row) if online_answers => {
             let accepted_at = past.as_ref().filter(|past| past.seq == row.seq.cast_signed());
