@@ -18,7 +18,10 @@ fn wide(version: u32) -> TableSchema {
     TableSchema::feature_view(TableId(7), "view", version, vec![column("name", DataType::String)], columns)
 }
 
-fn rows_of(schema: &TableSchema, first: usize, rows: &[(&str, Option<f64>, Option<f32>)]) -> RecordBatch {
+/// Name, `x`, `f`.
+type Values<'a> = (&'a str, Option<f64>, Option<f32>);
+
+fn rows_of(schema: &TableSchema, first: usize, rows: &[Values<'_>]) -> RecordBatch {
     let micros = |n: usize| -> ArrayRef {
         let times = TimestampMicrosecondArray::from_iter_values((0..rows.len() as i64).map(|i| i + n as i64));
         Arc::new(times.with_timezone("UTC"))
@@ -53,7 +56,7 @@ fn bounds_hold_whatever_the_values_are() {
     let schema = wide(1);
     let table = OfflineStore::open(dir.path(), options()).unwrap().table(&schema).unwrap();
     let uuid = "8f31c4e6-0000-4000-8000-00000000abcd";
-    let parts: [&[(&str, Option<f64>, Option<f32>)]; 5] = [
+    let parts: [&[Values<'_>]; 5] = [
         &[(uuid, Some(1.5), Some(0.1)), ("9", None, Some(-0.0))],
         &[("a", Some(f64::NAN), None)],
         &[("b", Some(f64::INFINITY), None), ("c", Some(-1.0), None)],
