@@ -50,6 +50,12 @@ impl Versions {
         self.0.partition_point(|version| Row(version).event_time().micros() > now)
     }
 
+    /// The newest at or before a time.
+    pub fn at(&self, time: i64) -> Option<&[u8]> {
+        let at = self.ahead(time);
+        self.0.get(at).map(Vec::as_slice)
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         if let [only] = &self.0[..] {
             return only.clone();

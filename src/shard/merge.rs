@@ -15,11 +15,12 @@ use crate::{
     model::{TableId, TableSchema},
     shard::{
         PreparedBatch, Shard, ShardError, Write,
+        ahead::Versions,
         blob::Blob,
         group::Group,
         outbox::slots,
         row::{Row, RowLayout, Slot, encode_merged},
-        store::{numbered_key, push_table_key},
+        store::{numbered_key, push_table_key, table_key},
     },
 };
 
@@ -175,6 +176,9 @@ impl<'a> Lookup<'a> {
         let write = &self.writes[self.index];
         let batch: &'a PreparedBatch = &write.batch;
         let (table, key, time) = (batch.schema.table, batch.key(row), batch.event_time(row));
+        if !write.offline {
+            return self.without_history(group, table, key, time).map(Found::Base);
+        }
         let newest = group.winners.find(self.writes, table, key).map(|winner| *winner);
         if let Some(newest) = newest
             && newest.event_time <= time
@@ -185,8 +189,6 @@ impl<'a> Lookup<'a> {
         match (stored, newest) {
             (None, None) => Ok(Found::Base(None)),
             (Some(stored), None) if stored.event_time <= time => Ok(Found::Base(Some(stored))),
-            // Without history a row that is not the newest is nowhere.
-            _ if !write.offline => Ok(Found::Base(None)),
             (stored, _) => {
                 let before = match stored {
                     None => None,
@@ -199,6 +201,28 @@ impl<'a> Lookup<'a> {
                 Ok(Found::Base(newer(before, self.in_group(group, table, key, time))))
             }
         }
+    }
+
+    /// Of the versions that are kept where there is no history: the one that counts, and those yet to come.
+    fn without_history(
+        &self,
+        group: &mut Group,
+        table: TableId,
+        key: &[u8],
+        time: i64,
+    ) -> Result<Option<Base>, ShardError> {
+        let full = table_key(table, key);
+        if let Some(versions) = group.ahead.get(&full) {
+            return Ok(versions.at(time).map(Base::of));
+        }
+        let versions = match group.winners.find(self.writes, table, key) {
+            Some(winner) => Versions::read(self.writes[winner.write].batch.row(winner.row)),
+            None => match self.shard.store.rows.get(&full)? {
+                Some(stored) => Versions::read(&stored),
+                None => return Ok(None),
+            },
+        };
+        Ok(versions.at(time).map(Base::of))
     }
 
     /// The newest that is stored.

@@ -146,6 +146,31 @@ fn what_is_yet_to_come_is_explained() {
     assert!(text.contains(&time(0)) && text.contains(&time(30)) && text.contains("\"online\""), "{text}");
 }
 
+/// A row that leaves a feature out keeps it as it was at its own time.
+#[test]
+fn partial_updates_go_by_the_version_at_their_time() {
+    let node = node();
+    write(&node, &[row("a", 0, 1), row("a", 30, 30)]);
+    let merge = |minute: i64, n: i64| {
+        let rows = json!({ "rows": [{ "user": "a", "event_time": time(minute), "n": n }] });
+        for view in ["live", "kept"] {
+            let path = format!("/v1/feature-views/{view}/rows?mode=merge");
+            let (status, answer) = node.post_json(&path, &rows);
+            assert_eq!(status, 200, "{answer}");
+        }
+    };
+    merge(0, 5);
+    merge(10, 10);
+    merge(40, 40);
+    for (minute, n, text) in [(0, 5, "text 1"), (10, 10, "text 1"), (30, 30, "text 30"), (40, 40, "text 30")]
+    {
+        node.set_time(&time(minute));
+        let features = ["live:n", "live:text", "kept:n", "kept:text"];
+        let answer = node.read(&features, json!([{ "user": "a" }]));
+        assert_eq!(answer["values"][0], json!([n, text, n, text]), "at {minute}");
+    }
+}
+
 #[test]
 fn the_order_within_a_body_does_not_matter() {
     let node = node();
