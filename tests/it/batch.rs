@@ -389,6 +389,10 @@ fn what_cannot_be_stored_fails_the_run() {
             "must not be null",
         ),
         ("SELECT origin, dest, $as_of AS event_time, -1 AS x FROM landings LIMIT 1", "`x`"),
+        (
+            "SELECT origin, dest, $as_of AS event_time, 9223372036854775807 + count(*) AS x FROM landings GROUP BY 1, 2",
+            "is out of the range of int64",
+        ),
     ] {
         let view = format!(
             "[[batch_feature_view]]\nname = \"v\"\nentities = [\"route\"]\nschedule = \"1d\"\nsql = \"{sql}\"\n\
@@ -410,7 +414,7 @@ fn what_cannot_be_stored_fails_the_run() {
         // The next round is another view's.
         node.set_time(NOW);
     }
-    assert_eq!(query(&node, "SELECT count(*) AS n FROM landings"), [json!({ "n": 6 })]);
+    assert_eq!(query(&node, "SELECT count(*) AS n FROM landings"), [json!({ "n": 8 })]);
 }
 
 #[test]
@@ -460,6 +464,33 @@ fn a_definition_that_cannot_run_is_refused_at_its_place() {
                 daily,
             ),
             "not deterministic",
+        ),
+        (
+            view("SELECT origin, dest, current_timestamp AS event_time, 1 AS x FROM landings", daily),
+            "use $as_of",
+        ),
+        (
+            view(
+                "SELECT origin, dest, $as_of AS event_time, 1 AS x FROM landings WHERE event_time < current_date",
+                daily,
+            ),
+            "`current_date` is not deterministic",
+        ),
+        (
+            view(
+                "SELECT origin, dest, $as_of AS event_time, 1 AS x FROM landings WHERE localtime > current_time",
+                daily,
+            ),
+            "`current_time` is not deterministic",
+        ),
+        (
+            view("SELECT origin, dest, localtimestamp AS event_time, 1 AS x FROM landings", daily),
+            "use $as_of",
+        ),
+        (view("SELECT origin, dest, today() AS event_time, 1 AS x FROM landings", daily), "use $as_of"),
+        (
+            view("SELECT uuid() AS origin, dest, $as_of AS event_time, 1 AS x FROM landings", daily),
+            "`uuid` is not",
         ),
         (view("DROP TABLE landings", daily), "only a SELECT"),
         (view("SELECT origin, dest, event_time, x FROM v", daily), "its rows would be made of its own"),

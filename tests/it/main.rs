@@ -30,6 +30,8 @@ mod retention;
 mod scrub;
 #[cfg(feature = "sql")]
 mod sql;
+#[cfg(feature = "sql")]
+mod sql_values;
 mod support;
 mod training_sets;
 mod windows;

@@ -32,6 +32,13 @@ pub(super) fn running(error: DataFusionError, memory: usize) -> SqlError {
                 setting: "limits.sql_memory",
                 instead: "filter, or aggregate in steps",
             },
+            // Only met when the plan is made.
+            Error::NotImplemented(reason) if reason.contains("does not support logical expression") => {
+                SqlError::query(
+                    "a query within an expression refers to the query around it in a way that is not supported; join the \
+                     tables, or compare their columns with = alone",
+                )
+            }
             _ => SqlError::Failed(words(&error)),
         },
     }

@@ -144,12 +144,23 @@ impl ScalarUDFImpl for Checked {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let all_scalars = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let operands = args.args.iter().map(operand).collect::<Result<Vec<_>>>()?;
-        let made = self.operation.compute(&operands.iter().map(Box::as_ref).collect::<Vec<_>>())?;
+        let operands: Vec<&dyn Datum> = operands.iter().map(Box::as_ref).collect();
+        let made = self.operation.compute(&operands).map_err(|error| out_of_range(error, &operands))?;
         match all_scalars && made.len() == 1 {
             true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&made, 0)?)),
             false => Ok(ColumnarValue::Array(made)),
         }
     }
+}
+
+/// Arrow's error in the words of those who wrote the query.
+fn out_of_range(error: ArrowError, operands: &[&dyn Datum]) -> DataFusionError {
+    let (ArrowError::ArithmeticOverflow(text), Some(operand)) = (&error, operands.first()) else {
+        return error.into();
+    };
+    let computed = text.strip_prefix("Overflow happened on: ").unwrap_or(text);
+    let data_type = operand.get().0.data_type().to_string().to_lowercase();
+    DataFusionError::Execution(format!("{computed} is out of the range of {data_type}"))
 }
 
 fn operand(value: &ColumnarValue) -> Result<Box<dyn Datum>> {

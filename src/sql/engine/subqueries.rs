@@ -2,7 +2,7 @@
 //!
 //! DataFusion makes joins of `IN`, `ANY` and `ALL`, and these lose nulls: `3 NOT IN (SELECT id FROM u WHERE u.g = v.g)` keeps the
 //! rows for which the query gives a null. Where it makes a difference whether a condition is false or unknown, it is written
-//! with EXISTS instead, which is never unknown. Where DataFusion moves a condition on the outer query past something that sees
+//! with EXISTS instead, which is never unknown; outside of WHERE, where DataFusion has no EXISTS, as a count. Where it moves a condition on the outer query past something that sees
 //! all rows (an aggregate without groups, a window, a LIMIT), the answer would be wrong, and the query is refused.
 
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use datafusion::{
         config::ConfigOptions,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
+    functions_aggregate::count::count_all,
     logical_expr::{
         BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, SkipType, Subquery,
         expr::{Case, Exists, InSubquery, SetComparison, SetQuantifier},
@@ -53,10 +54,11 @@ fn rewritten(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let names = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&plan);
             plan.map_expressions(|expression| {
                 let name = names.save(&expression);
-                Ok(exact(expression, &schema)?.update_data(|expression| name.restore(expression)))
+                Ok(exact(expression, &schema, Place::Values)?
+                    .update_data(|expression| name.restore(expression)))
             })
         }
-        plan => plan.map_expressions(|expression| exact(expression, &schema)),
+        plan => plan.map_expressions(|expression| exact(expression, &schema, Place::Values)),
     }
 }
 
@@ -68,7 +70,7 @@ fn condition_of_rows(condition: Expr, schema: &DFSchema) -> Result<Expr> {
             Expr::InSubquery(InSubquery { expr, subquery, negated: false }) => {
                 not_in(*expr, &subquery, schema)
             }
-            inner => Ok(exact(Expr::Not(Box::new(inner)), schema)?.data),
+            inner => Ok(exact(Expr::Not(Box::new(inner)), schema, Place::Rows)?.data),
         },
         Expr::SetComparison(SetComparison {
             expr,
@@ -83,52 +85,79 @@ fn condition_of_rows(condition: Expr, schema: &DFSchema) -> Result<Expr> {
                 SetQuantifier::All => Ok(!set.exists(Some(Expr::IsNotTrue(Box::new(set.compared(op)))))?),
             }
         }
-        // The join that comes of it keeps what is true.
-        Expr::InSubquery(condition @ InSubquery { negated: false, .. }) => {
-            check(&condition.subquery, Form::Set)?;
-            Ok(Expr::InSubquery(condition))
+        Expr::InSubquery(InSubquery { expr, subquery, negated: false }) => {
+            let set = Set::new(*expr, &subquery, schema)?;
+            set.exists(Some(set.compared(Operator::Eq)))
         }
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
             let (left, right) = (condition_of_rows(*left, schema)?, condition_of_rows(*right, schema)?);
             Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
         }
-        other => Ok(exact(other, schema)?.data),
+        other => Ok(exact(other, schema, Place::Rows)?.data),
     }
 }
 
+/// Where an expression stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a condition that rows have to meet.
+    Rows,
+    /// Among values: a column of the answer, a key of a group.
+    Values,
+}
+
 /// An expression with all conditions on queries in it as they are: true, false or unknown.
-fn exact(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    expression.transform_up(|part| {
-        Ok(Transformed::yes(match part {
-            Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
-                let set = Set::new(*expr, &subquery, schema)?;
-                let found = set.exists(Some(set.compared(Operator::Eq)))?;
-                let unknown = set.unknown()?;
-                case(found, !negated, unknown, negated)
-            }
-            Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
-                let set = Set::new(*expr, &subquery, schema)?;
-                let compared = set.compared(op);
-                let unknown = set.exists(Some(Expr::IsNull(Box::new(compared.clone()))))?;
-                match quantifier {
-                    SetQuantifier::Any => case(set.exists(Some(compared))?, true, unknown, false),
-                    SetQuantifier::All => {
-                        let found = set.exists(Some(Expr::IsFalse(Box::new(compared))))?;
-                        case(found, false, unknown, true)
-                    }
+fn exact(expression: Expr, schema: &DFSchema, place: Place) -> Result<Transformed<Expr>> {
+    let rewritten = expression.transform_up(|part| three_valued(part, schema))?;
+    match place {
+        Place::Rows => Ok(rewritten),
+        Place::Values => rewritten.transform_data(|expression| {
+            expression.transform_up(|part| match part {
+                Expr::Exists(exists) => counted(exists).map(Transformed::yes),
+                other => Ok(Transformed::no(other)),
+            })
+        }),
+    }
+}
+
+/// `EXISTS (query)` as `(SELECT count(*) FROM query) > 0`.
+fn counted(Exists { subquery, negated }: Exists) -> Result<Expr> {
+    let rows = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone());
+    let rows = rows.aggregate(Vec::<Expr>::new(), [count_all()])?.build()?;
+    let count = Expr::ScalarSubquery(Subquery { subquery: Arc::new(rows), ..subquery });
+    Ok(if negated { count.eq(lit(0_i64)) } else { count.gt(lit(0_i64)) })
+}
+
+fn three_valued(part: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    Ok(Transformed::yes(match part {
+        Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+            let set = Set::new(*expr, &subquery, schema)?;
+            let found = set.exists(Some(set.compared(Operator::Eq)))?;
+            let unknown = set.unknown()?;
+            case(found, !negated, unknown, negated)
+        }
+        Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
+            let set = Set::new(*expr, &subquery, schema)?;
+            let compared = set.compared(op);
+            let unknown = set.exists(Some(Expr::IsNull(Box::new(compared.clone()))))?;
+            match quantifier {
+                SetQuantifier::Any => case(set.exists(Some(compared))?, true, unknown, false),
+                SetQuantifier::All => {
+                    let found = set.exists(Some(Expr::IsFalse(Box::new(compared))))?;
+                    case(found, false, unknown, true)
                 }
             }
-            Expr::Exists(exists) => {
-                check(&exists.subquery, Form::Exists)?;
-                Expr::Exists(exists)
-            }
-            Expr::ScalarSubquery(subquery) => {
-                check(&subquery, Form::Scalar)?;
-                Expr::ScalarSubquery(subquery)
-            }
-            other => return Ok(Transformed::no(other)),
-        }))
-    })
+        }
+        Expr::Exists(exists) => {
+            check(&exists.subquery, Form::Exists)?;
+            Expr::Exists(exists)
+        }
+        Expr::ScalarSubquery(subquery) => {
+            check(&subquery, Form::Scalar)?;
+            Expr::ScalarSubquery(subquery)
+        }
+        other => return Ok(Transformed::no(other)),
+    }))
 }
 
 /// `value` where `found`, else null where `unknown`, else `otherwise`.
