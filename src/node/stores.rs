@@ -100,7 +100,6 @@ impl Stores {
             catalog: self.catalog.clone(),
             offline: Arc::clone(&self.offline),
             tail: self.outbox.clone(),
-            clock: self.clock.clone(),
         }
     }
 }

@@ -481,7 +481,7 @@ fn a_definition_that_cannot_run_is_refused_at_its_place() {
                 "SELECT origin, dest, $as_of AS event_time, 1 AS x FROM landings WHERE localtime > current_time",
                 daily,
             ),
-            "`current_time` is not deterministic",
+            "not deterministic",
         ),
         (
             view("SELECT origin, dest, localtimestamp AS event_time, 1 AS x FROM landings", daily),

@@ -64,8 +64,7 @@ impl Engine {
         let tables = Tables::with_rows(&catalog, &self.inputs, scope, control);
         // The same rows in the same order each time, where a repeat has to give the same.
         let parallel = matches!(scope, Scope::Everything);
-        let now = parallel.then(|| self.inputs.clock.now());
-        let state = self.sessions.open(parallel, now)?;
+        let state = self.sessions.open(parallel)?;
         let plan = plan(&state, query, &tables)?;
         let running = |error| errors::running(error, self.memory);
         let plan = state.optimize(&plan).map_err(errors::planning)?;
@@ -94,7 +93,7 @@ impl Engine {
     /// The columns that a query gives, in a catalog whose tables need not have rows yet. The same rows have to give the
     /// same answer each time.
     pub fn columns(&self, catalog: &Catalog, query: &SqlQuery) -> Result<SchemaRef, SqlError> {
-        let state = self.sessions.open(false, None)?;
+        let state = self.sessions.open(false)?;
         let plan = plan(&state, query, &Tables::without_rows(catalog))?;
         check_deterministic(&plan)?;
         let plan = state.optimize(&plan).map_err(errors::planning)?;

@@ -18,8 +18,6 @@ use datafusion::{
     sql::sqlparser::ast::BinaryOperator,
 };
 
-use crate::sql::engine::time;
-
 /// Bytes of one result of a function that is measured.
 const MAX_RESULT: usize = 64 << 20;
 
@@ -50,8 +48,6 @@ pub(super) fn scalar() -> Vec<Arc<ScalarUDF>> {
     let kept = all.filter(|function| !LEFT_OUT.contains(&function.name()));
     kept.map(|function| match (function.name(), measure_of(function.name())) {
         (_, Some(measure)) => Arc::new(ScalarUDF::from(Measured { inner: function, measure })),
-        ("now", _) => time::now(),
-        ("current_time", _) => Arc::new(function.as_ref().clone().with_aliases(["localtime"])),
         // As in expressions.
         ("signum", _) => Arc::new(function.as_ref().clone().with_aliases(["sign"])),
         _ => function,

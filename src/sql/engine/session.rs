@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::DateTime;
 use datafusion::{
     config::ConfigNonZeroUsize,
     execution::{
@@ -15,12 +14,9 @@ use datafusion::{
     prelude::SessionConfig,
 };
 
-use crate::{
-    model::Timestamp,
-    sql::{
-        SqlError,
-        engine::{errors, functions, integers::CheckIntegers, subqueries::ThreeValued, sum, time},
-    },
+use crate::sql::{
+    SqlError,
+    engine::{errors, functions, integers::CheckIntegers, subqueries::ThreeValued, sum, time},
 };
 
 pub(super) struct Sessions {
@@ -36,8 +32,8 @@ impl Sessions {
         Sessions { cores, memory }
     }
 
-    /// A session for one query, which began at `now`; none where it has to give the same rows each time.
-    pub fn open(&self, parallel: bool, now: Option<Timestamp>) -> Result<SessionState, SqlError> {
+    /// A session for one query.
+    pub fn open(&self, parallel: bool) -> Result<SessionState, SqlError> {
         let mut config = SessionConfig::new()
             .with_batch_size(Self::BATCH_ROWS)
             .with_target_partitions(if parallel { self.cores } else { 1 })
@@ -58,7 +54,7 @@ impl Sessions {
         let mut planners = SessionStateDefaults::default_expr_planners();
         planners.push(Arc::new(functions::ConcatPlanner));
         let aggregates = SessionStateDefaults::default_aggregate_functions();
-        let mut state = SessionStateBuilder::new()
+        Ok(SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_expr_planners(planners)
@@ -72,9 +68,6 @@ impl Sessions {
             .with_scalar_functions(functions::scalar())
             .with_aggregate_functions(aggregates.into_iter().map(sum::checked).collect())
             .with_window_functions(SessionStateDefaults::default_window_functions())
-            .build();
-        let began = now.and_then(|now| DateTime::from_timestamp_micros(now.micros()));
-        state.execution_props_mut().query_execution_start_time = began;
-        Ok(state)
+            .build())
     }
 }

@@ -218,10 +218,27 @@ fn is_subquery(expression: &Expr) -> bool {
     matches!(expression, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. })
 }
 
-/// Functions that other databases have, and that give something else each time.
-fn invented(name: &str) -> Option<&'static str> {
-    const INVENTED: [&str; 6] = ["uuid", "gen_random_uuid", "uuidv4", "uuidv7", "newid", "rand"];
-    INVENTED.into_iter().find(|invented| name.eq_ignore_ascii_case(invented))
+/// Functions that give something else each time, of DataFusion and of other databases.
+fn not_deterministic(name: &str) -> Option<&'static str> {
+    const NAMES: [&str; 16] = [
+        "now",
+        "current_timestamp",
+        "current_date",
+        "current_time",
+        "localtimestamp",
+        "localtime",
+        "today",
+        "getdate",
+        "sysdate",
+        "random",
+        "rand",
+        "uuid",
+        "gen_random_uuid",
+        "uuidv4",
+        "uuidv7",
+        "newid",
+    ];
+    NAMES.into_iter().find(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn address(query: &Query) -> usize {
@@ -321,10 +338,11 @@ impl Visitor for Limits {
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<String> {
         if let Expr::Function(function) = expression
-            && let Some(name) = invented(&function.name.to_string())
+            && let Some(name) = not_deterministic(&function.name.to_string())
         {
             return ControlFlow::Break(format!(
-                "`{name}` is not deterministic, and is not there: keys come from the rows"
+                "`{name}` is not deterministic, and a query gives the same rows whenever it runs; use $as_of: in a batch view the time \
+                 of the run, elsewhere a parameter, as in {{\"parameters\": {{\"as_of\": \"2024-05-01T00:00:00Z\"}}}}"
             ));
         }
         self.subqueries += usize::from(is_subquery(expression));
