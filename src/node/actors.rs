@@ -1,6 +1,9 @@
 //! The actors, each born with what it sends to, and started again when it dies.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use actix::{Actor, Addr, Arbiter};
 
@@ -24,6 +27,8 @@ pub(super) struct Actors {
     pub writer: Link<SegmentWriterActor>,
     pub shards: Shards,
     pub supervisor: Addr<NodeSupervisor>,
+    /// When the writer is to seal no more.
+    pub seal_until: Arc<OnceLock<Instant>>,
     /// Their threads.
     pub arbiters: Vec<(&'static str, Arbiter)>,
 }
@@ -36,7 +41,8 @@ impl Actors {
         let registry = start_registry(stores, registry, sql, &control, &supervisor);
         let segments = Arbiter::new();
         segments.spawn_fn(priority::may_wait);
-        let writer = start_writer(stores, &segments, &supervisor)?;
+        let seal_until = Arc::default();
+        let writer = start_writer(stores, &segments, &supervisor, &seal_until)?;
         let shards = Shards::new(stores.shard_count, stores.committed.clone(), shards::write_limits(stores));
         let mut arbiters = vec![("segment writer", segments), ("control", control)];
         for index in 0..stores.shard_count {
@@ -51,7 +57,7 @@ impl Actors {
             parts.start(&arbiter)?;
             arbiters.push(("shard", arbiter));
         }
-        Ok(Actors { registry, writer, shards, supervisor, arbiters })
+        Ok(Actors { registry, writer, shards, supervisor, seal_until, arbiters })
     }
 }
 
@@ -101,11 +107,12 @@ fn start_writer(
     stores: &Stores,
     arbiter: &Arbiter,
     supervisor: &Addr<NodeSupervisor>,
+    until: &Arc<OnceLock<Instant>>,
 ) -> Result<Link<SegmentWriterActor>, NodeError> {
     const NAME: &str = "segment writer";
     let link = Link::unset();
     let (handle, again) = (arbiter.handle(), link.clone());
-    let (stores, boss) = (stores.clone(), supervisor.clone());
+    let (stores, boss, until) = (stores.clone(), supervisor.clone(), Arc::clone(until));
     let start: Start = Box::new(move || {
         let options = &stores.config.offline;
         let actor = SegmentWriterActor {
@@ -117,6 +124,7 @@ fn start_writer(
             vacuum_after: options.vacuum_after.std(),
             log_retention: options.log_retention.std(),
             scrubber: Scrubber::new(Arc::clone(&stores.offline)),
+            until: Arc::clone(&until),
             watch: death_watch(NAME, &boss),
         };
         again.set(SegmentWriterActor::start_in_arbiter(&handle, move |_| actor));

@@ -15,6 +15,7 @@ mod start;
 mod stop;
 mod stores;
 mod supervisor;
+mod tables;
 mod ticks;
 
 pub use error::NodeError;

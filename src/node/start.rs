@@ -1,6 +1,11 @@
 //! Building a node, bottom-up: its stores, the actors that write them, what requests are answered with, HTTP, time.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use actix::{Addr, Arbiter};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -18,6 +23,7 @@ use crate::{
         serving,
         stores::{Opened, Stores},
         supervisor::NodeSupervisor,
+        tables::TableOpener,
         ticks,
     },
     offline::actor::SegmentWriterActor,
@@ -33,10 +39,12 @@ pub struct Node {
     pub(super) store: Store,
     pub(super) reserve: Reserve,
     pub(super) supervisor: Addr<NodeSupervisor>,
+    pub(super) seal_until: Arc<OnceLock<Instant>>,
     pub(super) arbiters: Vec<(&'static str, Arbiter)>,
     pub(super) http: JoinHandle<()>,
     pub(super) stop_http: watch::Sender<bool>,
     pub(super) ticks: Vec<JoinHandle<()>>,
+    pub(super) opener: TableOpener,
 }
 
 /// `seats`: where its connections are served.
@@ -60,15 +68,29 @@ pub async fn start(config: Config, clock: Clock, seats: Seats) -> Result<Node, N
 
     let (stop_http, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(listener, seats, Arc::clone(&app), stopped));
-    let Actors { writer, shards, supervisor, arbiters, .. } = actors;
+    let Actors { writer, shards, supervisor, seal_until, arbiters, .. } = actors;
     let scrub_bytes = config.offline.scrub_bytes_per_second.bytes();
     let mut ticks = ticks::start(&shards, &writer, &app.backfills, &app.runs, scrub_bytes);
     ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));
     ticks.push(ticks::measure(stores.online.clone(), stores.cache.clone()));
+    let opener = TableOpener::start(&stores, &shards, &readiness)?;
     readiness.remove(Readiness::STARTING);
     tracing::info!(%address, data = %config.data.dir.display(), shards = stores.shard_count, "ready");
     let store = stores.online;
-    Ok(Node { address, app, writer, store, reserve, supervisor, arbiters, http, stop_http, ticks })
+    Ok(Node {
+        address,
+        app,
+        writer,
+        store,
+        reserve,
+        supervisor,
+        seal_until,
+        arbiters,
+        http,
+        stop_http,
+        ticks,
+        opener,
+    })
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, NodeError> {

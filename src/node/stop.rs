@@ -44,9 +44,11 @@ impl Node {
     pub async fn drain(self, deadline: Duration) -> Option<Flushed> {
         let deadline = Instant::now() + deadline;
         self.app.readiness.add("draining".to_owned());
+        let _ = self.seal_until.set(deadline.into_std());
         for tick in &self.ticks {
             tick.abort();
         }
+        drop(self.opener);
         self.app.sets.begin_stop();
         let _ = self.stop_http.send(true);
         if timeout_at(deadline, self.http).await.is_err() {

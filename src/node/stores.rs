@@ -6,7 +6,6 @@ use crate::{
     backup::check_restored,
     clock::Clock,
     config::Config,
-    metrics,
     node::{NodeError, reserve::Reserve},
     offline::{OfflineOptions, OfflineStore},
     registry::{CatalogHandle, Registry},
@@ -71,10 +70,7 @@ impl Stores {
         let mut sealed = BTreeMap::new();
         for (table, schemas) in &catalog.current().tables {
             if let Some(schema) = schemas.last() {
-                let snapshot = offline.table(schema)?.snapshot();
-                let rows = snapshot.segments.iter().map(|segment| segment.rows).sum();
-                metrics::record_segments(&schema.name, snapshot.segments.len(), rows);
-                sealed.insert(*table, snapshot.sealed_seq);
+                sealed.insert(*table, offline.sealed_seq(schema)?);
             }
         }
         let violations = recover(&online, &committed, clock, &catalog.current(), &sealed)?;

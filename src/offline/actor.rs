@@ -1,17 +1,19 @@
 //! Owns:      the writing side of every offline table: segments and Delta commits.
-//! Receives:  `Seal`, `Compact`, `Maintain`, `Scrub`, `Drain`.
+//! Receives:  `Seal`, `SealSmall`, `Compact`, `Maintain`, `Scrub`, `Drain`.
 //! Sends:     `Sealed` back to the shard that asked.
 //! When full: a shard has at most one seal per table under way; more rows wait in the outbox.
 //! When it dies: the supervisor starts another; what was not committed is still in the outbox.
-//! At drain:  FIFO behind every accepted seal; syncs nothing, each commit already is on disk.
+//! At drain:  FIFO behind every accepted seal, of which none is begun after the deadline; syncs nothing, each commit already
+//!            is on disk.
 
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time,
+    thread,
+    time::{self, Instant},
 };
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
@@ -40,6 +42,8 @@ pub struct SegmentWriterActor {
     /// How long commits stay that a checkpoint stands for.
     pub log_retention: time::Duration,
     pub scrubber: Scrubber,
+    /// From then on nothing more is sealed; set when the node drains.
+    pub until: Arc<OnceLock<Instant>>,
     pub watch: DeathWatch,
 }
 
@@ -55,6 +59,15 @@ pub struct Seal {
     pub then_compact: bool,
     pub reply: SealReply,
 }
+
+/// Put the rows of these tables, of which each has few, into segments: several at a time, for most of it is waiting for the
+/// disk.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SealSmall(pub Vec<Seal>);
+
+/// How many tables of few rows are sealed at a time.
+const SEALING: usize = 4;
 
 /// Answers a [`Seal`] exactly once: dropped unanswered, as when the writer dies, it says that sealing failed.
 pub struct SealReply(Option<(TableId, Recipient<Sealed>)>);
@@ -121,18 +134,30 @@ impl Handler<Seal> for SegmentWriterActor {
     type Result = ();
 
     fn handle(&mut self, seal: Seal, ctx: &mut Self::Context) {
-        let up_to = match self.seal(&seal.schema) {
-            Ok(up_to) => Some(up_to),
-            Err(error) => {
-                tracing::error!(table = %seal.schema.name, %error, "cannot seal; the rows stay in the outbox");
-                None
-            }
-        };
-        seal.reply.send(up_to);
-        if up_to.is_some() && seal.then_compact {
+        if let Some(compact) = self.answer(seal) {
             // Behind the seals that are already queued.
-            ctx.address().do_send(Compact { schema: seal.schema });
+            ctx.address().do_send(compact);
         }
+    }
+}
+
+impl Handler<SealSmall> for SegmentWriterActor {
+    type Result = ();
+
+    fn handle(&mut self, SealSmall(seals): SealSmall, ctx: &mut Self::Context) {
+        let others = seals.len().min(SEALING) - usize::from(!seals.is_empty());
+        let seals = Mutex::new(seals.into_iter());
+        let next = || seals.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || std::iter::from_fn(next).filter_map(|seal| self.answer(seal)).collect::<Vec<_>>();
+        let done: Vec<Compact> = thread::scope(|scope| {
+            let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+            let mut done = work();
+            for other in others {
+                done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            done
+        });
+        done.into_iter().for_each(|compact| ctx.address().do_send(compact));
     }
 }
 
@@ -212,10 +237,26 @@ impl Handler<crate::actor::Panic> for SegmentWriterActor {
 }
 
 impl SegmentWriterActor {
+    /// Does what is asked and says so; what is to be done next, if anything.
+    fn answer(&self, seal: Seal) -> Option<Compact> {
+        let up_to = match self.until.get() {
+            Some(until) if Instant::now() >= *until => None,
+            _ => match self.seal(&seal.schema) {
+                Ok(up_to) => Some(up_to),
+                Err(error) => {
+                    tracing::error!(table = %seal.schema.name, %error, "cannot seal; the rows stay in the outbox");
+                    None
+                }
+            },
+        };
+        seal.reply.send(up_to);
+        (up_to.is_some() && seal.then_compact).then_some(Compact { schema: seal.schema })
+    }
+
     /// Moves one portion of rows from the outbox into segments; returns the number of sealed rows. Only one: a table
     /// that is written to all the time is never done, and its outbox is truncated only after this.
     fn seal(&self, schema: &TableSchema) -> Result<u64, OfflineError> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let table: Arc<Table> = self.store.table(schema)?;
         let runs = self.unsealed.unsealed(schema.table, table.sealed_seq(), self.chunk_rows)?;
         // Each run goes in under the version that wrote it: the table keeps every column that ever was.

@@ -115,6 +115,11 @@ pub(super) fn check_checkpoint(dir: &Path, version: u64) -> Result<(), OfflineEr
 }
 
 fn check_commit(path: &Path) -> Result<(), OfflineError> {
+    checked_commit(path).map(drop)
+}
+
+/// The text of a commit that is as it was written.
+pub(super) fn checked_commit(path: &Path) -> Result<Vec<u8>, OfflineError> {
     let text = fs::read(path).map_err(OfflineError::io("reading", path))?;
     let end = text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |end| end + 1);
     let (first, rest) = text.split_at(end);
@@ -124,6 +129,6 @@ fn check_commit(path: &Path) -> Result<(), OfflineError> {
             path,
             "the commit has changed since it was written; restore it from a backup",
         )),
-        _ => Ok(()),
+        _ => Ok(text),
     }
 }

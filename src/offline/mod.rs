@@ -26,6 +26,7 @@ mod layout;
 mod leaks;
 mod log_check;
 mod log_cleanup;
+mod log_end;
 mod merge;
 mod options;
 mod orphans;

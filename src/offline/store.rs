@@ -16,17 +16,21 @@ use crate::{
         delta_log::{self, CommitError, Identity, log_dir},
         delta_read::LogReader,
         durable::sync_dir,
+        log_end::sealed_seq,
         orphans::{has_log, remove_orphans, remove_temporary},
         table::Table,
     },
 };
+
+/// A table, once it is open. Whoever opens it holds the lock, so that others wait for this one alone.
+type Slot = Arc<Mutex<Option<Arc<Table>>>>;
 
 /// All tables of one data directory. One process at a time: the online store's lock sees to that.
 pub struct OfflineStore {
     dir: PathBuf,
     options: Arc<OfflineOptions>,
     log: Arc<LogReader>,
-    open: Mutex<HashMap<String, Arc<Table>>>,
+    open: Mutex<HashMap<String, Slot>>,
     scrub_log: Arc<ScrubLog>,
 }
 
@@ -48,8 +52,12 @@ impl OfflineStore {
 
     /// The table of that schema's name, opened or created. What a crash left in its directory is cleared away.
     pub fn table(&self, schema: &TableSchema) -> Result<Arc<Table>, OfflineError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = open.get(&schema.name) {
+        let slot = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(open.entry(schema.name.clone()).or_default())
+        };
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = &*slot {
             return Ok(Arc::clone(table));
         }
         let dir = self.dir.join(&schema.name);
@@ -66,8 +74,21 @@ impl OfflineStore {
         let loaded = self.log.load(&dir, &schema.event_time)?;
         let maintenance = Maintenance::new(remove_orphans(&dir, &loaded)?);
         let table = Arc::new(Table::new(schema, &dir, &self.options, &self.log, loaded, maintenance)?);
-        open.insert(schema.name.clone(), Arc::clone(&table));
+        *slot = Some(Arc::clone(&table));
         Ok(table)
+    }
+
+    /// How far the table's rows are in segments, without opening it where its log's end says so.
+    pub fn sealed_seq(&self, schema: &TableSchema) -> Result<u64, OfflineError> {
+        match sealed_seq(&self.dir.join(&schema.name))? {
+            Some(sealed) => Ok(sealed),
+            None => Ok(self.table(schema)?.sealed_seq()),
+        }
+    }
+
+    /// Whether there is anything of the table yet.
+    pub fn has(&self, schema: &TableSchema) -> bool {
+        log_dir(&self.dir.join(&schema.name)).exists()
     }
 
     /// What the scrub has found in these tables.
@@ -75,8 +96,10 @@ impl OfflineStore {
         &self.scrub_log
     }
 
-    /// The tables that were asked for so far: all that are defined, from a node's start on.
+    /// The tables that were asked for so far: soon after a node's start all that have rows.
     pub fn opened(&self) -> Vec<Arc<Table>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        let slots: Vec<Slot> =
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        slots.iter().filter_map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     clock::Clock,
     metrics,
     model::{TableId, Timestamp},
-    offline::actor::{Seal, SealReply, Sealed, SegmentWriterActor},
+    offline::actor::{Seal, SealReply, SealSmall, Sealed, SegmentWriterActor},
     registry::CatalogHandle,
     shard::{
         BackfillStep, Committed, CommittedTables, Durability, PendingWrite, Shard, ShardError, Warming,
@@ -69,6 +69,11 @@ pub struct ActorState {
     last_forget: Option<Instant>,
     dirty: bool,
 }
+
+/// A table with fewer bytes of unsealed rows, as far as they are known, and …
+const SMALL_BYTES: u64 = 1 << 20;
+/// … fewer of these is sealed beside others.
+const SMALL_ROWS: u64 = 1000;
 
 /// How long after a failed seal the next is tried.
 const SEAL_RETRY: Duration = Duration::from_secs(2);
@@ -396,6 +401,7 @@ impl ShardActor {
     ) {
         let catalog = self.catalog.current();
         let now = self.clock.now();
+        let mut small = Vec::new();
         for (&table, schemas) in &catalog.tables {
             if shard_of(table, self.shards) != self.index {
                 continue;
@@ -414,13 +420,19 @@ impl ShardActor {
             }
             // What a segment holds must not be lost from the journal: the numbers of rows would be given twice.
             if !self.sync_journal() {
-                return;
+                break;
             }
             let reply = SealReply::new(table, ctx.address().recipient());
             let seal = Seal { schema: Arc::clone(schema), then_compact, reply };
-            if self.writer.send(seal) {
+            if committed.unsealed_bytes() < SMALL_BYTES && committed.unsealed() < SMALL_ROWS {
+                small.push((table, seal));
+            } else if self.writer.send(seal) {
                 self.state.sealing.insert(table);
             }
+        }
+        let (tables, seals): (Vec<_>, Vec<_>) = small.into_iter().unzip();
+        if !seals.is_empty() && self.writer.send(SealSmall(seals)) {
+            self.state.sealing.extend(tables);
         }
     }
 }

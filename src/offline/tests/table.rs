@@ -51,6 +51,51 @@ fn rows_are_in_once_and_survive_reopening() {
     }
 }
 
+/// By the ends of the logs alone; where these do not say, by the whole log.
+#[test]
+fn how_far_rows_are_sealed_is_known_without_opening_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let v1 = schema(1);
+    let all = rows(0..40);
+    let sealed = |opened: usize| {
+        let store = OfflineStore::open(dir.path(), options()).unwrap();
+        let sealed = store.sealed_seq(&v1).unwrap();
+        assert_eq!(store.opened().len(), opened);
+        assert_eq!(store.table(&v1).unwrap().sealed_seq(), sealed);
+        sealed
+    };
+    let untouched = OfflineStore::open(dir.path(), options()).unwrap();
+    assert_eq!((untouched.sealed_seq(&v1).unwrap(), untouched.has(&v1)), (0, false));
+    assert!(untouched.opened().is_empty());
+    assert_eq!(sealed(0), 0);
+    let table = open(dir.path());
+    for up_to in [7, 20, 40] {
+        let first = table.sealed_seq() as usize;
+        table.append(&v1, vec![batch(&v1, &all[first..up_to], first as u64)], up_to as u64).unwrap();
+        assert_eq!(sealed(0), up_to as u64);
+    }
+    // Commits that moved no rows out of the outbox, at a checkpoint and after it.
+    while table.compact().unwrap().merged > 0 {
+        assert_eq!(sealed(0), 40);
+    }
+    let commits = |version: u64| table.dir.join(format!("_delta_log/{version:020}.json"));
+    let newest = table.snapshot().delta_version;
+    // Its bytes are checked as when the table is opened.
+    let text = std::fs::read(commits(newest)).unwrap();
+    let mut changed = text.clone();
+    let at = changed.len() / 2;
+    changed[at] ^= 1;
+    std::fs::write(commits(newest), changed).unwrap();
+    let store = OfflineStore::open(dir.path(), options()).unwrap();
+    assert!(store.sealed_seq(&v1).is_err() && store.opened().is_empty());
+    std::fs::write(commits(newest), text).unwrap();
+    // Another writer's commits; the log says it when it is read as a whole.
+    for version in newest + 1..newest + 20 {
+        std::fs::write(commits(version), "{\"commitInfo\":{\"operation\":\"OTHER\"}}\n").unwrap();
+    }
+    assert_eq!(sealed(1), 40);
+}
+
 #[test]
 fn a_gap_stores_nothing() {
     let dir = tempfile::tempdir().unwrap();
