@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     cli::{
         CliError, Client, Server, WantedArgs, definitions, get,
-        ingest::{Target, Totals, send_file},
+        ingest::{Options, Target, Totals, send_file},
         materialize::Materialize,
         operations, progress,
         training_set::TrainingSet,
@@ -121,7 +121,7 @@ impl Demo {
             ("landings.parquet", LANDINGS, Target::source("landings")),
             ("departures.parquet", DEPARTURES, Target::source("departures")),
         ] {
-            totals = send_file(&client, &target, &write(name, bytes)?, None, false, false, totals)?;
+            totals = send_file(&client, &target, &write(name, bytes)?, None, Options::default(), totals)?;
         }
         let seconds = started.elapsed().as_secs_f64();
         say(&format!(

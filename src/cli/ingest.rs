@@ -15,6 +15,7 @@ use crate::{
     cli::{
         CliError, Client, Server,
         ingest_file::{Columns, SourceFile},
+        ingest_rows,
         ingest_send::{Sending, Sent},
         progress,
     },
@@ -31,14 +32,32 @@ pub struct Ingest {
     /// The files' format, where their names do not tell: parquet, arrow, csv, ndjson, json.
     #[arg(long)]
     format: Option<String>,
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// What becomes of rows and columns.
+#[derive(Args, Clone, Copy, Default)]
+pub struct Options {
     /// Refuse files with columns that the table does not have, instead of leaving those columns out.
     #[arg(long)]
     strict: bool,
     /// Store good rows and keep bad ones in quarantine.
     #[arg(long)]
     quarantine: bool,
-    #[command(flatten)]
-    server: Server,
+    /// Keep what a row leaves out as it was at the row's event time, instead of writing nulls.
+    #[arg(long, conflicts_with = "source")]
+    merge: bool,
+}
+
+impl Options {
+    fn query(self) -> String {
+        let on_error = if self.quarantine { "quarantine" } else { "reject" };
+        let mode = if self.merge { "&mode=merge" } else { "" };
+        format!("on_error={on_error}{mode}")
+    }
 }
 
 #[derive(Args, Clone)]
@@ -90,7 +109,7 @@ impl Ingest {
         let started = Instant::now();
         let mut totals = Totals::default();
         for file in files {
-            totals = send_file(&client, &self.target, &file, format, self.strict, self.quarantine, totals)?;
+            totals = send_file(&client, &self.target, &file, format, self.options, totals)?;
         }
         let seconds = started.elapsed().as_secs_f64();
         eprintln!(
@@ -156,13 +175,16 @@ pub fn send_file(
     target: &Target,
     path: &Path,
     format: Option<Format>,
-    strict: bool,
-    quarantine: bool,
+    options: Options,
     mut totals: Totals,
 ) -> Result<Totals, CliError> {
     let (definition, rows_path) = target.paths();
     let columns = Columns::of(&client.get(&definition)?)?;
-    let file = SourceFile::open(path, format, &columns, strict)?;
+    let as_written = if options.merge { ingest_rows::chunks(path, format)? } else { None };
+    let file = match as_written {
+        Some(chunks) => SourceFile { size: 0, ignored: Vec::new(), chunks },
+        None => SourceFile::open(path, format, &columns, options.strict)?,
+    };
     if !file.ignored.is_empty() {
         let name = path.display();
         eprintln!(
@@ -172,8 +194,7 @@ pub fn send_file(
         );
     }
     let bar = progress::bar(file.size, &format!("{} → {}", file_name(path), target.name()));
-    let on_error = if quarantine { "quarantine" } else { "reject" };
-    let url = format!("{rows_path}?on_error={on_error}");
+    let url = format!("{rows_path}?{}", options.query());
 
     Sending::new(client, target.name(), path, url).all(file.chunks, |sent| {
         totals.add(&sent);

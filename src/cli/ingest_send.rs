@@ -66,7 +66,7 @@ impl<'a> Sending<'a> {
             // Moved in, so that the reader ends where this does.
             for chunk in receiver {
                 let chunk = chunk?;
-                let key = chunk_key(self.target, self.path, &chunk);
+                let key = chunk_key(self.target, self.path, &self.url, &chunk);
                 let after = before.replace(key.clone());
                 on_the_way.push_back(scope.spawn(move || self.one(chunk, &key, after.as_deref())));
                 if on_the_way.len() == AT_ONCE
@@ -115,10 +115,11 @@ fn joined(sent: ScopedJoinHandle<'_, Result<Sent, CliError>>) -> Result<Sent, Cl
 }
 
 /// The same for the same bytes at the same place of the same file, so that a run can be repeated; two files with the
-/// same rows are two files.
-fn chunk_key(table: &str, path: &Path, chunk: &Chunk) -> String {
+/// same rows are two files. What is made of the rows (`url`) is part of it, as it is for the node.
+fn chunk_key(table: &str, path: &Path, url: &str, chunk: &Chunk) -> String {
     let mut hash = Xxh3::new();
     hash.update(table.as_bytes());
+    hash.update(url.as_bytes());
     hash.update(
         std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()).as_os_str().as_encoded_bytes(),
     );

@@ -10,6 +10,7 @@ mod explain;
 mod get;
 mod ingest;
 mod ingest_file;
+mod ingest_rows;
 mod ingest_send;
 mod manual;
 mod materialize;

@@ -91,7 +91,6 @@ impl Ingest {
         if request.after.is_some() && request.after == request.idempotency_key {
             return Err(IngestError::Invalid("a batch cannot come after itself".to_owned()));
         }
-        target(&self.catalog.current(), &request.table, request.kind)?;
         let (request, _held) = self.decompressed(request).await?;
         let (mut redefined, mut learned) = (0, Learned::default());
         loop {
@@ -111,6 +110,7 @@ impl Ingest {
         mut request: IngestRequest,
     ) -> Result<(IngestRequest, Option<OwnedSemaphorePermit>), IngestError> {
         let Some(encoding) = request.encoding.take() else { return Ok((request, None)) };
+        target(&self.catalog.current(), &request.table, request.kind)?;
         let permit = self.shards.reserve(request.body.len().saturating_mul(MEMORY_FACTOR))?;
         let (body, limit, ratio) = (std::mem::take(&mut request.body), self.max_body, self.max_ratio);
         let decompressed = tokio::task::spawn_blocking(move || {

@@ -278,6 +278,50 @@ fn a_view_without_history_merges_what_is_newest() {
     assert_eq!(now(&node, "u"), json!([1, "y", null]));
 }
 
+#[test]
+fn the_command_line_keeps_what_each_row_leaves_out() {
+    let node = node();
+    node.write(
+        "profile",
+        json!([
+            row("u", 0, json!({ "a": 1, "b": "x", "c": [1.0] })),
+            row("v", 0, json!({ "a": 5, "b": "y", "c": null }))
+        ]),
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let ingest = |name: &str, text: String, more: &[&str]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_larder"));
+        command
+            .arg("ingest")
+            .arg(path)
+            .args(["--server", &format!("http://{}", node.running().address())])
+            .args(more);
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let merge = ["--view", "profile", "--merge"];
+    let lines =
+        [row("u", 1, json!({ "a": 2 })), row("v", 1, json!({ "b": null })), row("u", 2, json!({ "b": "z" }))];
+    let lines: String = lines.iter().map(|row| format!("{row}\n")).collect();
+    let (done, said) = ingest("rows.ndjson", lines, &merge);
+    assert!(done, "{said}");
+    assert_eq!((now(&node, "u"), now(&node, "v")), (json!([2, "z", [1.0]]), json!([5, null, null])));
+    let (done, said) =
+        ingest("rows.json", json!({ "rows": [row("u", 3, json!({ "c": [] }))] }).to_string(), &merge);
+    assert!(done, "{said}");
+    let csv = format!("user,event_time,a\nu,{},3\n", at(4));
+    let (done, said) = ingest("rows.csv", csv.clone(), &merge);
+    assert!(done, "{said}");
+    assert_eq!(now(&node, "u"), json!([3, "z", []]));
+    // The same file without it is another write.
+    let (done, said) = ingest("rows.csv", csv, &["--view", "profile"]);
+    assert!(done, "{said}");
+    assert_eq!(now(&node, "u"), json!([3, null, null]));
+    assert!(!ingest("rows.ndjson", String::new(), &["--source", "profile", "--merge"]).0);
+}
+
 /// Versions of one entity in order of acceptance: time, and values where it is no deletion.
 #[derive(Debug, Default)]
 struct Naive(BTreeMap<String, Vec<(i64, Option<Map<String, Json>>)>>);
