@@ -152,6 +152,30 @@ fn a_missing_segment_and_a_changed_commit_are_found_too() {
     );
 }
 
+/// A start reads the ends of the logs; the rest is looked through right after it.
+#[test]
+fn an_older_commit_that_changed_is_found_soon_after_a_start() {
+    let mut node = node_with_segments();
+    write(&node, "spoiled", 10);
+    write(&node, "spoiled", 20);
+    let commits = files(&node.dir().join("offline/spoiled/_delta_log"), ".json");
+    let older = &commits[commits.len() - 2];
+    flip(older, (std::fs::read(older).unwrap().len() - 20) * 8);
+    node.restart();
+    let reasons = loop {
+        let (status, answer) = node.get("/readyz");
+        if status == 503 {
+            break answer["reasons"].to_string();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    };
+    assert!(reasons.contains("`spoiled`") && reasons.contains("the commit has changed"), "{reasons}");
+    let rows = json!({ "rows": [{ "key": 1, "event_time": T0, "value": 1 }] });
+    let (status, problem) = node.post_json("/v1/feature-views/sound/rows", &rows);
+    assert_eq!(status, 503, "{problem}");
+    assert_eq!(node.read(&["sound:value"], json!([{ "key": 1 }]))["values"][0][0], 1);
+}
+
 /// A merge must not give changed bytes a new, right checksum, however often the segment was found right before.
 #[test]
 fn a_changed_segment_is_not_merged() {
