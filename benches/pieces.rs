@@ -25,7 +25,10 @@ use larder::{
     expression::Expression,
     format::Format,
     ingest::{DecodeLimits, decode},
-    model::{BatchId, Column, DELETED, DataType, SEQ, TableId, TableSchema, Timestamp, encode_keys},
+    model::{
+        BatchId, Column, DELETED, DataType, SEQ, TableId, TableSchema, TimeForm, TimeUnit, Timestamp,
+        encode_keys,
+    },
     node,
     offline::{AsOf, History, NoTail, OfflineOptions, OfflineStore, as_of_join},
     registry::{CatalogHandle, DefinitionFile, MemoryLog, Registry, parse_toml},
@@ -39,6 +42,9 @@ use larder::{
 const ROWS: usize = 1000;
 const FEATURES: usize = 10;
 const TABLE: TableId = TableId(1);
+
+/// Numbers in these bodies count microseconds.
+const MICROS: TimeForm = TimeForm { time_unit: Some(TimeUnit::Micros), time_zone: None };
 
 fn schema() -> Arc<TableSchema> {
     let column = |name: String, data_type| Column { name, data_type };
@@ -92,7 +98,7 @@ fn write_path(c: &mut Criterion) {
     group.throughput(Throughput::Elements(ROWS as u64));
     for (format, body) in bodies() {
         group.bench_function(format!("decode {format}"), |b| {
-            b.iter(|| decode(format, body.clone(), &schema, &DecodeLimits::default()).unwrap());
+            b.iter(|| decode(format, body.clone(), &schema, &DecodeLimits::default(), MICROS).unwrap());
         });
     }
     group.bench_function("encode rows", |b| {

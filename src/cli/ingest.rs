@@ -18,8 +18,10 @@ use crate::{
         ingest_rows,
         ingest_send::{Sending, Sent},
         progress,
+        times::TimeArgs,
     },
     format::Format,
+    model::TimeForm,
 };
 
 #[derive(Args)]
@@ -50,13 +52,16 @@ pub struct Options {
     /// Keep what a row leaves out as it was at the row's event time, instead of writing nulls.
     #[arg(long, conflicts_with = "source")]
     merge: bool,
+    #[command(flatten)]
+    times: TimeArgs,
 }
 
 impl Options {
     fn query(self) -> String {
         let on_error = if self.quarantine { "quarantine" } else { "reject" };
-        let mode = if self.merge { "&mode=merge" } else { "" };
-        format!("on_error={on_error}{mode}")
+        let mode = self.merge.then(|| ("mode", "merge".to_owned()));
+        let query = [("on_error", on_error.to_owned())].into_iter().chain(mode).chain(self.times.query());
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish()
     }
 }
 
@@ -179,11 +184,16 @@ pub fn send_file(
     mut totals: Totals,
 ) -> Result<Totals, CliError> {
     let (definition, rows_path) = target.paths();
-    let columns = Columns::of(&client.get(&definition)?)?;
+    let definition = client.get(&definition)?;
+    let columns = Columns::of(&definition)?;
+    let declared: TimeForm = serde_json::from_value(definition).map_err(CliError::failed)?;
     let as_written = if options.merge { ingest_rows::chunks(path, format)? } else { None };
     let file = match as_written {
         Some(chunks) => SourceFile { size: 0, ignored: Vec::new(), chunks },
-        None => SourceFile::open(path, format, &columns, options.strict)?,
+        None => {
+            let times = options.times.form().or(declared);
+            SourceFile::open(path, format, &columns, times, options.strict)?
+        }
     };
     if !file.ignored.is_empty() {
         let name = path.display();

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::{
     cli::CliError,
     format::{Format, ReadOptions, TableReader, TableWriter},
-    model::Column,
+    model::{Column, TimeForm},
 };
 
 /// The columns that a table takes, with their types.
@@ -58,13 +58,14 @@ impl SourceFile {
         path: &Path,
         format: Option<Format>,
         columns: &Columns,
+        times: TimeForm,
         strict: bool,
     ) -> Result<SourceFile, CliError> {
         let in_file =
             |error: &dyn std::fmt::Display| CliError::Failed(format!("{}: {error}", path.display()));
         let types = columns.0.iter().map(|c| (c.name.clone(), c.data_type.clone())).collect();
         let batch_rows = (CHUNK_BYTES / (VALUE_BYTES * columns.0.len().max(1))).clamp(1024, CHUNK_ROWS);
-        let options = ReadOptions { types, batch_rows, ..ReadOptions::default() };
+        let options = ReadOptions { types, times, batch_rows, ..ReadOptions::default() };
         let reader = match format {
             Some(format) => TableReader::open_as(path, format, None, &options),
             None => TableReader::open(path, &options),

@@ -17,6 +17,7 @@ mod materialize;
 mod operations;
 mod progress;
 mod sql;
+mod times;
 mod training_job;
 mod training_set;
 

@@ -14,7 +14,7 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use crate::{
-    cli::{CliError, Client, Server, WantedArgs, progress, training_job},
+    cli::{CliError, Client, Server, WantedArgs, progress, times::TimeArgs, training_job},
     format::{Format, ReadOptions, TableReader, TableWriter, plain_batch, plain_schema},
     model::{Column, DataType},
 };
@@ -56,6 +56,8 @@ pub struct TrainingSet {
     #[arg(long, value_name = "JSON")]
     split: Option<String>,
     #[command(flatten)]
+    times: TimeArgs,
+    #[command(flatten)]
     server: Server,
 }
 
@@ -78,6 +80,7 @@ impl TrainingSet {
             short_names: false,
             leak_guard: None,
             split: None,
+            times: TimeArgs::default(),
             server,
         }
     }
@@ -119,7 +122,8 @@ pub(super) type Leaks = BTreeMap<String, (u64, u64)>;
 
 impl Asked<'_> {
     pub(super) fn open(&self, client: &Client) -> Result<TableReader, CliError> {
-        let options = ReadOptions { types: self.key_types(client)?, ..ReadOptions::default() };
+        let times = self.set.times.form();
+        let options = ReadOptions { types: self.key_types(client)?, times, ..ReadOptions::default() };
         TableReader::open(self.spine, &options).map_err(|e| self.unreadable(&e))
     }
 
@@ -138,6 +142,7 @@ impl Asked<'_> {
         }
         query.extend(leak_guard.clone().map(|guard| ("leak_guard", guard)));
         query.extend(split.clone().map(|split| ("split", split)));
+        query.extend(self.set.times.query());
         query
     }
 

@@ -14,7 +14,7 @@ use serde::de::DeserializeSeed;
 
 use crate::{
     format::{list::Items, text},
-    model::{DataType, canonical_uuid},
+    model::{DataType, TimeForm, canonical_uuid},
 };
 
 /// Why a cell is refused.
@@ -35,6 +35,7 @@ pub struct ColumnBuilder {
     max_bytes: usize,
     /// How deep arrays and objects of one cell may nest.
     max_depth: usize,
+    times: TimeForm,
     values: Values,
 }
 
@@ -76,7 +77,22 @@ impl ColumnBuilder {
             DataType::Array(item) => list(item),
             DataType::Vector(_) => list(&DataType::Float32),
         };
-        ColumnBuilder { data_type: data_type.clone(), max_bytes, max_depth, values }
+        ColumnBuilder {
+            data_type: data_type.clone(),
+            max_bytes,
+            max_depth,
+            times: TimeForm::EXPLICIT,
+            values,
+        }
+    }
+
+    /// Reads numbers and local times of timestamps as `times` declares.
+    pub fn with_times(mut self, times: TimeForm) -> ColumnBuilder {
+        self.times = times;
+        if let Values::List { items, .. } = &mut self.values {
+            items.times = times;
+        }
+        self
     }
 
     pub fn len(&self) -> usize {
@@ -144,13 +160,9 @@ impl ColumnBuilder {
             (DataType::String | DataType::Uuid | DataType::Bytes | DataType::Timestamp, true) => {
                 self.push_text(&text::unquote(raw)?)
             }
-            (DataType::Timestamp, false) => match &mut self.values {
-                Values::Timestamp(b) => {
-                    b.append_value(text::timestamp_micros(raw)?);
-                    Ok(())
-                }
-                _ => Err(text::mismatch(&self.data_type, raw)),
-            },
+            (DataType::Timestamp, false) if matches!(raw, "true" | "false") => {
+                Err(text::mismatch(&self.data_type, raw))
+            }
             (DataType::String | DataType::Uuid | DataType::Bytes, false) | (_, true) => {
                 Err(text::mismatch(&self.data_type, raw))
             }
@@ -159,7 +171,7 @@ impl ColumnBuilder {
     }
 
     /// Appends one CSV field, which is not empty: numbers and booleans in their usual spelling, `bytes` as base64,
-    /// timestamps as RFC 3339 or integer microseconds, arrays and JSON documents as JSON text. On an error nothing
+    /// timestamps as `TimeForm::text` reads them, arrays and JSON documents as JSON text. On an error nothing
     /// is appended.
     pub fn push_text(&mut self, raw: &str) -> Result<(), CellError> {
         let trimmed = raw.trim_ascii();
@@ -198,12 +210,7 @@ impl ColumnBuilder {
                 b.append_value(bytes);
             }
             Values::Timestamp(b) => {
-                let digits = trimmed.strip_prefix('-').unwrap_or(trimmed);
-                b.append_value(if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                    text::timestamp_micros(trimmed)?
-                } else {
-                    text::timestamp(trimmed)?
-                });
+                b.append_value(text::timestamp(trimmed, self.times)?);
             }
             Values::List { .. } => return self.push_list(trimmed),
         }
@@ -309,7 +316,11 @@ pub(super) fn check_length(length: usize, limit: usize, what: &str) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::{array::AsArray, datatypes::Float32Type};
+    use crate::model::TimeUnit;
+    use arrow::{
+        array::AsArray,
+        datatypes::{Float32Type, TimestampMicrosecondType},
+    };
 
     fn build(data_type: &str, cells: &[&str]) -> Result<ArrayRef, CellError> {
         let mut column = ColumnBuilder::new(&data_type.parse().unwrap(), 64, 8);
@@ -335,7 +346,6 @@ mod tests {
             ("string", r#""é\n""#),
             ("bytes", r#""AP8=""#),
             ("timestamp", r#""2013-01-01T00:00:00+02:00""#),
-            ("timestamp", "1356998400000000"),
             ("json", r#"{"a": [1, null]}"#),
             ("array<string>", r#"["a", null]"#),
             ("array<float32, 2>", "[1, 2.5]"),
@@ -363,8 +373,9 @@ mod tests {
             ("string", "5", "expected string"),
             ("bytes", "\"?\"", "base64"),
             ("timestamp", "\"2013-01-01T00:00:00\"", "no time zone"),
-            ("timestamp", "9223372036854775807", "years"),
-            ("timestamp", "1.5", "a whole number"),
+            ("timestamp", "1356998400000", "2013-01-01T00:00:00Z in ms"),
+            ("timestamp", "\"2013\"", "time_unit"),
+            ("timestamp", "true", "expected timestamp"),
             ("json", r#""\ud800""#, "JSON document"),
             ("string", r#""\ud800""#, "JSON string"),
             ("array<int64>", "[1, 2.5]", "a whole number"),
@@ -400,8 +411,15 @@ mod tests {
         assert!(column.push_text("1e400").is_err());
         let mut column = ColumnBuilder::new(&DataType::Timestamp, 64, 8);
         column.push_text("2013-01-01T00:00:00Z").unwrap();
+        assert!(column.push_text("2013").is_err() && column.push_text("").is_err());
+        let seconds = TimeForm { time_unit: Some(TimeUnit::Seconds), time_zone: None };
+        let mut column = ColumnBuilder::new(&DataType::Timestamp, 64, 8).with_times(seconds);
         column.push_text("-5").unwrap();
-        assert!(column.push_text("2013").is_ok() && column.push_text("").is_err());
+        column.push_json("1356998400.5").unwrap();
+        assert_eq!(
+            column.finish().as_primitive::<TimestampMicrosecondType>().values(),
+            &[-5_000_000, 1_356_998_400_500_000]
+        );
         let mut column = ColumnBuilder::new(&DataType::Json, 64, 8);
         assert!(column.push_text("{\"a\": ").is_err());
     }

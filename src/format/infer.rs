@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use crate::model::{DataType, Timestamp};
+use crate::model::DataType;
 
 /// What the values of one column have been so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,9 @@ fn is_number(text: &str) -> bool {
 }
 
 fn is_timestamp(text: &str) -> bool {
-    text.len() >= 20 && text.starts_with(|c: char| c.is_ascii_digit()) && Timestamp::parse(text).is_ok()
+    text.len() >= 20
+        && text.starts_with(|c: char| c.is_ascii_digit())
+        && chrono::DateTime::parse_from_rfc3339(text).is_ok()
 }
 
 fn of_json(raw: &str) -> Option<Kind> {

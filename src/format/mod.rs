@@ -30,7 +30,7 @@ mod writer;
 
 pub use cell::{row_json, value_text};
 pub use column::{CellError, ColumnBuilder};
-pub use convert::{BadValue, TypeFit, ValueLimits, convert_column, type_fit};
+pub use convert::{BadValue, TypeFit, ValueLimits, convert_column, type_fit, undeclared_time};
 pub use error::FormatError;
 pub(crate) use json::raw_rows;
 pub use json::{JsonRowsError, json_rows, ndjson_rows};

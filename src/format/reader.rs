@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 
 use crate::{
     format::{Compression, Format, FormatError, ipc, parquet_reader, size::decoded_size, text_reader},
-    model::DataType,
+    model::{DataType, TimeForm},
 };
 
 /// How a table is read.
@@ -20,6 +20,8 @@ use crate::{
 pub struct ReadOptions {
     /// Types that columns of text formats have; those that are not named are inferred.
     pub types: BTreeMap<String, DataType>,
+    /// How times are written in text formats, where they do not say so themselves.
+    pub times: TimeForm,
     /// The most rows that a batch has (Arrow streams keep their own batches).
     pub batch_rows: usize,
     /// What the decoded table may take in sum. Set it for bytes from outside: they are then checked before they are
@@ -29,7 +31,12 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        ReadOptions { types: BTreeMap::new(), batch_rows: 8_192, max_decoded_bytes: None }
+        ReadOptions {
+            types: BTreeMap::new(),
+            times: TimeForm::EXPLICIT,
+            batch_rows: 8_192,
+            max_decoded_bytes: None,
+        }
     }
 }
 
@@ -300,7 +307,7 @@ mod tests {
     fn batches_are_bounded_and_declared_types_hold() {
         let csv = bytes(Format::Csv, &spine(2500));
         let types = BTreeMap::from([("n".to_owned(), DataType::String), ("x".to_owned(), DataType::Float32)]);
-        let options = ReadOptions { types, batch_rows: 1000, max_decoded_bytes: None };
+        let options = ReadOptions { types, batch_rows: 1000, ..ReadOptions::default() };
         let reader = TableReader::from_bytes(Format::Csv, csv.into(), &options).unwrap();
         let batches: Vec<_> = reader.map(Result::unwrap).collect();
         assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [1000, 1000, 500]);

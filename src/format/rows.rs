@@ -15,7 +15,7 @@ use crate::{
         suggest::did_you_mean,
         text,
     },
-    model::DataType,
+    model::{DataType, TimeForm},
 };
 
 /// One column to be built.
@@ -27,6 +27,8 @@ pub struct FieldSpec {
     pub required: bool,
     /// Longest string, bytes value or JSON document, in bytes.
     pub max_bytes: usize,
+    /// How its times are written.
+    pub times: TimeForm,
 }
 
 /// Why a row is refused.
@@ -67,7 +69,7 @@ impl RowBuilder {
         RowBuilder {
             columns: fields
                 .iter()
-                .map(|f| ColumnBuilder::new(&f.data_type, f.max_bytes, max_depth))
+                .map(|f| ColumnBuilder::new(&f.data_type, f.max_bytes, max_depth).with_times(f.times))
                 .collect(),
             lookup: fields.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect(),
             max_depth,
@@ -240,7 +242,7 @@ mod tests {
     use arrow::{array::AsArray, datatypes::Int64Type};
 
     fn spec(name: &str, data_type: DataType, required: bool) -> FieldSpec {
-        FieldSpec { name: name.into(), data_type, required, max_bytes: 100 }
+        FieldSpec { name: name.into(), data_type, required, max_bytes: 100, times: TimeForm::EXPLICIT }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
     format::column::CellError,
-    model::{DataType, TimeUnit, Timestamp},
+    model::{DataType, TimeForm, Timestamp},
 };
 
 /// At most 80 characters of `text`, for error messages.
@@ -89,16 +89,8 @@ pub(super) fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-pub(super) fn timestamp(text: &str) -> Result<i64, CellError> {
-    Timestamp::parse(text).map(Timestamp::micros).map_err(|error| CellError::Value(error.to_string()))
-}
-
-/// Integer microseconds.
-pub(super) fn timestamp_micros(text: &str) -> Result<i64, CellError> {
-    let micros = integer(text, &DataType::Timestamp)?;
-    Timestamp::from_integer(micros, TimeUnit::Micros)
-        .map(Timestamp::micros)
-        .map_err(|error| CellError::Value(error.to_string()))
+pub(super) fn timestamp(text: &str, times: TimeForm) -> Result<i64, CellError> {
+    times.text(text).map(Timestamp::micros).map_err(|error| CellError::Value(error.to_string()))
 }
 
 /// Whether arrays and objects nest at most `limit` deep. Does not recurse: the text may be hostile.

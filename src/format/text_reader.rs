@@ -181,7 +181,13 @@ impl Columns {
             .into_iter()
             .map(|(name, inferred)| {
                 let data_type = options.types.get(&name).cloned().unwrap_or(inferred);
-                FieldSpec { name, data_type, required: false, max_bytes: MAX_LINE as usize }
+                FieldSpec {
+                    name,
+                    data_type,
+                    required: false,
+                    max_bytes: MAX_LINE as usize,
+                    times: options.times,
+                }
             })
             .collect();
         let arrow = fields.iter().map(|f| Field::new(&f.name, DataType::arrow(&f.data_type), true));

@@ -11,6 +11,7 @@ use crate::{
     http::{
         App, Problem, ProblemBody,
         extract::{Body, parse_json},
+        times::time_form,
     },
     model::Timestamp,
     serve::{
@@ -38,6 +39,12 @@ pub struct ExplainRequest<'a> {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub request: Option<Json_>,
+    /// What numbers in `request` count that are times: `s`, `ms`, `us` or `ns`.
+    #[serde(default)]
+    pub time_unit: Option<String>,
+    /// The zone of times in `request` that are written without one: `UTC` or an IANA name.
+    #[serde(default)]
+    pub time_zone: Option<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub as_of: Option<Timestamp>,
@@ -57,7 +64,8 @@ pub async fn explained(State(app): State<Arc<App>>, Body(body): Body) -> Result<
     let request: ExplainRequest<'_> = parse_json(&body, app.config.limits.json_depth)?;
     let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
     let entities = Entities::from_json(&plan, request.entities.get())?;
-    let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits)?;
+    let times = time_form(request.time_unit.as_deref(), request.time_zone.as_deref())?;
+    let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits, times)?;
     let as_of = AsOf { at: request.as_of, known_at: request.known_at };
     let slot = Arc::clone(&app.history_slots).acquire_owned().await;
     let slot = slot.map_err(|_| Problem::unavailable("the node is stopping"))?;

@@ -18,9 +18,10 @@ use crate::{
         App, Problem, ProblemBody,
         extract::{Body, parse_json},
         media,
+        times::time_form,
     },
     ingest::{DeleteRequest, IngestError, IngestRequest, OnError, WriteMode},
-    model::{TableKind, Timestamp},
+    model::TableKind,
     shard::Applied,
 };
 
@@ -41,6 +42,25 @@ pub struct IngestQuery {
     #[serde(default)]
     #[param(inline)]
     pub mode: WriteMode,
+    /// What numbers count that are times: `s`, `ms`, `us` or `ns`.
+    #[serde(default)]
+    pub time_unit: Option<String>,
+    /// The zone of times that are written without one: `UTC` or an IANA name.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+}
+
+/// How the `event_time` of a delete is written.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    /// What numbers count that are times: `s`, `ms`, `us` or `ns`.
+    #[serde(default)]
+    pub time_unit: Option<String>,
+    /// The zone of times that are written without one: `UTC` or an IANA name.
+    #[serde(default)]
+    pub time_zone: Option<String>,
 }
 
 /// A stored batch.
@@ -114,6 +134,7 @@ async fn ingest(
         body,
         on_error: query.on_error,
         mode: query.mode,
+        times: time_form(query.time_unit.as_deref(), query.time_zone.as_deref())?,
         idempotency_key: media::text(headers, IDEMPOTENCY_KEY)?,
         after: media::text(headers, AFTER)?,
     };
@@ -126,19 +147,20 @@ pub struct DeleteBody {
     /// The join keys of each entity.
     #[schema(value_type = Vec<Object>)]
     pub entities: Vec<Map<String, Value>>,
-    /// From when on there is no value; now, where not given (RFC 3339).
+    /// From when on there is no value; now, where not given. RFC 3339, or as the view or the request declares.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
-    pub event_time: Option<Timestamp>,
+    pub event_time: Option<Value>,
 }
 
 #[utoipa::path(post, path = "/v1/feature-views/{view}/delete", tag = "ingestion",
-    params(("view" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    params(("view" = String, Path), DeleteQuery, ("Idempotency-Key" = Option<String>, Header)),
     request_body = DeleteBody,
     responses((status = 200, body = Acknowledged), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn delete(
     State(app): State<Arc<App>>,
     Path(view): Path<String>,
+    Query(query): Query<DeleteQuery>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
@@ -147,6 +169,7 @@ pub async fn delete(
         view,
         entities: given.entities,
         event_time: given.event_time,
+        times: time_form(query.time_unit.as_deref(), query.time_zone.as_deref())?,
         idempotency_key: media::text(&headers, IDEMPOTENCY_KEY)?,
     };
     Ok(acknowledge(&app, app.ingest.delete(request).await?))

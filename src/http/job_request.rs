@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     error::Detail,
     format::{Format, ReadOptions, TableReader},
-    http::{App, Problem, references::References, sql::answered, training::spine_options},
+    http::{App, Problem, references::References, sql::answered, times::time_form, training::spine_options},
     model::Timestamp,
     serve::{
         LeakGuard, ServeError, Split, Wanted,
@@ -56,6 +56,12 @@ pub struct JobRequest {
     #[param(value_type = Option<String>)]
     #[schema(value_type = Option<Object>)]
     pub split: Option<Json>,
+    /// What numbers count that are times: `s`, `ms`, `us` or `ns`.
+    #[serde(default)]
+    pub time_unit: Option<String>,
+    /// The zone of times that are written without one: `UTC` or an IANA name.
+    #[serde(default)]
+    pub time_zone: Option<String>,
     /// `{"path": …}` below `data.spine_dir`, `{"inline": [{…}]}` or `{"sql": "SELECT …"}`.
     #[serde(default)]
     #[param(ignore)]
@@ -86,6 +92,7 @@ impl JobRequest {
             format: self.format.unwrap_or_else(|| Format::Parquet.to_string()),
             known_at: self.known_at.as_deref().map(known_at).transpose()?,
             event_time: self.event_time,
+            times: time_form(self.time_unit.as_deref(), self.time_zone.as_deref())?,
             full_feature_names: self.full_feature_names.unwrap_or(true),
             leak_guard: self.leak_guard,
             split: split.transpose()?,
@@ -114,7 +121,7 @@ fn wrong(field: &str, reason: impl Into<String>) -> ServeError {
 impl SpineForm {
     /// Everything that gives record batches can be a spine.
     pub fn open(self, app: &App, ask: &Ask) -> Result<TableReader, Problem> {
-        let options = spine_options(app, &ask.wanted, ask.event_time.as_deref())?;
+        let options = spine_options(app, &ask.wanted, ask.event_time.as_deref(), ask.times)?;
         match self {
             SpineForm::Inline(rows) => {
                 let document = serde_json::to_vec(&json!({ "rows": rows })).expect("JSON values encode");

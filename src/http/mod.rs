@@ -36,6 +36,7 @@ mod stall;
 mod state;
 #[cfg(test)]
 mod tests;
+mod times;
 mod training;
 mod workers;
 

@@ -20,6 +20,7 @@ use crate::{
         App, Problem, ProblemBody, answer_arrow, answer_json,
         extract::{Body, parse_json},
         media,
+        times::time_form,
     },
     model::Timestamp,
     serve::{Answer, AsOf, Asked, Entities, Plan, Progress, request_columns},
@@ -66,6 +67,12 @@ pub struct OnlineRequest<'a> {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     pub request: Option<Json>,
+    /// What numbers in `request` count that are times: `s`, `ms`, `us` or `ns`.
+    #[serde(default)]
+    pub time_unit: Option<String>,
+    /// The zone of times in `request` that are written without one: `UTC` or an IANA name.
+    #[serde(default)]
+    pub time_zone: Option<String>,
     /// Answer after this many milliseconds with what there is: what is missing has the status TIMED_OUT, and `partial` is
     /// true. Only reads of history take that long.
     #[serde(default)]
@@ -94,7 +101,8 @@ pub async fn online_features(
     let request: OnlineRequest<'_> = parse_json(&body, app.config.limits.json_depth)?;
     let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
     let entities = Entities::from_json(&plan, request.entities.get())?;
-    let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits)?;
+    let times = time_form(request.time_unit.as_deref(), request.time_zone.as_deref())?;
+    let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits, times)?;
     let as_of = AsOf { at: request.as_of, known_at: request.known_at };
     let deadline = deadline(&app, started, request.deadline_ms);
     let mut answer = if as_of.is_now() {

@@ -73,7 +73,7 @@ pub async fn start(
             }
             format => {
                 let ask = query.ask()?;
-                let options = spine_options(app, &ask.wanted, ask.event_time.as_deref())?;
+                let options = spine_options(app, &ask.wanted, ask.event_time.as_deref(), ask.times)?;
                 (ask, TableReader::from_bytes(format, body, &options)?)
             }
         };

@@ -15,10 +15,10 @@ use utoipa::IntoParams;
 
 use crate::{
     format::{Format, ReadOptions, TableReader, TableWriter, plain_batch, plain_schema},
-    http::{App, Problem, ProblemBody, extract::Body, media, references::References},
+    http::{App, Problem, ProblemBody, extract::Body, media, references::References, times::time_form},
     ingest::decompress,
     metrics,
-    model::{DataType, EVENT_TIME, Timestamp},
+    model::{DataType, EVENT_TIME, TimeForm, Timestamp},
     serve::{Leak, LeakGuard, Split, TrainingRequest, TrainingSet, Wanted},
 };
 
@@ -50,6 +50,12 @@ pub struct TrainingQuery {
     /// JSON: `{"time": {"train": TIME, …}}` or `{"hash": {"key": COLUMN, "fractions": {"train": 0.8, …}, "seed"?}}`.
     #[serde(default)]
     pub split: Option<String>,
+    /// What numbers count that are times: `s`, `ms`, `us` or `ns`.
+    #[serde(default)]
+    pub time_unit: Option<String>,
+    /// The zone of times that are written without one: `UTC` or an IANA name.
+    #[serde(default)]
+    pub time_zone: Option<String>,
 }
 
 fn yes() -> bool {
@@ -87,6 +93,7 @@ pub async fn training_sets(
     let wanted_format = media::accepted(&headers, &FORMATS)?;
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
     let wanted = Wanted::from_parts(query.feature_service, query.features.map(References::into_vec))?;
+    let times = time_form(query.time_unit.as_deref(), query.time_zone.as_deref())?;
     let split = query.split.as_deref().map(Split::parse).transpose()?;
     let stopping = |_| Problem::unavailable("the node is stopping");
     let slot = Arc::clone(&app.training_slots).acquire_owned().await.map_err(stopping)?;
@@ -96,12 +103,13 @@ pub async fn training_sets(
         let _held = (place, slot);
         let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)
             .map_err(media::undecodable)?;
-        let options = spine_options(&worker, &wanted, query.event_time.as_deref())?;
+        let options = spine_options(&worker, &wanted, query.event_time.as_deref(), times)?;
         let spine = read_spine(given, body, &options)?;
         let request = TrainingRequest {
             wanted,
             spine,
             event_time: query.event_time,
+            times,
             known_at: query.known_at,
             until: None,
             full_feature_names: query.full_feature_names,
@@ -161,6 +169,7 @@ pub(super) fn spine_options(
     app: &App,
     wanted: &Wanted,
     event_time: Option<&str>,
+    times: TimeForm,
 ) -> Result<ReadOptions, Problem> {
     let resolved = wanted.resolve(&app.catalog.current())?;
     // A key such as 007 stays text where the view says so, whatever it looks like.
@@ -173,7 +182,7 @@ pub(super) fn spine_options(
     let mut types: BTreeMap<String, DataType> = types.collect();
     types.insert(event_time.unwrap_or(EVENT_TIME).to_owned(), DataType::Timestamp);
     let max_decoded_bytes = Some(app.ingest.max_body.saturating_mul(DECODED_FACTOR));
-    Ok(ReadOptions { types, max_decoded_bytes, ..ReadOptions::default() })
+    Ok(ReadOptions { types, times, max_decoded_bytes, ..ReadOptions::default() })
 }
 
 fn read_spine(format: Format, body: Bytes, options: &ReadOptions) -> Result<RecordBatch, Problem> {

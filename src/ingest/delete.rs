@@ -8,11 +8,12 @@ use serde_json::{Map, Value as Json};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
+    error::Detail,
     ingest::{
         DecodeError, Ingest, IngestError, Rejected,
         pipeline::{check_idempotency_key, view},
     },
-    model::{TableSchema, Timestamp, Value, encode_key_part},
+    model::{DataType, EVENT_TIME, TableSchema, TimeForm, Timestamp, Value, encode_key_part},
     shard::{Applied, ColumnBuilder, PreparedBatch, Write},
 };
 
@@ -21,7 +22,10 @@ use crate::{
 pub struct DeleteRequest {
     pub view: String,
     pub entities: Vec<Map<String, Json>>,
-    pub event_time: Option<Timestamp>,
+    /// As it was sent.
+    pub event_time: Option<Json>,
+    /// How `event_time` is written; over what the view declares.
+    pub times: TimeForm,
     pub idempotency_key: Option<String>,
 }
 
@@ -38,7 +42,10 @@ impl Ingest {
         self.shards.check(view.schema.table)?;
         let permit = self.shards.reserve(request.entities.len() * 128)?;
         let fingerprint = fingerprint(&request);
-        let event_time = request.event_time.unwrap_or_else(|| self.clock.now());
+        let event_time = match &request.event_time {
+            Some(json) => event_time(json, request.times.or(view.schema.times))?,
+            None => self.clock.now(),
+        };
         let keys = key_batch(&view.schema, &request.entities)?;
         let times = vec![event_time; keys.num_rows()];
         let write = Write {
@@ -54,6 +61,21 @@ impl Ingest {
             merge: None,
         };
         Ok(self.shards.apply(write, permit).await?)
+    }
+}
+
+fn event_time(json: &Json, times: TimeForm) -> Result<Timestamp, IngestError> {
+    let refused = |reason: String| {
+        IngestError::Decode(DecodeError::Columns(vec![Detail {
+            row: None,
+            field: Some(EVENT_TIME.to_owned()),
+            reason,
+        }]))
+    };
+    match Value::from_json_as(json, &DataType::Timestamp, times) {
+        Ok(Value::Timestamp(time)) => Ok(time),
+        Ok(_) => Err(refused("is null; leave it out for the time of the request".to_owned())),
+        Err(reason) => Err(refused(reason)),
     }
 }
 
@@ -102,7 +124,7 @@ fn key_batch(schema: &TableSchema, entities: &[Map<String, Json>]) -> Result<Rec
 }
 
 fn fingerprint(request: &DeleteRequest) -> u128 {
-    let mut text = format!("delete\0{}\0{:?}\0", request.view, request.event_time);
+    let mut text = format!("delete\0{}\0{:?}{:?}\0", request.view, request.event_time, request.times);
     for entity in &request.entities {
         text.push_str(&Json::Object(entity.clone()).to_string());
     }

@@ -14,7 +14,7 @@ use crate::{
         merge::Learned, validate,
     },
     metrics,
-    model::{TableKind, TableSchema},
+    model::{TableKind, TableSchema, TimeForm},
     offline::{OfflineStore, Tail},
     registry::{Catalog, CatalogHandle, FeatureView},
     shard::{Answers, Applied, PreparedBatch, QuarantinedRow, ShardError, Shards, Streams, Write},
@@ -42,6 +42,8 @@ pub struct IngestRequest {
     pub body: Bytes,
     pub on_error: OnError,
     pub mode: WriteMode,
+    /// How times are written; over what the table declares.
+    pub times: TimeForm,
     pub idempotency_key: Option<String>,
     /// The Idempotency-Key of the batch that this one comes after.
     pub after: Option<String>,
@@ -185,7 +187,7 @@ impl Ingest {
     ) -> Result<(Write, Option<Vec<u64>>, OwnedSemaphorePermit), IngestError> {
         let fingerprint = fingerprint(&request);
         let sent = request.body.len();
-        let mut decoded = decode(request.format, request.body, &target.schema, &self.limits)?;
+        let mut decoded = decode(request.format, request.body, &target.schema, &self.limits, request.times)?;
         let mut merge = None;
         if let Some(view) = &target.view {
             match request.mode {
@@ -217,7 +219,11 @@ impl Ingest {
             idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
             after: request.after,
             offline: target.view.as_ref().is_none_or(|v| v.offline),
-            quarantine: self.quarantined(batch_id, request.mode, decoded.rejected),
+            quarantine: self.quarantined(
+                batch_id,
+                (request.mode, request.times.or(target.schema.times)),
+                decoded.rejected,
+            ),
             release: Vec::new(),
             notes: Vec::new(),
             incomplete,
@@ -234,7 +240,7 @@ impl Ingest {
     fn quarantined(
         &self,
         batch_id: crate::model::BatchId,
-        mode: WriteMode,
+        (mode, times): (WriteMode, TimeForm),
         rejected: Vec<Rejected>,
     ) -> Vec<Vec<u8>> {
         let rejected_at = self.clock.now();
@@ -249,6 +255,7 @@ impl Ingest {
                     reason: r.reason,
                     raw: raw_row(r.raw),
                     merge: mode == WriteMode::Merge,
+                    times,
                 };
                 serde_json::to_vec(&row).expect("a quarantined row has string keys and derives Serialize")
             })
@@ -344,6 +351,9 @@ fn fingerprint(request: &IngestRequest) -> u128 {
     }
     if request.mode == WriteMode::Merge {
         hash.update(b"mode=merge");
+    }
+    if !request.times.is_explicit() {
+        hash.update(format!("{:?}", request.times).as_bytes());
     }
     hash.update(&[0]);
     hash.update(&request.body);

@@ -43,16 +43,19 @@ impl Ingest {
             let all = kept.len();
             // What was no object when it came is none now.
             let objects: Vec<_> = kept.into_iter().filter(|(_, row)| row.raw.is_object()).collect();
-            let (applied, released) = self.retry_rows(&view, &objects).await?;
-            retried.remaining += all - released;
-            if let Some(applied) = applied {
-                retried.accepted += applied.accepted;
-                retried.late += applied.late;
+            retried.remaining += all;
+            for alike in objects.chunk_by(|a, b| a.1.times == b.1.times) {
+                let (applied, released) = self.retry_rows(&view, alike).await?;
+                retried.remaining -= released;
+                if let Some(applied) = applied {
+                    retried.accepted += applied.accepted;
+                    retried.late += applied.late;
+                }
             }
         }
     }
 
-    /// What became of those that are acceptable now, and how many they are.
+    /// What became of those that are acceptable now, and how many they are. All write their times in the same way.
     async fn retry_rows(
         &self,
         view: &FeatureView,
@@ -85,9 +88,10 @@ impl Ingest {
         kept: &[(u64, QuarantinedRow)],
         learned: &Learned,
     ) -> Result<(Write, Option<Vec<u64>>), IngestError> {
+        let times = kept.first().map(|(_, row)| row.times).unwrap_or_default();
         let rows: Vec<&Json> = kept.iter().map(|(_, row)| &row.raw).collect();
         let body = serde_json::to_vec(&serde_json::json!({ "rows": rows })).expect("JSON values encode");
-        let mut decoded = decode(Format::Json, Bytes::from(body), &view.schema, &self.limits)?;
+        let mut decoded = decode(Format::Json, Bytes::from(body), &view.schema, &self.limits, times)?;
         let merged: Vec<bool> =
             (0..decoded.batch.num_rows()).map(|row| kept[decoded.body_row(row) as usize].1.merge).collect();
         decoded.left_out.forget(|row| !merged[row]);

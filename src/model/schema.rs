@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType as Arrow, Field, Schema, SchemaRef};
 
-use crate::model::DataType;
+use crate::model::{DataType, TimeForm};
 
 /// A feature view's event-time column. A source names its own.
 pub const EVENT_TIME: &str = "event_time";
@@ -52,6 +52,9 @@ pub struct TableSchema {
     pub columns: Vec<Column>,
     /// The column of a source that identifies an event.
     pub event_id: Option<String>,
+    /// How times are written in rows that come in.
+    #[serde(flatten, default)]
+    pub times: TimeForm,
     #[serde(skip)]
     arrow: OnceLock<SchemaRef>,
     #[serde(skip)]
@@ -100,9 +103,16 @@ impl TableSchema {
             event_time: event_time.to_owned(),
             columns,
             event_id,
+            times: TimeForm::EXPLICIT,
             arrow: OnceLock::new(),
             offline: OnceLock::new(),
         }
+    }
+
+    /// Declares how times are written in rows that come in.
+    pub fn with_times(mut self, times: TimeForm) -> Self {
+        self.times = times;
+        self
     }
 
     /// The canonical Arrow form of rows on their way in: join keys, event time, columns; in this order.

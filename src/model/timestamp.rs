@@ -4,29 +4,11 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat};
 
+use crate::model::{ParseTimestampError, TimeForm, TimeUnit};
+
 /// A moment, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
-
-/// How an integer timestamp is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum TimeUnit {
-    Seconds,
-    Millis,
-    #[default]
-    Micros,
-    Nanos,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParseTimestampError {
-    #[error("`{0}` has no time zone; write UTC as 2013-01-31T12:00:00Z, or an offset as +02:00")]
-    NoZone(String),
-    #[error("`{0}` is not an RFC 3339 time such as 2013-01-31T12:00:00Z")]
-    Malformed(String),
-    #[error("{0} is outside the years 0001 to 9999")]
-    OutOfRange(String),
-}
 
 impl Timestamp {
     /// 0001-01-01T00:00:00Z, the earliest time that is accepted.
@@ -39,30 +21,22 @@ impl Timestamp {
         Timestamp(micros)
     }
 
-    /// An integer in `unit`, checked to be within the years 1 to 9999. Nanoseconds round towards −∞.
+    /// A number of nanoseconds, checked to be within the years 1 to 9999. Rounds towards −∞: this is the one place where
+    /// digits beyond microseconds are dropped.
+    pub fn from_nanos(nanos: i128) -> Option<Timestamp> {
+        let micros = i64::try_from(nanos.div_euclid(1_000)).ok()?;
+        Some(Timestamp(micros)).filter(|time| (Self::MIN..=Self::MAX).contains(time))
+    }
+
+    /// An integer in `unit`, checked to be within the years 1 to 9999.
     pub fn from_integer(value: i64, unit: TimeUnit) -> Result<Timestamp, ParseTimestampError> {
-        let micros = match unit {
-            TimeUnit::Seconds => value.checked_mul(1_000_000),
-            TimeUnit::Millis => value.checked_mul(1_000),
-            TimeUnit::Micros => Some(value),
-            TimeUnit::Nanos => Some(value.div_euclid(1_000)),
-        };
-        micros
-            .map(Timestamp)
-            .filter(|t| (Self::MIN..=Self::MAX).contains(t))
+        Timestamp::from_nanos(i128::from(value) * i128::from(unit.nanos()))
             .ok_or_else(|| ParseTimestampError::OutOfRange(value.to_string()))
     }
 
-    /// An RFC 3339 string; a zone is required.
+    /// A text that names its zone; see [`TimeForm::text`].
     pub fn parse(text: &str) -> Result<Timestamp, ParseTimestampError> {
-        match DateTime::parse_from_rfc3339(text) {
-            Ok(time) => Self::from_integer(time.timestamp_micros(), TimeUnit::Micros)
-                .map_err(|_| ParseTimestampError::OutOfRange(text.to_owned())),
-            Err(_) if DateTime::parse_from_rfc3339(&format!("{text}Z")).is_ok() => {
-                Err(ParseTimestampError::NoZone(text.to_owned()))
-            }
-            Err(_) => Err(ParseTimestampError::Malformed(text.to_owned())),
-        }
+        TimeForm::EXPLICIT.text(text)
     }
 
     pub const fn micros(self) -> i64 {
@@ -88,8 +62,34 @@ impl serde::Serialize for Timestamp {
 
 impl<'de> serde::Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Timestamp::parse(&text).map_err(serde::de::Error::custom)
+        deserializer.deserialize_any(TimestampVisitor)
+    }
+}
+
+/// Takes texts, and says of a number what is missing.
+struct TimestampVisitor;
+
+impl serde::de::Visitor<'_> for TimestampVisitor {
+    type Value = Timestamp;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time such as 2013-01-31T12:00:00Z")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+        Timestamp::parse(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Timestamp, E> {
+        TimeForm::EXPLICIT.integer(number).map_err(E::custom)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Timestamp, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Timestamp, E> {
+        self.visit_str(&number.to_string())
     }
 }
 
@@ -106,15 +106,22 @@ mod tests {
     }
 
     #[test]
-    fn a_time_without_a_zone_is_refused_and_named_so() {
-        assert!(matches!(Timestamp::parse("2013-01-01T00:00:00"), Err(ParseTimestampError::NoZone(_))));
-        assert!(matches!(Timestamp::parse("yesterday"), Err(ParseTimestampError::Malformed(_))));
-    }
-
-    #[test]
-    fn integers_are_bounded() {
+    fn integers_are_bounded_and_rounded_down() {
         assert!(Timestamp::from_integer(i64::MAX, TimeUnit::Seconds).is_err());
         assert!(Timestamp::from_integer(i64::MAX, TimeUnit::Micros).is_err());
         assert_eq!(Timestamp::from_integer(-1, TimeUnit::Nanos).unwrap().micros(), -1);
+        assert_eq!(Timestamp::from_integer(-1_000, TimeUnit::Nanos).unwrap().micros(), -1);
+        assert_eq!(Timestamp::from_integer(-1_001, TimeUnit::Nanos).unwrap().micros(), -2);
+        assert_eq!(Timestamp::from_integer(1_999, TimeUnit::Nanos).unwrap().micros(), 1);
+    }
+
+    #[test]
+    fn json_numbers_are_refused_with_what_they_could_mean() {
+        let read = |json: &str| serde_json::from_str::<Timestamp>(json).map_err(|error| error.to_string());
+        assert_eq!(read("\"2024-05-01T12:00:00Z\"").unwrap().micros(), 1_714_564_800_000_000);
+        assert!(read("1714564800000").unwrap_err().contains("2024-05-01T12:00:00Z in ms"));
+        assert!(read("18446744073709551615").unwrap_err().contains("time_unit"));
+        assert!(read("1714564800.5").unwrap_err().contains("2024-05-01T12:00:00.500Z in s"));
+        assert!(read("true").unwrap_err().contains("a time such as"));
     }
 }

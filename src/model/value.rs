@@ -1,6 +1,6 @@
 //! One value of any type: for defaults, join keys and answers; bulk data is Arrow.
 
-use crate::model::{DataType, Timestamp, canonical_uuid};
+use crate::model::{DataType, TimeForm, Timestamp, canonical_uuid};
 
 /// A typed value or null.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,8 +40,17 @@ impl Value {
     /// Reads a JSON value as `data_type`; the error says what is wrong and what would be right.
     ///
     /// Integers are exact: a number with a fraction or beyond the type's range is refused, never rounded.
-    /// `bytes` are base64 text; timestamps RFC 3339 text or integer microseconds.
+    /// `bytes` are base64 text, timestamps text with a zone.
     pub fn from_json(json: &serde_json::Value, data_type: &DataType) -> Result<Value, String> {
+        Value::from_json_as(json, data_type, TimeForm::EXPLICIT)
+    }
+
+    /// [`Value::from_json`] with times written as `times` declares.
+    pub fn from_json_as(
+        json: &serde_json::Value,
+        data_type: &DataType,
+        times: TimeForm,
+    ) -> Result<Value, String> {
         use serde_json::Value as Json;
         let wrong = || format!("expected {data_type}, got {}", shorten(&json.to_string()));
         Ok(match (data_type, json) {
@@ -60,16 +69,15 @@ impl Value {
                     .map_err(|_| format!("expected bytes as base64, got {}", shorten(s)))?,
             ),
             (DataType::Timestamp, Json::String(s)) => {
-                Value::Timestamp(Timestamp::parse(s).map_err(|e| e.to_string())?)
+                Value::Timestamp(times.text(s).map_err(|e| e.to_string())?)
             }
-            (DataType::Timestamp, Json::Number(n)) => Value::Timestamp(
-                Timestamp::from_integer(n.as_i64().ok_or_else(wrong)?, crate::model::TimeUnit::Micros)
-                    .map_err(|e| e.to_string())?,
-            ),
+            (DataType::Timestamp, Json::Number(n)) => {
+                Value::Timestamp(times.text(&n.to_string()).map_err(|e| e.to_string())?)
+            }
             (DataType::Json, json) => Value::Json(json.to_string()),
-            (DataType::Array(item), Json::Array(items)) => {
-                Value::Array(items.iter().map(|i| Value::from_json(i, item)).collect::<Result<_, _>>()?)
-            }
+            (DataType::Array(item), Json::Array(items)) => Value::Array(
+                items.iter().map(|i| Value::from_json_as(i, item, times)).collect::<Result<_, _>>()?,
+            ),
             (DataType::Vector(n), Json::Array(items)) => {
                 if items.len() != *n as usize {
                     return Err(format!("expected {data_type}, got {} values", items.len()));

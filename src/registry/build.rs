@@ -89,7 +89,8 @@ impl Catalog {
             &definition.event_time,
             definition.columns.clone(),
             definition.event_id.clone(),
-        );
+        )
+        .with_times(definition.times);
         let (schema, schemas) = self.add_schema(schema);
         Source {
             name: definition.name.clone(),
@@ -120,7 +121,8 @@ impl Catalog {
             .features
             .iter()
             .map(|f| Column { name: f.name.clone(), data_type: f.data_type.clone() });
-        let schema = TableSchema::feature_view(table, &definition.name, version, keys, columns.collect());
+        let schema = TableSchema::feature_view(table, &definition.name, version, keys, columns.collect())
+            .with_times(definition.times);
         let origin = match (&definition.stream, &definition.on_demand, &definition.batch) {
             (Some(stream), ..) => Origin::Stream(Arc::new(self.build_stream(&definition.name, stream)?)),
             (None, Some(on_demand), _) => {

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     compute::window::Function,
-    model::{Column, DataType, TableSchema},
+    model::{Column, DataType, TableSchema, TimeForm},
     registry::{
         definition::{
             EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, OnDemandDefinition,
@@ -159,6 +159,7 @@ pub(super) fn source(old: &SourceDefinition, history: &[Arc<TableSchema>], new: 
     diff.compare("kind", &old.kind, &new.kind);
     diff.compare("availability_lag", &old.availability_lag, &new.availability_lag);
     diff.compare_optional("retention", old.retention.as_ref(), new.retention.as_ref());
+    compare_times(&mut diff, old.times, new.times);
     diff.compare_about("", &old.about, &new.about);
     diff
 }
@@ -216,9 +217,16 @@ pub(super) fn feature_view(
     diff.compare("online", &old.online, &new.online);
     diff.compare("offline", &old.offline, &new.offline);
     diff.compare_optional("retention", old.retention.as_ref(), new.retention.as_ref());
+    compare_times(&mut diff, old.times, new.times);
     diff.compare_optional("freshness_slo", old.freshness_slo.as_ref(), new.freshness_slo.as_ref());
     diff.compare_about("", &old.about, &new.about);
     diff
+}
+
+/// A declaration concerns rows to come: those that are stored have their times.
+fn compare_times(diff: &mut Diff, old: TimeForm, new: TimeForm) {
+    diff.compare_optional("time_unit", old.time_unit.as_ref(), new.time_unit.as_ref());
+    diff.compare_optional("time_zone", old.time_zone.as_ref(), new.time_zone.as_ref());
 }
 
 pub(super) fn feature_service(old: &FeatureServiceDefinition, new: &FeatureServiceDefinition) -> Diff {

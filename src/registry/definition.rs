@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::{Column, DataType, Duration},
+    model::{Column, DataType, Duration, TimeForm},
     registry::{
         batch::{Batch, BatchPlaces},
         catalog::Catalog,
@@ -36,6 +36,9 @@ pub struct SourceDefinition {
     pub availability_lag: Duration,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Duration>,
+    /// How times are written in rows that come in.
+    #[serde(flatten, default)]
+    pub times: TimeForm,
     /// Without the event-time column.
     pub columns: Vec<Column>,
     #[serde(flatten)]
@@ -53,6 +56,9 @@ pub struct FeatureViewDefinition {
     pub offline: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Duration>,
+    /// How times are written in rows that come in.
+    #[serde(flatten, default)]
+    pub times: TimeForm,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness_slo: Option<Duration>,
     /// At most one of the two is there; neither: rows are written directly.
@@ -185,6 +191,7 @@ impl From<&Source> for SourceDefinition {
             event_id: source.schema.event_id.clone(),
             availability_lag: source.availability_lag,
             retention: source.retention,
+            times: source.schema.times,
             columns: source.schema.columns.clone(),
             about: source.about.clone(),
         }
@@ -201,6 +208,7 @@ impl From<&FeatureView> for FeatureViewDefinition {
             online: view.online,
             offline: view.offline,
             retention: view.retention,
+            times: view.schema.times,
             freshness_slo: view.freshness_slo,
             stream: view.stream().map(|stream| stream.as_ref().into()),
             batch: view.batch().map(|batch| batch.as_ref().clone()),

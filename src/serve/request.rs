@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     error::Detail,
-    model::{Column, DataType, Value},
+    model::{Column, DataType, TimeForm, Value},
     registry::RequestColumn,
     serve::{Plan, ReadLimits, ServeError, entities::note},
     shard::ColumnBuilder,
@@ -22,10 +22,11 @@ pub fn request_columns(
     given: Option<Json>,
     entities: usize,
     limits: &ReadLimits,
+    times: TimeForm,
 ) -> Result<Vec<ArrayRef>, ServeError> {
     limits.check_entities(entities)?;
     let wanted = plan.request();
-    let mut reading = Reading { longest: limits.value_bytes, bytes: 0, details: Vec::new() };
+    let mut reading = Reading { longest: limits.value_bytes, times, bytes: 0, details: Vec::new() };
     let columns = match given {
         None | Some(Json::Null) if wanted.is_empty() => return Ok(Vec::new()),
         // Without entities there is nothing to bring.
@@ -71,6 +72,8 @@ const FIELD: &str = "request";
 struct Reading {
     /// Bytes that one value may have.
     longest: usize,
+    /// How its times are written.
+    times: TimeForm,
     /// Of all values, each as often as it is copied.
     bytes: usize,
     details: Vec<Detail>,
@@ -79,7 +82,7 @@ struct Reading {
 impl Reading {
     /// The value, which goes into `copies` rows; null where it is wrong, or where all come to too much.
     fn read(&mut self, column: &Column, json: &Json, row: Option<usize>, copies: usize) -> Value {
-        let value = match Value::from_json(json, &column.data_type) {
+        let value = match Value::from_json_as(json, &column.data_type, self.times) {
             Ok(value) => value,
             Err(reason) => {
                 self.note(row, &column.name, reason);

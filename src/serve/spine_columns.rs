@@ -9,14 +9,14 @@ use arrow::{
 
 use crate::{
     error::Detail,
-    format::{TypeFit, ValueLimits, convert_column, type_fit, value_text},
-    model::{Column, DataType, encode_keys},
+    format::{TypeFit, ValueLimits, convert_column, type_fit, undeclared_time, value_text},
+    model::{Column, DataType, TimeForm, encode_keys},
     registry::{Group, RequestColumn},
     serve::ServeError,
 };
 
 /// A spine was bounded when it was read.
-const LIMITS: ValueLimits = ValueLimits { max_bytes: usize::MAX, max_depth: 64 };
+const LIMITS: ValueLimits = ValueLimits { max_bytes: usize::MAX, max_depth: 64, times: TimeForm::EXPLICIT };
 
 /// Refuses two columns of one name: which of them is meant cannot be told.
 pub(super) fn check_names(spine: &RecordBatch) -> Result<(), ServeError> {
@@ -38,9 +38,10 @@ pub(super) fn check_names(spine: &RecordBatch) -> Result<(), ServeError> {
 pub(super) fn request_columns(
     request: &[RequestColumn],
     spine: &RecordBatch,
+    times: TimeForm,
 ) -> Result<Vec<ArrayRef>, ServeError> {
     let wanted = request.iter().map(|RequestColumn { column: Column { name, data_type }, view }| {
-        column(spine, name, data_type, || format!("`{view}` is computed from it"))
+        column(spine, name, (data_type, times), || format!("`{view}` is computed from it"))
     });
     all(wanted)
 }
@@ -50,7 +51,9 @@ pub(super) fn request_columns(
 pub(super) fn spine_keys(group: &Group, spine: &RecordBatch) -> Result<(Vec<u8>, Vec<u32>), ServeError> {
     let keys = &group.view.schema.keys;
     let wanted = group.key_columns.iter().zip(keys).map(|(name, key)| {
-        column(spine, name, &key.data_type, || format!("the view `{}` is keyed by it", group.alias))
+        column(spine, name, (&key.data_type, TimeForm::EXPLICIT), || {
+            format!("the view `{}` is keyed by it", group.alias)
+        })
     });
     let arrays = all(wanted)?;
     let fields = group.key_columns.iter().zip(&arrays);
@@ -59,6 +62,13 @@ pub(super) fn spine_keys(group: &Group, spine: &RecordBatch) -> Result<(Vec<u8>,
     let keys = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
     let positions: Vec<usize> = (0..keys.num_columns()).collect();
     Ok(encode_keys(&keys, &positions, |_, _| {}))
+}
+
+/// The spine's column of event times.
+pub(super) fn time_column(spine: &RecordBatch, name: &str, times: TimeForm) -> Result<ArrayRef, ServeError> {
+    let why = || "each row needs its event time".to_owned();
+    column(spine, name, (&DataType::Timestamp, times), why)
+        .map_err(|detail| ServeError::Request(vec![detail]))
 }
 
 fn all(columns: impl Iterator<Item = Result<ArrayRef, Detail>>) -> Result<Vec<ArrayRef>, ServeError> {
@@ -76,7 +86,7 @@ fn all(columns: impl Iterator<Item = Result<ArrayRef, Detail>>) -> Result<Vec<Ar
 fn column(
     spine: &RecordBatch,
     name: &str,
-    to: &DataType,
+    (to, times): (&DataType, TimeForm),
     why: impl Fn() -> String,
 ) -> Result<ArrayRef, Detail> {
     let wrong = |row: Option<usize>, reason: String| Detail {
@@ -99,8 +109,12 @@ fn column(
             }
         };
     }
+    let undeclared = undeclared_time(given, to, times).map_err(|error| wrong(None, error.to_string()))?;
+    if let Some((row, error)) = undeclared {
+        return Err(wrong(Some(row), error.to_string()));
+    }
     let mut bad = Vec::new();
-    let array = convert_column(given, to, LIMITS, &mut bad)
+    let array = convert_column(given, to, ValueLimits { times, ..LIMITS }, &mut bad)
         .map_err(|error| wrong(None, format!("cannot be read as {to}: {error}")))?;
     match bad.into_iter().min_by_key(|bad| bad.index) {
         None => Ok(array),

@@ -4,19 +4,19 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar},
-    compute::{CastOptions, cast_with_options, is_null, kernels::zip::zip},
-    datatypes::{DataType as Arrow, Field, Schema, TimestampMicrosecondType},
+    compute::{is_null, kernels::zip::zip},
+    datatypes::{Field, Schema, TimestampMicrosecondType},
 };
 
 use crate::{
     error::Detail,
-    model::{DataType, EVENT_TIME, Timestamp, Value},
+    model::{DataType, EVENT_TIME, TimeForm, Timestamp, Value},
     registry::{Catalog, Feature, Origin},
     serve::{
         Computation, Leak, LeakGuard, Reads, ServeError, Split, Until, Wanted,
         aggregates::{Asked, Look, Moments, aggregate},
         guard::Leaks,
-        spine_columns::{check_names, missing, request_columns, spine_keys},
+        spine_columns::{check_names, request_columns, spine_keys, time_column},
         written,
     },
     shard::ColumnBuilder,
@@ -29,6 +29,8 @@ pub struct TrainingRequest {
     pub spine: RecordBatch,
     /// The spine's column that says when; `event_time` where not given.
     pub event_time: Option<String>,
+    /// How the spine's times are written.
+    pub times: TimeForm,
     /// Ignore versions accepted after this.
     pub known_at: Option<Timestamp>,
     /// Up to which row each table is read; to its end where nothing is said.
@@ -63,10 +65,10 @@ pub fn training_set(
     let names = resolved.column_names(request.full_feature_names)?;
     let spine = &request.spine;
     check_names(spine)?;
-    let times = event_times(spine, request.event_time.as_deref().unwrap_or(EVENT_TIME))?;
+    let times = event_times(spine, request.event_time.as_deref().unwrap_or(EVENT_TIME), request.times)?;
 
     let computation = Computation::new(&resolved);
-    let brought = request_columns(&computation.request, spine)?;
+    let brought = request_columns(&computation.request, spine, request.times)?;
     let leaks = Leaks::new(request.guard);
     // By the position of the group, and of the feature in its view.
     let mut columns: HashMap<(usize, usize), ArrayRef> = HashMap::new();
@@ -140,26 +142,8 @@ pub(super) fn finished(column: &ArrayRef, definition: &Feature) -> Result<ArrayR
 }
 
 /// The spine's event times in µs.
-pub(super) fn event_times(spine: &RecordBatch, name: &str) -> Result<Vec<i64>, ServeError> {
-    let wrong = |reason: String| {
-        ServeError::Request(vec![Detail { row: None, field: Some(name.to_owned()), reason }])
-    };
-    let Some(column) = spine.column_by_name(name) else {
-        return Err(ServeError::Request(vec![missing(spine, name, "each row needs its event time")]));
-    };
-    let zoned = matches!(column.data_type(), Arrow::Timestamp(_, Some(_)));
-    if !zoned {
-        return Err(wrong(format!(
-            "must be a timestamp with a time zone (UTC), the spine's column is {}",
-            column.data_type()
-        )));
-    }
-    let micros = cast_with_options(
-        column,
-        &DataType::arrow_timestamp(),
-        &CastOptions { safe: false, ..CastOptions::default() },
-    )
-    .map_err(|e| wrong(e.to_string()))?;
+pub(super) fn event_times(spine: &RecordBatch, name: &str, times: TimeForm) -> Result<Vec<i64>, ServeError> {
+    let micros = time_column(spine, name, times)?;
     if let Some(row) = (0..micros.len()).find(|row| micros.is_null(*row)) {
         return Err(ServeError::Request(vec![Detail {
             row: Some(row as u64),

@@ -1,7 +1,7 @@
 //! Rejected rows that a client asked to have kept.
 
 use crate::{
-    model::{TableId, Timestamp},
+    model::{TableId, TimeForm, Timestamp},
     shard::{
         ShardError,
         store::{Store, key_number, numbered_key},
@@ -22,6 +22,9 @@ pub struct QuarantinedRow {
     /// It was to be merged: a retry keeps what it leaves out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub merge: bool,
+    /// How its times were to be read.
+    #[serde(flatten, default)]
+    pub times: TimeForm,
 }
 
 /// Reads quarantined rows; any thread. They are written with the batch that rejected them.

@@ -323,6 +323,7 @@ fn quarantine_keeps_the_newest() {
             field: None,
             reason: String::new(),
             raw: serde_json::Value::Null,
+            times: crate::model::TimeForm::EXPLICIT,
         };
         serde_json::to_vec(&row).unwrap()
     });

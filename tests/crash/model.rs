@@ -105,7 +105,7 @@ fn read_past(dice: &mut Dice, server: &Server, model: &Model, at: &str) {
     let body: String =
         spine.iter().map(|(key, time)| format!("{}\n", json!({ "key": key, "event_time": time }))).collect();
     let response = client()
-        .post(format!("{}/v1/training-sets?features=state:value", server.base))
+        .post(format!("{}/v1/training-sets?features=state:value&time_unit=us", server.base))
         .header("Content-Type", "application/x-ndjson")
         .header("Accept", "application/x-ndjson")
         .body(body)

@@ -28,6 +28,7 @@ join_keys = [{ name = "key", type = "int64" }]
 [[feature_view]]
 name = "state"
 entities = ["key"]
+time_unit = "us"
 feature = [{ name = "value", type = "int64" }, { name = "batch", type = "int64" }]
 "#;
 
@@ -264,7 +265,7 @@ fn versions(client: &Client, base: &str, rows: &[Row]) -> Vec<Option<(i64, i64)>
         rows.iter().map(|row| format!("{}\n", json!({ "key": row.key, "event_time": row.time }))).collect();
     let ask = || {
         let response = client
-            .post(format!("{base}/v1/training-sets?features=state"))
+            .post(format!("{base}/v1/training-sets?features=state&time_unit=us"))
             .header("Content-Type", "application/x-ndjson")
             .header("Accept", "application/x-ndjson")
             .body(body.clone())

@@ -45,7 +45,7 @@ impl Rows {
                 let features: Vec<String> =
                     (0..10).map(|i| format!("{{ name = \"f{i}\", type = \"float64\" }}")).collect();
                 let view = format!(
-                    "[[feature_view]]\nname = \"{WIDE}\"\nentities = [\"key\"]\nfeature = [{}]\n",
+                    "[[feature_view]]\nname = \"{WIDE}\"\nentities = [\"key\"]\ntime_unit = \"us\"\nfeature = [{}]\n",
                     features.join(", ")
                 );
                 DEFINITIONS.to_owned() + &view

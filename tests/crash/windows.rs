@@ -22,6 +22,7 @@ join_keys = [{ name = "user", type = "int64" }]
 [[source]]
 name = "clicks"
 kind = "push"
+time_unit = "us"
 event_id = "id"
 schema = { user = "int64", amount = "float64", page = "string", id = "int64" }
 "#;

@@ -26,22 +26,26 @@ join_keys = [{ name = "key", type = "int64" }]
 [[feature_view]]
 name = "state"
 entities = ["key"]
+time_unit = "us"
 feature = [{ name = "value", type = "int64" }, { name = "batch", type = "int64" }]
 
 [[feature_view]]
 name = "other"
 entities = ["key"]
+time_unit = "us"
 feature = [{ name = "value", type = "int64" }]
 
 [[feature_view]]
 name = "fleeting"
 entities = ["key"]
+time_unit = "us"
 offline = false
 feature = [{ name = "value", type = "int64" }]
 
 [[source]]
 name = "clicks"
 kind = "push"
+time_unit = "us"
 event_time = "event_time"
 event_id = "click"
 schema = { click = "string" }
@@ -158,7 +162,7 @@ fn versions(node: &TestNode, points: &[(i64, i64)]) -> Vec<(Option<i64>, Option<
             .map(|(key, time)| format!("{}\n", json!({ "key": key, "event_time": time })))
             .collect();
         let response = node
-            .post("/v1/training-sets?features=state")
+            .post("/v1/training-sets?features=state&time_unit=us")
             .header("Content-Type", "application/x-ndjson")
             .header("Accept", "application/x-ndjson")
             .body(body)

@@ -18,6 +18,7 @@ join_keys = [{ name = "shop", type = "string" }, { name = "sku", type = "int64" 
 [[feature_view]]
 name = "stock"
 entities = ["item"]
+time_unit = "us"
 feature = [{ name = "price", type = "float64" }, { name = "label", type = "string" }]
 "#;
 

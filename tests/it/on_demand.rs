@@ -378,7 +378,8 @@ fn what_is_computed_waits_for_aggregates_that_are_still_counted() {
     let plan = Arc::new(Plan::compile(&reads.catalog.current(), &StreamSet::default(), &wanted).unwrap());
     let entities = Entities::from_json(&plan, r#"[{ "user": 1, "shop": "a" }]"#).unwrap();
     let request = json!({ "price": 200.0, "year": 2024 });
-    let request = request_columns(&plan, Some(request), 1, &reads.limits).unwrap();
+    let request =
+        request_columns(&plan, Some(request), 1, &reads.limits, larder::model::TimeForm::EXPLICIT).unwrap();
     let mut newest = reads.newest(&plan, &entities).unwrap();
     assert!(newest.ahead.is_empty());
     newest.answer.compute(&request).unwrap();

@@ -4,11 +4,13 @@
 mod lists;
 mod numbers;
 mod texts;
+mod times;
+
+pub use times::undeclared_time;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int64Array, new_null_array},
-    compute::cast,
-    datatypes::{DataType as Arrow, Field, Int64Type, TimeUnit as Unit},
+    array::{Array, ArrayRef, new_null_array},
+    datatypes::{DataType as Arrow, Field},
     error::ArrowError,
 };
 
@@ -18,10 +20,11 @@ use crate::{
             lists::list,
             numbers::{floats, integers},
             texts::{bytes, documents, strings, uuids},
+            times::{holds_times, timestamps},
         },
         plain, plain_type, type_words,
     },
-    model::{DataType, TimeUnit, Timestamp},
+    model::{DataType, TimeForm},
 };
 
 /// A value that the column's type cannot hold, and where it is.
@@ -36,6 +39,8 @@ pub struct BadValue {
 pub struct ValueLimits {
     pub max_bytes: usize,
     pub max_depth: usize,
+    /// How times are written.
+    pub times: TimeForm,
 }
 
 /// How a column of a client's type can be one of ours.
@@ -65,10 +70,7 @@ pub fn type_fit(from: &Field, to: &DataType) -> TypeFit {
         (Arrow::Binary | Arrow::LargeBinary | Arrow::FixedSizeBinary(16), DataType::Uuid) => TypeFit::Values,
         (Arrow::FixedSizeBinary(16), DataType::String) if is_uuid(from) => TypeFit::Values,
         (Arrow::Binary | Arrow::LargeBinary | Arrow::FixedSizeBinary(_), DataType::Bytes) => TypeFit::Values,
-        (Arrow::Timestamp(_, Some(_)), DataType::Timestamp) => TypeFit::Values,
-        (Arrow::Timestamp(_, None), DataType::Timestamp) => {
-            TypeFit::Nulls("the timestamps have no time zone; make them UTC".to_owned())
-        }
+        (from, DataType::Timestamp) if holds_times(from) => TypeFit::Values,
         (Arrow::List(f) | Arrow::LargeList(f) | Arrow::FixedSizeList(f, _), DataType::Array(item)) => {
             type_fit(f, item)
         }
@@ -103,31 +105,10 @@ pub fn convert_column(
         DataType::Uuid => uuids(array, bad),
         DataType::Bytes => bytes(array, limits, bad),
         DataType::Json => documents(array, limits, bad),
-        DataType::Timestamp => timestamps(array, bad),
+        DataType::Timestamp => timestamps(array, limits.times, |index, error| {
+            bad.push(BadValue { index, reason: error.to_string() });
+        }),
         DataType::Array(item) => list(array, item, None, limits, bad),
         DataType::Vector(n) => list(array, &DataType::Float32, Some(*n as usize), limits, bad),
     }
-}
-
-fn timestamps(array: &ArrayRef, bad: &mut Vec<BadValue>) -> Result<ArrayRef, ArrowError> {
-    let unit = match array.data_type() {
-        Arrow::Timestamp(Unit::Second, _) => TimeUnit::Seconds,
-        Arrow::Timestamp(Unit::Millisecond, _) => TimeUnit::Millis,
-        Arrow::Timestamp(Unit::Nanosecond, _) => TimeUnit::Nanos,
-        _ => TimeUnit::Micros,
-    };
-    let integers = cast(array, &Arrow::Int64)?;
-    let micros: Int64Array = integers
-        .as_primitive::<Int64Type>()
-        .iter()
-        .enumerate()
-        .map(|(index, value)| match Timestamp::from_integer(value?, unit) {
-            Ok(time) => Some(time.micros()),
-            Err(error) => {
-                bad.push(BadValue { index, reason: error.to_string() });
-                None
-            }
-        })
-        .collect();
-    cast(&micros, &DataType::arrow_timestamp())
 }

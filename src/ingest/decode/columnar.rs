@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch, new_null_array},
     compute::{concat, filter},
-    datatypes::SchemaRef,
+    datatypes::{DataType as Arrow, SchemaRef},
+    error::ArrowError,
 };
 use bytes::Bytes;
 
@@ -13,35 +14,40 @@ use crate::{
     error::Detail,
     format::{
         FieldSpec, Format, FormatError, LeftOut, ReadOptions, TableReader, TypeFit, ValueLimits,
-        convert_column, decoded_size, row_json, type_fit, type_words, value_text,
+        convert_column, decoded_size, row_json, type_fit, type_words, undeclared_time, value_text,
     },
     ingest::decode::{
         DecodeError, DecodeLimits, Decoded, Rejected, fields, null_row_bytes,
         text::{required, unknown},
     },
-    model::TableSchema,
+    model::{DataType, TableSchema, TimeForm},
 };
 
 pub(super) fn columnar(
     format: Format,
     body: Bytes,
     schema: &TableSchema,
+    fields: Vec<FieldSpec>,
     limits: &DecodeLimits,
 ) -> Result<Decoded, DecodeError> {
     let options = ReadOptions { max_decoded_bytes: Some(limits.max_decoded_bytes), ..ReadOptions::default() };
     let reader = TableReader::from_bytes(format, body, &options)?;
     let given = reader.schema().clone();
-    batches(&given, reader, schema, limits)
+    decoded(&given, reader, schema, &fields, limits)
 }
 
 /// Whether columns can be those of the table, whatever their values are.
 pub fn check_columns(given: &SchemaRef, schema: &TableSchema) -> Result<(), DecodeError> {
-    let fields = fields(schema, &DecodeLimits::default());
+    let fields = fields(schema, &DecodeLimits::default(), TimeForm::EXPLICIT);
     let sources = sources(given, &fields, schema)?;
     let misfits = fields.iter().zip(&sources).filter_map(|(field, source)| {
         let source = source.as_ref()?;
         let given = given.field(source.position);
         let reason = match &source.fit {
+            // Times that are computed say what they mean by their type.
+            TypeFit::Values if is_unclear(given.data_type(), &field.data_type) => {
+                format!("expected {}, got {}", field.data_type, type_words(given.data_type()))
+            }
             TypeFit::Values => return None,
             TypeFit::WholeValues => {
                 format!("expected {}, got {}", field.data_type, type_words(given.data_type()))
@@ -54,21 +60,30 @@ pub fn check_columns(given: &SchemaRef, schema: &TableSchema) -> Result<(), Deco
     if misfits.is_empty() { Ok(()) } else { Err(DecodeError::Columns(misfits)) }
 }
 
-/// The rows of batches with the columns `given`.
+/// The rows of batches with the columns `given`, whose times say themselves what they mean.
 pub fn batches(
     given: &SchemaRef,
     batches: impl Iterator<Item = Result<RecordBatch, FormatError>>,
     schema: &TableSchema,
     limits: &DecodeLimits,
 ) -> Result<Decoded, DecodeError> {
-    let fields = fields(schema, limits);
-    let sources = sources(given, &fields, schema)?;
+    decoded(given, batches, schema, &fields(schema, limits, TimeForm::EXPLICIT), limits)
+}
+
+fn decoded(
+    given: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch, FormatError>>,
+    schema: &TableSchema,
+    fields: &[FieldSpec],
+    limits: &DecodeLimits,
+) -> Result<Decoded, DecodeError> {
+    let sources = sources(given, fields, schema)?;
     let mut parts: Vec<Vec<ArrayRef>> = vec![Vec::new(); fields.len()];
     let mut state =
         State { limits, left: limits.max_decoded_bytes, rows: 0, rejected: Vec::new(), good: Vec::new() };
     for batch in batches {
         let batch = batch?;
-        for (part, column) in parts.iter_mut().zip(state.convert(&batch, &fields, &sources)?) {
+        for (part, column) in parts.iter_mut().zip(state.convert(&batch, fields, &sources)?) {
             part.push(column);
         }
     }
@@ -132,23 +147,39 @@ fn sources(
     Err(DecodeError::Columns(details))
 }
 
-/// Columns of a type that does not fit, each with its first value; one without values is as good as any.
+/// Whether a column holds times whose meaning has to be declared.
+fn is_unclear(given: &Arrow, to: &DataType) -> bool {
+    *to == DataType::Timestamp && !matches!(given, Arrow::Timestamp(_, Some(_)) | Arrow::Null)
+}
+
+/// Columns of a type that does not fit, or of times that are not declared, each with its first value; one without values is as
+/// good as any.
 fn misfits(
     batch: &RecordBatch,
     fields: &[FieldSpec],
     sources: &[Option<Source>],
     first_row: u64,
-) -> Vec<Detail> {
+) -> Result<Vec<Detail>, ArrowError> {
     let misfit = |(field, source): (&FieldSpec, &Option<Source>)| {
-        let Source { position, fit: TypeFit::Nulls(reason) } = source.as_ref()? else { return None };
+        let Source { position, fit } = source.as_ref()?;
         let column = batch.column(*position);
+        let TypeFit::Nulls(reason) = fit else {
+            return match undeclared_time(column, &field.data_type, field.times) {
+                Ok(None) => None,
+                Ok(Some((index, error))) => {
+                    let row = Some(first_row + index as u64);
+                    Some(Ok(Detail { row, field: Some(field.name.clone()), reason: error.to_string() }))
+                }
+                Err(error) => Some(Err(error)),
+            };
+        };
         let nulls = column.logical_nulls();
         let index = (0..column.len()).find(|&i| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(i)))?;
         let reason = match value_text(column, index) {
             Some(value) => format!("{reason}: {value}"),
             None => reason.clone(),
         };
-        Some(Detail { row: Some(first_row + index as u64), field: Some(field.name.clone()), reason })
+        Some(Ok(Detail { row: Some(first_row + index as u64), field: Some(field.name.clone()), reason }))
     };
     fields.iter().zip(sources).filter_map(misfit).collect()
 }
@@ -172,14 +203,19 @@ impl State<'_> {
         sources: &[Option<Source>],
     ) -> Result<Vec<ArrayRef>, DecodeError> {
         self.charge(batch, fields)?;
-        let misfits = misfits(batch, fields, sources, self.rows as u64);
+        let first = self.rows as u64;
+        let misfits = misfits(batch, fields, sources, first)?;
         if !misfits.is_empty() {
             return Err(DecodeError::Columns(misfits));
         }
         let mut wrong: BTreeMap<usize, (String, String)> = BTreeMap::new();
         let mut columns = Vec::with_capacity(fields.len());
         for (field, source) in fields.iter().zip(sources) {
-            let limits = ValueLimits { max_bytes: field.max_bytes, max_depth: self.limits.max_json_depth };
+            let limits = ValueLimits {
+                max_bytes: field.max_bytes,
+                max_depth: self.limits.max_json_depth,
+                times: field.times,
+            };
             let mut bad = Vec::new();
             let column = match source {
                 Some(Source { position, fit: TypeFit::Values | TypeFit::WholeValues }) => {
@@ -199,7 +235,6 @@ impl State<'_> {
             }
             columns.push(column);
         }
-        let first = self.rows as u64;
         self.rows += batch.num_rows();
         self.good.extend((0..batch.num_rows()).filter(|i| !wrong.contains_key(i)).map(|i| first + i as u64));
         if wrong.is_empty() {

@@ -31,7 +31,7 @@ fn read(to: &str, column: ArrayRef) -> Vec<(ArrayRef, Vec<(u64, String)>)> {
     let bodies = columnar_bodies(vec![("x", column)]).into_iter();
     bodies
         .map(|(format, body)| {
-            let decoded = decode(format, body, &table, &DecodeLimits::default()).unwrap();
+            let decoded = decode(format, body, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap();
             let rejected = reasons(&decoded).into_iter().map(|(row, _, why)| (row, why.to_owned()));
             (decoded.batch.column_by_name("x").unwrap().clone(), rejected.collect())
         })
@@ -77,7 +77,7 @@ fn a_column_of_nulls_has_any_type() {
     // Of a key it is a row without its key.
     let table = schema(&[]);
     for (format, body) in columnar_bodies(vec![("origin", new_null_array(&Arrow::Float64, 1))]) {
-        let decoded = decode(format, body, &table, &DecodeLimits::default()).unwrap();
+        let decoded = decode(format, body, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap();
         assert_eq!(reasons(&decoded), [(0, "origin", "must not be null")]);
     }
 }
@@ -89,7 +89,7 @@ fn a_value_of_another_type_is_named_with_its_row() {
         ("x", Arc::new(StringArray::from(vec![None, None, Some("12")]))),
         ("y", Arc::new(TimestampMicrosecondArray::from(vec![None, Some(0), None]).with_timezone("UTC"))),
     ]) {
-        let error = decode(format, body, &table, &DecodeLimits::default()).unwrap_err();
+        let error = decode(format, body, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap_err();
         let details: Vec<_> =
             error.details().into_iter().map(|d| (d.row, d.field.unwrap(), d.reason)).collect();
         let expected = [
@@ -191,7 +191,7 @@ fn uuids_are_the_same_in_every_spelling_and_type() {
     ];
     for column in columns {
         for (format, body) in keyed(column.clone(), &[]) {
-            let decoded = decode(format, body, &table, &DecodeLimits::default()).unwrap();
+            let decoded = decode(format, body, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap();
             assert!(decoded.rejected.is_empty(), "{format} {}: {:?}", column.data_type(), decoded.rejected);
             assert_eq!(
                 decoded.batch.column(0).as_string::<i32>(),
@@ -206,7 +206,7 @@ fn uuids_are_the_same_in_every_spelling_and_type() {
     ];
     for (column, says) in wrong {
         for (format, body) in keyed(column.clone(), &[]) {
-            let decoded = decode(format, body, &table, &DecodeLimits::default()).unwrap();
+            let decoded = decode(format, body, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap();
             let (row, field, reason) = reasons(&decoded)[0];
             assert!((row, field) == (0, "u") && reason.contains(says), "{format} {reason}");
         }
@@ -215,10 +215,13 @@ fn uuids_are_the_same_in_every_spelling_and_type() {
     let table = TableSchema::feature_view(TableId(1), "t", 1, vec![key("string")], Vec::new());
     let bytes: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter([BYTES].into_iter()).unwrap());
     let [(format, marked), _] = keyed(bytes.clone(), &[("ARROW:extension:name", "arrow.uuid")]);
-    let decoded = decode(format, marked, &table, &DecodeLimits::default()).unwrap();
+    let decoded = decode(format, marked, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap();
     assert_eq!(decoded.batch.column(0).as_string::<i32>().value(0), ID);
     for (format, body) in keyed(bytes, &[]) {
-        assert!(decode(format, body, &table, &DecodeLimits::default()).is_err(), "{format}");
+        assert!(
+            decode(format, body, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).is_err(),
+            "{format}"
+        );
     }
 }
 
@@ -282,7 +285,13 @@ fn there_is_one_nan_whoever_made_it() {
         assert_eq!(items.as_primitive::<Float64Type>().value(0).to_bits(), f64::NAN.to_bits());
     }
     let csv = "origin,event_time,x\na,2024-05-01T00:00:00Z,-nan\n";
-    let decoded = decode(Format::Csv, csv.into(), &schema(&[("x", "float64")]), &DecodeLimits::default());
+    let decoded = decode(
+        Format::Csv,
+        csv.into(),
+        &schema(&[("x", "float64")]),
+        &DecodeLimits::default(),
+        TimeForm::EXPLICIT,
+    );
     let decoded = decoded.unwrap();
     let x = decoded.batch.column_by_name("x").unwrap();
     assert_eq!(x.as_primitive::<Float64Type>().value(0).to_bits(), f64::NAN.to_bits());
@@ -292,20 +301,30 @@ fn there_is_one_nan_whoever_made_it() {
 fn an_arrow_file_is_read_as_the_stream_within_it() {
     let [(_, stream), _] = columnar_bodies(vec![("x", Arc::new(Float64Array::from(vec![1.5])))]);
     let table = schema(&[("x", "float64")]);
-    let stream = decode(Format::ArrowStream, stream, &table, &DecodeLimits::default()).unwrap();
+    let stream =
+        decode(Format::ArrowStream, stream, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap();
     for rows in [0, 1] {
         let batch = stream.batch.slice(0, rows);
         let mut writer = arrow::ipc::writer::FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
         writer.write(&batch).unwrap();
         let file = Bytes::from(writer.into_inner().unwrap());
-        let decoded = decode(Format::ArrowStream, file.clone(), &table, &DecodeLimits::default()).unwrap();
+        let decoded =
+            decode(Format::ArrowStream, file.clone(), &table, &DecodeLimits::default(), TimeForm::EXPLICIT)
+                .unwrap();
         assert_eq!(decoded.batch, batch);
         for length in [6, 7, 8, 20, file.len() / 2] {
-            let cut = decode(Format::ArrowStream, file.slice(..length), &table, &DecodeLimits::default());
+            let cut = decode(
+                Format::ArrowStream,
+                file.slice(..length),
+                &table,
+                &DecodeLimits::default(),
+                TimeForm::EXPLICIT,
+            );
             assert!(matches!(cut, Err(DecodeError::Malformed { .. })), "{length}: {cut:?}");
         }
     }
     let feather = Bytes::from_static(b"FEA1\0\0\0\0");
-    let error = decode(Format::ArrowStream, feather, &table, &DecodeLimits::default()).unwrap_err();
+    let error = decode(Format::ArrowStream, feather, &table, &DecodeLimits::default(), TimeForm::EXPLICIT)
+        .unwrap_err();
     assert!(error.to_string().contains("Feather file of version 1"), "{error}");
 }

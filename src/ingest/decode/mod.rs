@@ -23,7 +23,7 @@ use crate::{
     error::Detail,
     format::{FieldSpec, Format, LeftOut, row_json},
     ingest::validate::{Violation, retain},
-    model::{Column, DataType, TableSchema},
+    model::{Column, DataType, TableSchema, TimeForm},
 };
 
 pub use columnar::{batches, check_columns};
@@ -137,27 +137,31 @@ impl Decoded {
 /// JSON is exact (see `format::ColumnBuilder`), CSV has a header line and no way to tell an empty string from null:
 /// an empty field is null. Arrow and Parquet columns have their column's type or one whose values it holds: whole floats for
 /// integers, decimals, other widths and encodings; what would be lost is refused by row. A column of nulls has any type.
+/// Times are written as the request's `times` declare, and where these do not, as the table's do.
 pub fn decode(
     format: Format,
     body: Bytes,
     schema: &TableSchema,
     limits: &DecodeLimits,
+    times: TimeForm,
 ) -> Result<Decoded, DecodeError> {
+    let fields = fields(schema, limits, times.or(schema.times));
     match format {
-        Format::Json => text::json(&body, schema, limits),
-        Format::NdJson => text::ndjson(&body, schema, limits),
-        Format::Csv => text::csv(&body, schema, limits),
-        Format::ArrowStream | Format::Parquet => columnar::columnar(format, body, schema, limits),
+        Format::Json => text::json(&body, schema, fields, limits),
+        Format::NdJson => text::ndjson(&body, schema, fields, limits),
+        Format::Csv => text::csv(&body, schema, fields, limits),
+        Format::ArrowStream | Format::Parquet => columnar::columnar(format, body, schema, fields, limits),
     }
 }
 
 /// The table's columns in the order of [`TableSchema::arrow`], with what their values may be.
-fn fields(schema: &TableSchema, limits: &DecodeLimits) -> Vec<FieldSpec> {
+fn fields(schema: &TableSchema, limits: &DecodeLimits, times: TimeForm) -> Vec<FieldSpec> {
     let field = |column: &Column, required, max_bytes| FieldSpec {
         name: column.name.clone(),
         data_type: column.data_type.clone(),
         required,
         max_bytes,
+        times,
     };
     let time = Column { name: schema.event_time.clone(), data_type: DataType::Timestamp };
     let keys = schema.keys.iter().map(|key| field(key, true, limits.max_key.min(limits.max_string)));

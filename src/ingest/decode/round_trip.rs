@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 
-use super::*;
+use super::{tests::MICROS, *};
 use crate::{
     format::{RowBuilder, TableWriter},
     model::{TableId, Timestamp},
@@ -98,7 +98,7 @@ fn ndjson(rows: &[Vec<Option<String>>]) -> String {
 }
 
 fn built(rows: &[Vec<Option<String>>]) -> RecordBatch {
-    let mut builder = RowBuilder::new(fields(&TABLE, &DecodeLimits::default()), 60);
+    let mut builder = RowBuilder::new(fields(&TABLE, &DecodeLimits::default(), MICROS), 60);
     for row in rows {
         builder.begin();
         for (field, cell) in TABLE.arrow().fields().iter().zip(row) {
@@ -120,7 +120,7 @@ proptest! {
     fn what_is_written_is_what_is_read(rows in rows()) {
         let batch = built(&rows);
         let limits = DecodeLimits::default();
-        let decoded = decode(Format::NdJson, Bytes::from(ndjson(&rows)), &TABLE, &limits).unwrap();
+        let decoded = decode(Format::NdJson, Bytes::from(ndjson(&rows)), &TABLE, &limits, MICROS).unwrap();
         prop_assert_eq!(&decoded.batch, &batch);
         for format in Format::ALL {
             let text_of_json = matches!(format, Format::Json | Format::NdJson);
@@ -129,7 +129,7 @@ proptest! {
             if text_of_json {
                 sent.remove_column(sent.num_columns() - 1);
             }
-            let decoded = decode(format, Bytes::from(encode(format, &sent)), &TABLE, &limits).unwrap();
+            let decoded = decode(format, Bytes::from(encode(format, &sent)), &TABLE, &limits, MICROS).unwrap();
             prop_assert!(decoded.rejected.is_empty(), "{}: {:?}", format, decoded.rejected);
             prop_assert_eq!(decoded.rows, rows.len());
             for (column, field) in sent.columns().iter().zip(sent.schema_ref().fields()) {
@@ -157,7 +157,7 @@ proptest! {
             body.truncate(cut.index(body.len()));
         }
         let limits = DecodeLimits { max_decoded_bytes: 1 << 20, ..DecodeLimits::default() };
-        if let Ok(decoded) = decode(format, Bytes::from(body), &TABLE, &limits) {
+        if let Ok(decoded) = decode(format, Bytes::from(body), &TABLE, &limits, MICROS) {
             prop_assert_eq!(decoded.batch.num_rows() + decoded.rejected.len(), decoded.rows);
             prop_assert_eq!(decoded.batch.schema_ref(), TABLE.arrow());
         }

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     error::{Code, Coded},
     format::TableWriter,
-    model::TableId,
+    model::{TableId, TimeUnit},
 };
 
 pub(super) fn schema(columns: &[(&str, &str)]) -> TableSchema {
@@ -31,8 +31,11 @@ fn weather() -> TableSchema {
     schema(&[("temp", "float64"), ("seats", "int64"), ("tags", "array<string>"), ("extra", "json")])
 }
 
+/// Numbers in these tests count microseconds.
+pub(super) const MICROS: TimeForm = TimeForm { time_unit: Some(TimeUnit::Micros), time_zone: None };
+
 fn decode_as(format: Format, body: impl AsRef<[u8]>) -> Result<Decoded, DecodeError> {
-    decode(format, Bytes::copy_from_slice(body.as_ref()), &weather(), &DecodeLimits::default())
+    decode(format, Bytes::copy_from_slice(body.as_ref()), &weather(), &DecodeLimits::default(), MICROS)
 }
 
 pub(super) fn encoded(format: Format, batch: &RecordBatch) -> Bytes {
@@ -173,7 +176,10 @@ fn limits_of_rows_strings_and_bytes() {
     assert!(reasons(&decode_as(Format::NdJson, long).unwrap())[0].2.contains("at most 1024"));
     let few = DecodeLimits { max_decoded_bytes: 10_000, ..DecodeLimits::default() };
     let csv = format!("origin,event_time\n{}", "J,0\n".repeat(1000));
-    assert!(matches!(decode(Format::Csv, csv.into(), &weather(), &few), Err(DecodeError::TooLarge { .. })));
+    assert!(matches!(
+        decode(Format::Csv, csv.into(), &weather(), &few, MICROS),
+        Err(DecodeError::TooLarge { .. })
+    ));
 }
 
 #[test]
@@ -232,7 +238,7 @@ fn columns_that_fit_exactly_are_cast() {
     for column in [Arc::new(strings.clone()) as ArrayRef, views] {
         let table = schema(&[("name", "string")]);
         for (format, body) in columnar_bodies(vec![("name", column.clone())]) {
-            let decoded = decode(format, body, &table, &DecodeLimits::default()).unwrap();
+            let decoded = decode(format, body, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap();
             assert_eq!(decoded.batch.column(2).null_count(), column.logical_null_count());
         }
     }
@@ -281,7 +287,7 @@ fn values_that_do_not_fit_reject_their_row() {
             if format == Format::Parquet && says == "years" {
                 continue;
             }
-            let decoded = decode(format, body, &table, &DecodeLimits::default()).unwrap();
+            let decoded = decode(format, body, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap();
             let expected: Vec<u64> = (0..3).filter(|row| *row != bad as u64).collect();
             assert_eq!(
                 decoded.row_numbers.clone().unwrap_or(vec![0, 1, 2]),
@@ -308,7 +314,7 @@ fn embeddings_of_another_length() {
         None,
     ]);
     for (format, body) in columnar_bodies(vec![("v", Arc::new(lists.clone()))]) {
-        let decoded = decode(format, body, &table, &DecodeLimits::default()).unwrap();
+        let decoded = decode(format, body, &table, &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap();
         assert_eq!(decoded.row_numbers, Some(vec![0, 2]));
         assert!(reasons(&decoded)[0].2.contains("got 1 values"));
     }
@@ -364,7 +370,7 @@ fn small_bodies_that_stand_for_large_tables_are_refused() {
             if format == Format::Parquet {
                 assert!(body.len() < 200_000, "{}", body.len());
             }
-            let error = decode(format, body, &table, limits).unwrap_err();
+            let error = decode(format, body, &table, limits, TimeForm::EXPLICIT).unwrap_err();
             assert_eq!(error.code(), Code::TooLarge, "{format} {name}: {error}");
         }
     }
@@ -372,7 +378,8 @@ fn small_bodies_that_stand_for_large_tables_are_refused() {
     let wide: Vec<(String, String)> = (0..500).map(|n| (format!("f{n}"), "float64".to_owned())).collect();
     let wide: Vec<(&str, &str)> = wide.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
     for (format, body) in columnar_bodies(vec![("f1", Arc::new(Float64Array::from(vec![1.0; 20_000])))]) {
-        let error = decode(format, body, &schema(&wide), &DecodeLimits::default()).unwrap_err();
+        let error =
+            decode(format, body, &schema(&wide), &DecodeLimits::default(), TimeForm::EXPLICIT).unwrap_err();
         assert_eq!(error.code(), Code::TooLarge, "{format}: {error}");
     }
 }

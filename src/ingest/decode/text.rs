@@ -6,18 +6,26 @@ use arrow::array::RecordBatch;
 
 use crate::{
     error::Detail,
-    format::{Format, JsonRowsError, RowBuilder, RowError, json_rows, ndjson_rows, raw_rows, unknown_column},
-    ingest::decode::{DecodeError, DecodeLimits, Decoded, Rejected, fields},
+    format::{
+        FieldSpec, Format, JsonRowsError, RowBuilder, RowError, json_rows, ndjson_rows, raw_rows,
+        unknown_column,
+    },
+    ingest::decode::{DecodeError, DecodeLimits, Decoded, Rejected},
     model::TableSchema,
 };
 
 /// Rows between two looks at the size of what is decoded.
 const CHECK_EVERY: usize = 64;
 
-pub(super) fn json(body: &[u8], schema: &TableSchema, limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
+pub(super) fn json(
+    body: &[u8],
+    schema: &TableSchema,
+    fields: Vec<FieldSpec>,
+    limits: &DecodeLimits,
+) -> Result<Decoded, DecodeError> {
     let body = utf8(Format::Json, body)?;
     // Around a cell: the document, the list of rows, the row.
-    let mut rows = RowBuilder::new(fields(schema, limits), limits.max_json_depth.saturating_sub(3));
+    let mut rows = RowBuilder::new(fields, limits.max_json_depth.saturating_sub(3));
     let mut sink = Sink::new(limits, limits.max_json_rows);
     let read = json_rows(body, &mut rows, |rows| sink.end(rows, None, ""));
     stopped(Format::Json, read)?;
@@ -35,21 +43,27 @@ pub(super) fn json(body: &[u8], schema: &TableSchema, limits: &DecodeLimits) -> 
 pub(super) fn ndjson(
     body: &[u8],
     schema: &TableSchema,
+    fields: Vec<FieldSpec>,
     limits: &DecodeLimits,
 ) -> Result<Decoded, DecodeError> {
     let body = utf8(Format::NdJson, body)?;
-    let mut rows = RowBuilder::new(fields(schema, limits), limits.max_json_depth.saturating_sub(1));
+    let mut rows = RowBuilder::new(fields, limits.max_json_depth.saturating_sub(1));
     let mut sink = Sink::new(limits, limits.max_json_rows);
     let read = ndjson_rows(body, &mut rows, |rows, line, number| sink.end(rows, Some(number), line));
     stopped(Format::NdJson, read)?;
     sink.finish(rows, schema)
 }
 
-pub(super) fn csv(body: &[u8], schema: &TableSchema, limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
+pub(super) fn csv(
+    body: &[u8],
+    schema: &TableSchema,
+    fields: Vec<FieldSpec>,
+    limits: &DecodeLimits,
+) -> Result<Decoded, DecodeError> {
     let body = utf8(Format::Csv, body)?;
     // Spreadsheets put a byte-order mark in front.
     let body = body.strip_prefix('\u{feff}').unwrap_or(body);
-    let mut rows = RowBuilder::new(fields(schema, limits), limits.max_json_depth);
+    let mut rows = RowBuilder::new(fields, limits.max_json_depth);
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body.as_bytes());
     let header = reader.headers().map_err(|error| malformed(Format::Csv, error))?.clone();
     if header.is_empty() {

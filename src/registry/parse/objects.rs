@@ -7,7 +7,7 @@ use crate::{
         object::SourceKind,
         parse::{
             tree::Tree,
-            walk::{Fields, Report},
+            walk::{Fields, Report, TIME_KEYS},
         },
         suggest::hint,
     },
@@ -67,6 +67,8 @@ pub(super) fn source(tree: &Tree, report: &Report) -> Option<SourceDefinition> {
         "availability_lag",
         "schema",
         "retention",
+        TIME_KEYS[0],
+        TIME_KEYS[1],
         "description",
         "owner",
         "tags",
@@ -90,6 +92,7 @@ pub(super) fn source(tree: &Tree, report: &Report) -> Option<SourceDefinition> {
     };
     let availability_lag = fields.duration("availability_lag").unwrap_or(Duration::ZERO);
     let retention = fields.length("retention");
+    let times = fields.times();
     let columns = event_time.as_deref().and_then(|event_time| columns(&fields, event_time));
     let event_id = fields.text("event_id");
     if let (Some(id), Some(columns), Some(tree)) = (&event_id, &columns, fields.get("event_id")) {
@@ -118,6 +121,7 @@ pub(super) fn source(tree: &Tree, report: &Report) -> Option<SourceDefinition> {
         event_id,
         availability_lag,
         retention,
+        times,
         columns: columns?,
         about,
     })

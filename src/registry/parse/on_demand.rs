@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::{Column, check_name},
+    model::{Column, TimeForm, check_name},
     registry::{
         definition::{Draft, FeatureViewDefinition, OnDemandDefinition},
         object::{Feature, Validation},
@@ -54,6 +54,7 @@ pub(super) fn on_demand_feature_view(tree: &Tree, report: &Report) -> Option<Dra
             online: true,
             offline: true,
             retention: None,
+            times: TimeForm::EXPLICIT,
             freshness_slo: None,
             stream: None,
             batch: None,

@@ -1,7 +1,7 @@
 //! Stream feature views: which source, by which keys, aggregated how.
 
 use crate::{
-    model::{Column, DataType},
+    model::{Column, DataType, TimeForm},
     registry::{
         definition::{EntityDefinition, FeatureViewDefinition, SourceDefinition, StreamDefinition},
         parse::{
@@ -57,6 +57,7 @@ pub(super) fn stream_feature_view(
         ttl: None,
         offline: true,
         retention: None,
+        times: TimeForm::EXPLICIT,
         online,
         freshness_slo,
         stream: Some(StreamDefinition { source: source?.name.clone(), aggregations }),

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::{Column, EVENT_TIME},
+    model::{Column, EVENT_TIME, TimeForm},
     registry::{
         definition::{EntityDefinition, FeatureViewDefinition},
         object::Feature,
         parse::{
             feature::feature,
             tree::{Node, Tree},
-            walk::{Fields, Report},
+            walk::{Fields, Report, TIME_KEYS},
         },
         place::Place,
         suggest::hint,
@@ -40,7 +40,10 @@ pub(super) fn feature_view(
     entities: &Known<EntityDefinition>,
     report: &Report,
 ) -> Option<FeatureViewDefinition> {
-    row_view(&Fields::open(tree, "feature view", &ROW_VIEW_KEYS, report)?, entities)
+    let keys = [&ROW_VIEW_KEYS[..], &TIME_KEYS].concat();
+    let fields = Fields::open(tree, "feature view", &keys, report)?;
+    let times = fields.times();
+    Some(FeatureViewDefinition { times, ..row_view(&fields, entities)? })
 }
 
 /// A view that has rows, as one whose rows are written.
@@ -70,6 +73,7 @@ pub(super) fn row_view(
         online,
         offline,
         retention,
+        times: TimeForm::EXPLICIT,
         freshness_slo,
         stream: None,
         batch: None,

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, fmt::Display, str::FromStr};
 
 use crate::{
-    model::{DataType, Duration, check_name},
+    model::{DataType, Duration, TimeForm, check_name},
     registry::{
         error::{DefinitionError, RegistryError},
         object::About,
@@ -12,6 +12,9 @@ use crate::{
         suggest::hint,
     },
 };
+
+/// Keys that say how times are written.
+pub(super) const TIME_KEYS: [&str; 2] = ["time_unit", "time_zone"];
 
 /// The errors found so far.
 #[derive(Debug, Default)]
@@ -142,6 +145,18 @@ impl<'t> Fields<'t> {
             self.error(&tree.place, format!("`{key}` cannot be `{word}`{hint}"));
         }
         chosen
+    }
+
+    /// How times are written, by the keys [`TIME_KEYS`].
+    pub fn times(&self) -> TimeForm {
+        TimeForm { time_unit: self.parsed(TIME_KEYS[0]), time_zone: self.parsed(TIME_KEYS[1]) }
+    }
+
+    /// A word that is parsed; the error says what would be right.
+    fn parsed<T: FromStr<Err: Display>>(&self, key: &str) -> Option<T> {
+        let tree = self.get(key)?;
+        let word = self.as_text(key, tree)?;
+        word.parse().map_err(|error: T::Err| self.error(&tree.place, format!("`{key}`: {error}"))).ok()
     }
 
     /// The items of a list; empty where it is not given.

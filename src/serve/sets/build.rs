@@ -29,6 +29,7 @@ impl Order {
             wanted: self.wanted(),
             spine,
             event_time: Some(self.event_time.clone()),
+            times: self.times,
             known_at: self.by_time.then_some(self.known_at),
             until: Some(Arc::new(self.until())),
             full_feature_names: self.full_feature_names,

@@ -128,7 +128,7 @@ impl Sets {
         let format = kept_format(&ask.format)?;
         inner.acknowledged(|id, dir| {
             let mut order = inner.order(&ask, &format.to_string())?;
-            let (mark, schema) = spine::store(dir, spine, rows, &order.event_time, left)?;
+            let (mark, schema) = spine::store(dir, spine, rows, (&order.event_time, order.times), left)?;
             order.columns(&Pinned::new(&inner.origin.reads), &schema)?;
             order.spine = mark;
             let job = Job {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    model::{BatchId, Timestamp},
+    model::{BatchId, TimeForm, Timestamp},
     registry::{Catalog, Resolved, Selection},
     serve::{Leak, LeakGuard, ServeError, Split, Until},
 };
@@ -18,6 +18,9 @@ pub struct Order {
     pub registry_version: u64,
     /// The spine's column of times.
     pub event_time: String,
+    /// How the spine's times are written.
+    #[serde(flatten, default)]
+    pub times: TimeForm,
     pub full_feature_names: bool,
     /// Of the data: parquet, csv, ndjson or json.
     pub format: String,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::{EVENT_TIME, Timestamp},
+    model::{EVENT_TIME, TimeForm, Timestamp},
     serve::{
         LeakGuard, Split, Wanted,
         sets::{Manifest, Order, SetError, SetRef, SpineMark, TableMark, jobs::Inner},
@@ -29,6 +29,8 @@ pub struct Ask {
     pub format: String,
     pub known_at: Option<KnownAt>,
     pub event_time: Option<String>,
+    /// How the spine's times are written.
+    pub times: TimeForm,
     pub full_feature_names: bool,
     pub leak_guard: LeakGuard,
     pub split: Option<Split>,
@@ -86,6 +88,7 @@ impl Inner {
             features: resolved.pinned(),
             registry_version: catalog.version,
             event_time: ask.event_time.clone().unwrap_or_else(|| EVENT_TIME.to_owned()),
+            times: ask.times,
             full_feature_names: ask.full_feature_names,
             format: format.to_owned(),
             known_at,

@@ -14,6 +14,7 @@ use fs_err as fs;
 use crate::{
     error::Detail,
     format::{Format, FormatError, TableWriter, plain_batch, plain_type},
+    model::TimeForm,
     offline::{NewFile, sync_dir},
     serve::{
         ServeError,
@@ -31,18 +32,18 @@ pub(super) fn store(
     dir: &Path,
     schema: &Schema,
     batches: impl Iterator<Item = Result<RecordBatch, FormatError>>,
-    event_time: &str,
+    (event_time, times): (&str, TimeForm),
     limit: u64,
 ) -> Result<(SpineMark, SchemaRef), SetError> {
     let schema = plain(schema)?;
-    event_times(&RecordBatch::new_empty(Arc::clone(&schema)), event_time)?;
+    event_times(&RecordBatch::new_empty(Arc::clone(&schema)), event_time, times)?;
     let file = Hashed::new(NewFile::create(dir)?, limit);
     let mut out = TableWriter::new(Format::Parquet, file, Arc::clone(&schema)).map_err(unwritten)?;
     let mut rows = 0;
     for batch in batches {
         let columns = plain_batch(&batch?).map_err(ServeError::from)?.columns().to_vec();
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(ServeError::from)?;
-        event_times(&batch, event_time).map_err(|error| shifted(error, rows))?;
+        event_times(&batch, event_time, times).map_err(|error| shifted(error, rows))?;
         out.write(&batch).map_err(unwritten)?;
         rows += batch.num_rows() as u64;
     }
