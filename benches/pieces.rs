@@ -505,8 +505,14 @@ fn on_demand(c: &mut Criterion) {
                 b.iter(|| {
                     let plan = reads.plan(&wanted).unwrap();
                     let entities = Entities::from_json(&plan, &given).unwrap();
-                    let brought =
-                        request_columns(&plan, request.clone(), entities.len(), &reads.limits).unwrap();
+                    let brought = request_columns(
+                        &plan,
+                        request.clone(),
+                        entities.len(),
+                        &reads.limits,
+                        TimeForm::EXPLICIT,
+                    )
+                    .unwrap();
                     let mut answer = reads.newest(&plan, &entities).unwrap().answer;
                     answer.compute(&brought).unwrap();
                     for entity in 0..answer.entities {

@@ -12,16 +12,19 @@ use parquet::{
     arrow::arrow_reader::{
         ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
     },
-    basic::LogicalType,
+    basic::{LogicalType, Type as PhysicalType},
     file::reader::ChunkReader,
     schema::types::{ColumnDescPtr, SchemaDescriptor},
 };
 
-use crate::format::{
-    Format, FormatError, ReadOptions,
-    parquet_guard::{check_footer, check_pages},
-    reader::Batches,
-    size::decoded_size,
+use crate::{
+    format::{
+        Format, FormatError, ReadOptions,
+        parquet_guard::{check_footer, check_pages},
+        reader::Batches,
+        size::decoded_size,
+    },
+    model::DataType,
 };
 
 fn malformed(error: impl ToString) -> FormatError {
@@ -30,7 +33,37 @@ fn malformed(error: impl ToString) -> FormatError {
 
 /// A file that is trusted, with the Arrow schema that its writer kept in it.
 pub(super) fn open(file: File, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
-    unchecked(ParquetRecordBatchReaderBuilder::try_new(file).map_err(malformed)?, options)
+    unchecked(builder(file)?, options)
+}
+
+/// A reader with the file's own Arrow schema, but for its INT96 columns.
+fn builder<T: ChunkReader + 'static>(input: T) -> Result<ParquetRecordBatchReaderBuilder<T>, FormatError> {
+    let mut metadata = ArrowReaderMetadata::load(&input, ArrowReaderOptions::new()).map_err(malformed)?;
+    if let Some(schema) = with_instants(&metadata) {
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options).map_err(malformed)?;
+    }
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(input, metadata))
+}
+
+/// The schema with its INT96 columns as what they are: instants in UTC, of which nanoseconds would hold too few years. `None`
+/// where the file has no such columns.
+fn with_instants(metadata: &ArrowReaderMetadata) -> Option<SchemaRef> {
+    let parquet = metadata.metadata().file_metadata().schema_descr();
+    let int96 = (0..parquet.num_columns())
+        .filter(|leaf| parquet.column(*leaf).physical_type() == PhysicalType::INT96)
+        .map(|leaf| parquet.get_column_root_idx(leaf));
+    let mut fields: Vec<FieldRef> = metadata.schema().fields().iter().cloned().collect();
+    let mut found = false;
+    for root in int96 {
+        if let Some(field) = fields.get_mut(root)
+            && matches!(field.data_type(), Arrow::Timestamp(..))
+        {
+            *field = Arc::new(Field::clone(field).with_data_type(DataType::arrow_timestamp()));
+            found = true;
+        }
+    }
+    found.then(|| Arc::new(Schema::new_with_metadata(fields, metadata.schema().metadata().clone())))
 }
 
 fn unchecked<T: ChunkReader + 'static>(
@@ -54,14 +87,14 @@ pub(super) fn rows(path: &Path) -> Option<u64> {
 /// Bytes from anywhere. With `max_decoded_bytes` they are checked before and while they are decoded.
 pub(super) fn read(bytes: Bytes, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
     let Some(limit) = options.max_decoded_bytes else {
-        return unchecked(ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(malformed)?, options);
+        return unchecked(builder(bytes)?, options);
     };
     check_footer(&bytes)?;
     // Without the embedded Arrow schema: the types are those of Parquet, one to one.
     let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(&bytes, plain.clone()).map_err(malformed)?;
     check_pages(&bytes, metadata.metadata(), limit)?;
-    let schema = metadata.schema().clone();
+    let schema = with_instants(&metadata).unwrap_or_else(|| metadata.schema().clone());
     // As views, a dictionary's string that is repeated a million times is in memory once, and can be measured.
     let views = ArrowReaderMetadata::try_new(
         metadata.metadata().clone(),

@@ -33,6 +33,7 @@ mod sql;
 #[cfg(feature = "sql")]
 mod sql_values;
 mod support;
+mod times;
 mod training_sets;
 mod windows;
 #[cfg(not(feature = "sql"))]

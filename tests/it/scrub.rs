@@ -24,11 +24,13 @@ join_keys = [{ name = "key", type = "int64" }]
 [[feature_view]]
 name = "spoiled"
 entities = ["key"]
+time_unit = "us"
 feature = [{ name = "value", type = "int64" }]
 
 [[feature_view]]
 name = "sound"
 entities = ["key"]
+time_unit = "us"
 feature = [{ name = "value", type = "int64" }]
 "#;
 
@@ -66,7 +68,7 @@ fn flip(path: &Path, bit: usize) {
 
 fn training_set(node: &TestNode, view: &str) -> (u16, Json) {
     let response = node
-        .post(&format!("/v1/training-sets?features={view}"))
+        .post(&format!("/v1/training-sets?features={view}&time_unit=us"))
         .header("Content-Type", "application/x-ndjson")
         .header("Accept", "application/x-ndjson")
         .body(json!({ "key": 3, "event_time": T0 + 100 }).to_string())
