@@ -10,7 +10,7 @@ use arrow::{
 
 use crate::{
     format::{
-        LeftOut,
+        NamedColumns,
         column::{CellError, ColumnBuilder},
         suggest::did_you_mean,
         text,
@@ -58,9 +58,9 @@ pub struct RowBuilder {
     kept: usize,
     failed: Option<RowError>,
     /// Of the rows that are kept.
-    left_out: LeftOut,
-    /// Columns that the row under way leaves out.
-    missing: Vec<u32>,
+    named: NamedColumns,
+    /// Columns that the row under way names, where it leaves some out.
+    scratch: Vec<u32>,
 }
 
 impl RowBuilder {
@@ -79,8 +79,8 @@ impl RowBuilder {
             keep: BooleanBufferBuilder::new(1024),
             kept: 0,
             failed: None,
-            left_out: LeftOut::default(),
-            missing: Vec::new(),
+            named: NamedColumns::default(),
+            scratch: Vec::new(),
             fields,
         }
     }
@@ -183,34 +183,38 @@ impl RowBuilder {
 
     /// Ends the row: columns that it does not have are null.
     pub fn end(&mut self) -> Result<(), RowError> {
+        let mut left_out = false;
         for (index, (column, field)) in self.columns.iter_mut().zip(&self.fields).enumerate() {
             if column.len() == self.rows {
                 column.push_null();
-                self.missing.push(index as u32);
+                if !left_out {
+                    left_out = true;
+                    self.scratch.clear();
+                    self.scratch.extend(0..index as u32);
+                }
                 if field.required && self.failed.is_none() {
                     self.failed = Some(RowError::Refused {
                         field: Some(field.name.clone()),
                         reason: "is missing; it is required".to_owned(),
                     });
                 }
+            } else if left_out {
+                self.scratch.push(index as u32);
             }
         }
         self.rows += 1;
         let outcome = self.failed.take().map_or(Ok(()), Err);
         self.keep.append(outcome.is_ok());
-        if !self.missing.is_empty() {
-            if outcome.is_ok() {
-                self.left_out.push(self.kept, &self.missing);
-            }
-            self.missing.clear();
+        if left_out && outcome.is_ok() {
+            self.named.push(self.kept, &self.scratch);
         }
         self.kept += usize::from(outcome.is_ok());
         outcome
     }
 
-    /// The columns that the rows leave out, by their numbers among those that were not refused.
-    pub fn take_left_out(&mut self) -> LeftOut {
-        std::mem::take(&mut self.left_out)
+    /// The columns that the rows name, by their numbers among those that were not refused.
+    pub fn take_named(&mut self) -> NamedColumns {
+        std::mem::take(&mut self.named)
     }
 
     /// The columns with the rows that were not refused, and for each of those its position among all rows (`None`:
@@ -264,8 +268,8 @@ mod tests {
         assert!(push(&[("k", "\"c\""), ("m", "1")]).unwrap_err().contains("known: k, n"));
         assert_eq!(push(&[("n", "3"), ("k", "\"e\"")]), Ok(()));
         assert_eq!(push(&[("k", "\"f\"")]), Ok(()));
-        let left_out = rows.take_left_out();
-        assert_eq!((left_out.of(0), left_out.of(1), left_out.of(2)), (&[][..], &[][..], &[1u32][..]));
+        let named = rows.take_named();
+        assert_eq!((named.of(0), named.of(1), named.of(2)), (None, None, Some(&[0u32][..])));
         let (columns, numbers) = rows.finish().unwrap();
         assert_eq!(numbers, Some(vec![0, 6, 7]));
         assert_eq!(columns[0].as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "e", "f"]);

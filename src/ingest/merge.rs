@@ -96,7 +96,7 @@ impl Ingest {
         let required = view.features.iter().filter(|feature| feature.validate.not_null);
         let position = |name: &str| schema.columns.iter().position(|column| column.name == name);
         Ok(MergePlan {
-            left_out: decoded.left_out.from_column(schema.first_column_index() as u32),
+            named: decoded.named.from_column(schema.first_column_index() as u32),
             schemas: self.catalog.current().tables.get(&schema.table).cloned().unwrap_or_default(),
             ttl: view.ttl.map(crate::model::Duration::micros),
             required: required.filter_map(|feature| position(&feature.name)).map(|at| at as u32).collect(),

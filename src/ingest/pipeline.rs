@@ -205,13 +205,13 @@ impl Ingest {
         }
         let batch_id = crate::model::BatchId::fresh();
         let schema = Arc::clone(&target.schema);
-        let incomplete = target.view.as_ref().map_or(0, |_| decoded.left_out.rows() as u64);
+        let incomplete = target.view.as_ref().map_or(0, |_| decoded.named.incomplete() as u64);
         let mut batch = match &target.view {
             Some(_) => PreparedBatch::rows(schema, &decoded.batch),
             None => PreparedBatch::events(schema, &decoded.batch, &self.streams.current()),
         };
         if let Some(plan) = &merge {
-            batch.forget_nulls(&plan.left_out);
+            batch.forget_nulls(&plan.named);
         }
         let write = Write {
             batch,
@@ -274,9 +274,7 @@ pub(super) fn check_rules(mut decoded: Decoded, view: Option<&FeatureView>) -> R
 
 /// The same of rows that are merged: the rules hold for what they name. What they leave out is checked where it is merged.
 pub(super) fn check(mut decoded: Decoded, view: &FeatureView) -> Result<Decoded, IngestError> {
-    let violations = validate(view, &decoded.batch, |index, column| {
-        decoded.left_out.of(index).binary_search(&(column as u32)).is_err()
-    });
+    let violations = validate(view, &decoded.batch, |index, column| decoded.named.has(index, column));
     decoded.reject(violations)?;
     Ok(decoded)
 }

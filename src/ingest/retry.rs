@@ -94,10 +94,10 @@ impl Ingest {
         let mut decoded = decode(Format::Json, Bytes::from(body), &view.schema, &self.limits, times)?;
         let merged: Vec<bool> =
             (0..decoded.batch.num_rows()).map(|row| kept[decoded.body_row(row) as usize].1.merge).collect();
-        decoded.left_out.forget(|row| !merged[row]);
+        decoded.named.complete(|row| !merged[row]);
         let mut decoded = check(decoded, view)?;
         learned.reject(&mut decoded, view)?;
-        let merge = match decoded.left_out.rows() {
+        let merge = match decoded.named.incomplete() {
             0 => None,
             _ => Some(self.merge_plan(view, &decoded, learned)?),
         };

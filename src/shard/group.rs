@@ -35,6 +35,8 @@ pub(super) struct Group {
     pub(super) outbox_bytes: BTreeMap<TableId, u64>,
     /// Writes that are part of it, by position.
     pub(super) stored: Vec<usize>,
+    /// Bytes of the rows that were merged.
+    pub(super) merged_bytes: usize,
     /// What the events of sources are counted in, and the states that they change.
     pub(super) counting: Arc<StreamSet>,
     pub(super) states: StreamStates,

@@ -11,7 +11,7 @@ use hashbrown::HashSet;
 
 use crate::{
     compute::as_of::{Outcome, age_judgement},
-    format::LeftOut,
+    format::NamedColumns,
     model::{TableId, TableSchema},
     shard::{
         PreparedBatch, Shard, ShardError, Write,
@@ -27,8 +27,8 @@ use crate::{
 /// How the rows of one write are merged.
 #[derive(Debug)]
 pub struct MergePlan {
-    /// The features that each row leaves out, by position.
-    pub left_out: LeftOut,
+    /// The features that each row names, by position.
+    pub named: NamedColumns,
     /// Every version of the table's schema: stored rows are of any of them.
     pub schemas: Vec<Arc<TableSchema>>,
     /// Microseconds; what is older has no value to keep.
@@ -98,10 +98,7 @@ impl Shard {
             order.sort_by_key(|row| batch.event_time(*row));
             for row in order {
                 let before = own.insert(batch.key(row), row);
-                let left_out = plan.left_out.of(row);
-                if left_out.is_empty() {
-                    continue;
-                }
+                let Some(named) = plan.named.of(row) else { continue };
                 let Found::Base(stored) = lookup.find(row, group)? else {
                     late.push(row);
                     continue;
@@ -111,7 +108,7 @@ impl Shard {
                 let base =
                     newer(stored, before).filter(|base| is_valid(base, batch.event_time(row), plan.ttl));
                 let mut out = Vec::new();
-                match layouts.merge(Row(batch.row(row)), base.as_ref(), left_out, &mut out) {
+                match layouts.merge(Row(batch.row(row)), base.as_ref(), named, &mut out) {
                     true => {}
                     // A version that the plan does not know: it was made under older definitions.
                     false => return Ok(Err(ShardError::Redefined)),
@@ -122,12 +119,17 @@ impl Shard {
                 if bytes > plan.most {
                     return Ok(Err(ShardError::MergedTooLarge(plan.most)));
                 }
+                // Of all writes of the group together as of one.
+                if group.merged_bytes + bytes > plan.most {
+                    return Ok(Err(ShardError::Overloaded("rows that are merged take their memory")));
+                }
                 merged[row] = Some(out);
             }
         }
         if !late.is_empty() || !lacking.is_empty() {
             return Ok(Err(ShardError::Unmerged { late, lacking }));
         }
+        group.merged_bytes += bytes;
         for (row, merged) in merged.into_iter().enumerate() {
             if let Some(merged) = merged {
                 writes[index].batch.set_row(row, &merged);
@@ -279,10 +281,10 @@ impl<'a> Layouts<'a> {
     }
 
     /// False where the base is of a version that is not known.
-    fn merge(&mut self, own: Row<'_>, base: Option<&Base>, left_out: &[u32], out: &mut Vec<u8>) -> bool {
+    fn merge(&mut self, own: Row<'_>, base: Option<&Base>, named: &[u32], out: &mut Vec<u8>) -> bool {
         let base = base.map(|base| Row(&base.row)).filter(|base| !base.0.is_empty());
         let Some(base) = base else {
-            encode_merged(&self.layout, own, None, left_out, out);
+            encode_merged(&self.layout, own, None, named, out);
             return true;
         };
         let version = base.schema_version();
@@ -292,7 +294,7 @@ impl<'a> Layouts<'a> {
             };
             self.slots.insert(version, slots(written, self.schema));
         }
-        encode_merged(&self.layout, own, Some((base, &self.slots[&version])), left_out, out);
+        encode_merged(&self.layout, own, Some((base, &self.slots[&version])), named, out);
         true
     }
 }

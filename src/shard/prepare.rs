@@ -8,7 +8,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
-    format::LeftOut,
+    format::NamedColumns,
     model::{Column, TableKind, TableSchema, Timestamp, encode_keys},
     shard::{
         blob::{self, ENTRY_HEADER},
@@ -112,12 +112,10 @@ impl PreparedBatch {
     }
 
     /// Counts as no nulls those that rows have for columns that they leave out.
-    pub fn forget_nulls(&mut self, left_out: &LeftOut) {
-        for row in 0..self.len() {
-            for column in left_out.of(row) {
-                if let Some(nulls) = self.nulls.get_mut(*column as usize) {
-                    *nulls = nulls.saturating_sub(1);
-                }
+    pub fn forget_nulls(&mut self, named: &NamedColumns) {
+        for row in (0..self.entries.len()).filter(|row| named.of(*row).is_some()) {
+            for (column, nulls) in self.nulls.iter_mut().enumerate() {
+                *nulls = nulls.saturating_sub(u64::from(!named.has(row, column)));
             }
         }
     }

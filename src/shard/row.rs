@@ -308,20 +308,20 @@ pub fn encode_tombstone(version: u32, event_time: Timestamp, out: &mut Vec<u8>) 
     push_header(version, event_time.micros(), TOMBSTONE, out);
 }
 
-/// Appends the row `own` with the columns `left_out` (ascending) as `base` has them; null without one. `slots`: where the
-/// columns of `own`'s layout lie in `base`; none where it lacks one.
+/// Appends the row `own` with the columns that it does not name (`named`, ascending) as `base` has them; null without one.
+/// `slots`: where the columns of `own`'s layout lie in `base`; none where it lacks one.
 pub fn encode_merged(
     layout: &RowLayout,
     own: Row<'_>,
     base: Option<(Row<'_>, &[Option<Slot>])>,
-    left_out: &[u32],
+    named: &[u32],
     out: &mut Vec<u8>,
 ) {
     let start = out.len();
     out.extend_from_slice(&own.0[..HEADER]);
     out.resize(start + layout.fixed, 0);
     for (column, (data_type, at)) in layout.columns.iter().enumerate() {
-        let kept = left_out.binary_search(&(column as u32)).is_ok();
+        let kept = named.binary_search(&(column as u32)).is_err();
         let cell = match (kept, base) {
             (false, _) => own.cell(&layout.slot(column)),
             (true, Some((base, slots))) => match slots.get(column) {

@@ -109,6 +109,7 @@ impl Shard {
             event_ids: hashbrown::HashSet::new(),
             outbox_bytes: BTreeMap::new(),
             stored: Vec::new(),
+            merged_bytes: 0,
             counting: self.keeper.counting(),
             states: StreamStates::default(),
         };

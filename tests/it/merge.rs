@@ -279,6 +279,28 @@ fn a_view_without_history_merges_what_is_newest() {
 }
 
 #[test]
+fn what_is_kept_is_bounded() {
+    let node = TestNode::with(NOW, &[("limits.body_bytes", "1MiB")]);
+    node.apply(DEFINITIONS);
+    let text = "x".repeat(60_000);
+    for first in (0..160).step_by(16) {
+        let rows: Vec<Json> = (first..first + 16)
+            .map(|n| row(&format!("u{n}"), 0, json!({ "a": 1, "b": text, "c": null })))
+            .collect();
+        node.write("profile", json!(rows));
+    }
+    let of = |users: std::ops::Range<i32>| users.map(|n| row(&format!("u{n}"), 1, json!({ "a": 2 }))).collect::<Json>();
+    let (status, body) = send(&node, "mode=merge", &of(0..160));
+    let most = node.running().app().ingest.limits.max_decoded_bytes;
+    let expected = if 160 * 60_000 > most { 413 } else { 200 };
+    assert_eq!(status, expected, "{most} {body:#}");
+    assert_eq!(expected, 413, "{most}: the test needs more rows");
+    assert_eq!(now(&node, "u0")[0], 1, "nothing of it is stored");
+    assert_eq!(send(&node, "mode=merge", &of(0..16)).0, 200);
+    assert_eq!(now(&node, "u0"), json!([2, text, null]));
+}
+
+#[test]
 fn the_command_line_keeps_what_each_row_leaves_out() {
     let node = node();
     node.write(

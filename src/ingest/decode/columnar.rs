@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::{
     error::Detail,
     format::{
-        FieldSpec, Format, FormatError, LeftOut, ReadOptions, TableReader, TypeFit, ValueLimits,
+        FieldSpec, Format, FormatError, NamedColumns, ReadOptions, TableReader, TypeFit, ValueLimits,
         convert_column, decoded_size, row_json, type_fit, type_words, undeclared_time, value_text,
     },
     ingest::decode::{
@@ -97,10 +97,13 @@ fn decoded(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let batch = RecordBatch::try_new(schema.arrow().clone(), columns)?;
-    let missing = sources.iter().zip(0..).filter(|(source, _)| source.is_none()).map(|(_, column)| column);
-    let left_out = LeftOut::same(&missing.collect::<Vec<u32>>(), batch.num_rows());
+    let named = sources.iter().zip(0..).filter(|(source, _)| source.is_some()).map(|(_, column)| column);
+    let named = match named.collect::<Vec<u32>>() {
+        named if named.len() < fields.len() => NamedColumns::same(&named, batch.num_rows()),
+        _ => NamedColumns::default(),
+    };
     let row_numbers = (!state.rejected.is_empty()).then_some(state.good);
-    Ok(Decoded { batch, rows: state.rows, row_numbers, left_out, rejected: state.rejected })
+    Ok(Decoded { batch, rows: state.rows, row_numbers, named, rejected: state.rejected })
 }
 
 /// A column of the body that is one of the table's.

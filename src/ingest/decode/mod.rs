@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 use crate::{
     error::Detail,
-    format::{FieldSpec, Format, LeftOut, row_json},
+    format::{FieldSpec, Format, NamedColumns, row_json},
     ingest::validate::{Violation, retain},
     model::{Column, DataType, TableSchema, TimeForm},
 };
@@ -66,9 +66,9 @@ pub struct Decoded {
     pub rows: usize,
     /// For each row of `batch` its number in the body, from 0; `None`: they are the same.
     pub row_numbers: Option<Vec<u64>>,
-    /// For each row of `batch` the columns that it does not name, by their positions there: of a JSON object its own, of any
-    /// other format those that the body does not have.
-    pub left_out: LeftOut,
+    /// For each row of `batch` the columns that it names, by their positions there: of a JSON object its own, of any other format
+    /// those that the body has.
+    pub named: NamedColumns,
     /// By row.
     pub rejected: Vec<Rejected>,
 }
@@ -111,23 +111,22 @@ impl Decoded {
                 row: self.body_row(violation.index),
                 field: Some(violation.field),
                 reason: violation.reason,
-                raw: row_json(&self.named(violation.index)?, 0)?,
+                raw: row_json(&self.as_named(violation.index)?, 0)?,
             });
             bad.push(violation.index);
         }
         self.rejected.sort_by_key(|rejected| rejected.row);
         let numbers = (0..self.batch.num_rows()).filter(|index| bad.binary_search(index).is_err());
         self.row_numbers = Some(numbers.map(|index| self.body_row(index)).collect());
-        self.left_out.retain(|index| bad.binary_search(&index).is_err());
+        self.named.retain(|index| bad.binary_search(&index).is_err());
         self.batch = retain(&self.batch, &bad)?;
         Ok(())
     }
 
     /// A row with the columns that it names.
-    fn named(&self, index: usize) -> Result<RecordBatch, ArrowError> {
-        let left_out = self.left_out.of(index);
+    fn as_named(&self, index: usize) -> Result<RecordBatch, ArrowError> {
         let columns = 0..self.batch.num_columns();
-        let named = columns.filter(|column| left_out.binary_search(&(*column as u32)).is_err());
+        let named = columns.filter(|column| self.named.has(index, *column));
         self.batch.slice(index, 1).project(&named.collect::<Vec<_>>())
     }
 }

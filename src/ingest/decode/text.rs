@@ -201,9 +201,9 @@ impl<'a> Sink<'a> {
     fn finish(self, mut rows: RowBuilder, schema: &TableSchema) -> Result<Decoded, DecodeError> {
         self.check_size(&rows)?;
         let total = rows.rows();
-        let left_out = rows.take_left_out();
+        let named = rows.take_named();
         let (columns, row_numbers) = rows.finish()?;
         let batch = RecordBatch::try_new(schema.arrow().clone(), columns)?;
-        Ok(Decoded { batch, rows: total, row_numbers, left_out, rejected: self.rejected })
+        Ok(Decoded { batch, rows: total, row_numbers, named, rejected: self.rejected })
     }
 }
