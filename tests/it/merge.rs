@@ -289,7 +289,9 @@ fn what_is_kept_is_bounded() {
             .collect();
         node.write("profile", json!(rows));
     }
-    let of = |users: std::ops::Range<i32>| users.map(|n| row(&format!("u{n}"), 1, json!({ "a": 2 }))).collect::<Json>();
+    let of = |users: std::ops::Range<i32>| {
+        users.map(|n| row(&format!("u{n}"), 1, json!({ "a": 2 }))).collect::<Json>()
+    };
     let (status, body) = send(&node, "mode=merge", &of(0..160));
     let most = node.running().app().ingest.limits.max_decoded_bytes;
     let expected = if 160 * 60_000 > most { 413 } else { 200 };
