@@ -432,7 +432,7 @@ impl Connection {
     /// The answer's body, which must be that of a success.
     fn post(&mut self, path: &str, content_type: &str, body: &str) -> Vec<u8> {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         self.0.get_mut().write_all(&[head.as_bytes(), body.as_bytes()].concat()).unwrap();
@@ -504,7 +504,7 @@ fn on_demand(c: &mut Criterion) {
             group.bench_function(format!("{name}, {entities} entities"), |b| {
                 b.iter(|| {
                     let plan = reads.plan(&wanted).unwrap();
-                    let entities = Entities::from_json(&plan, &given).unwrap();
+                    let entities = Entities::from_json(&plan, &given, &reads.limits).unwrap();
                     let brought = request_columns(
                         &plan,
                         request.clone(),

@@ -34,6 +34,7 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         ("ingest.max_in_flight_bytes", ingest.max_in_flight_bytes),
         ("offline.seal_bytes", offline.seal_bytes),
         ("limits.body_bytes", limits.body_bytes),
+        ("limits.min_rate_bytes", limits.min_rate_bytes),
         ("limits.string_bytes", limits.string_bytes),
         ("limits.key_bytes", limits.key_bytes),
         ("limits.sql_answer_bytes", limits.sql_answer_bytes),
@@ -59,6 +60,16 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         server.workers <= 1024,
         "server.workers",
         "must be at most 1024; 0 means as many as there are cores",
+    );
+    check(
+        server.hosts.iter().all(|host| is_host(host)),
+        "server.hosts",
+        "must be names alone, as in larder.example.com: no scheme, no port, no path",
+    );
+    check(
+        server.origins.iter().all(|origin| is_origin(origin)),
+        "server.origins",
+        "must be origins, as in https://ml.example.com or http://localhost:3000: a scheme, a name, nothing behind",
     );
     check(!data.dir.as_os_str().is_empty(), "data.dir", "must name a directory");
     check(
@@ -92,6 +103,11 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         offline.scrub_bytes_per_second <= mib(1024),
         "offline.scrub_bytes_per_second",
         "must be at most 1GiB: what a second reads is read at once, and sealing waits for it",
+    );
+    check(
+        limits.bytes_in_flight >= limits.body_bytes,
+        "limits.bytes_in_flight",
+        "must be at least limits.body_bytes, or the largest allowed body could never be accepted",
     );
     check(limits.decompression_ratio >= 1, "limits.decompression_ratio", "must be at least 1");
     check(
@@ -131,6 +147,15 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
     wrong
 }
 
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+}
+
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@']))
+}
+
 const fn mib(n: u64) -> Size {
     Size::from_bytes(n << 20)
 }
@@ -162,11 +187,15 @@ mod tests {
         check("tracing.endpoint", |c| c.tracing.endpoint = "collector:4318".into());
         check("log.level", |c| c.log.level = "larder=loud".into());
         check("data.dir", |c| c.data.dir = "".into());
+        check("server.hosts", |c| c.server.hosts = vec!["http://larder".into()]);
+        check("server.origins", |c| c.server.origins = vec!["ml.example.com".into()]);
+        check("server.origins", |c| c.server.origins = vec!["https://ml.example.com/".into()]);
     }
 
     #[test]
     fn values_that_do_not_fit_each_other_are_named() {
         check("ingest.max_in_flight_bytes", |c| c.ingest.max_in_flight_bytes = mib(15));
+        check("limits.bytes_in_flight", |c| c.limits.bytes_in_flight = mib(15));
         check("offline.segment_rows", |c| c.offline.segment_rows = 1);
         check("durability.interval", |c| {
             c.durability.mode = DurabilityMode::Interval;

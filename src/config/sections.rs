@@ -38,6 +38,8 @@ pub struct ServerConfig {
     pub drain_deadline: Duration,
     /// 0 = as many as there are cores.
     pub workers: usize,
+    pub hosts: Vec<String>,
+    pub origins: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,6 +133,8 @@ pub struct OfflineConfig {
 #[serde(deny_unknown_fields)]
 pub struct LimitsConfig {
     pub body_bytes: Size,
+    pub bytes_in_flight: Size,
+    pub min_rate_bytes: Size,
     pub decompression_ratio: u64,
     pub json_rows: usize,
     pub json_depth: usize,

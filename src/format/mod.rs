@@ -42,6 +42,6 @@ pub(crate) use rows::unknown_column;
 pub use rows::{FieldSpec, RowBuilder, RowError};
 pub use size::decoded_size;
 pub use suggest::did_you_mean;
-pub use text::{nests_within, shorten};
+pub use text::{MOST_JSON, json_weight, nests_within, shorten};
 pub use words::type_words;
 pub use writer::TableWriter;

@@ -119,6 +119,29 @@ pub fn nests_within(json: &str, limit: usize) -> bool {
     true
 }
 
+/// What a tree of JSON values from outside may take in memory.
+pub const MOST_JSON: usize = 128 << 20;
+
+/// About how many bytes the text takes as a tree of `serde_json` values: many times its own where it is made of small objects.
+pub fn json_weight(json: &str) -> usize {
+    /// A map's first node has room for eleven members.
+    const OBJECT: usize = 720;
+    const VALUE: usize = 64;
+    let (mut weight, mut in_string, mut escaped) = (VALUE, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => weight += 1,
+            b'{' => weight += OBJECT,
+            b'[' | b',' => weight += VALUE,
+            _ => {}
+        }
+    }
+    weight
+}
+
 /// JSON text without the white space between its tokens; numbers and strings keep their spelling.
 pub(super) fn compact(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
@@ -167,6 +190,18 @@ mod tests {
         }
         assert!(
             matches!(integer("1e30", &DataType::Int64), Err(CellError::Value(why)) if why.contains("overflow"))
+        );
+    }
+
+    #[test]
+    fn the_weight_of_a_text_is_that_of_its_tree() {
+        let objects = format!("[{}{{}}]", r#"{"a":1},"#.repeat(999));
+        assert!((720_000..900_000).contains(&json_weight(&objects)), "{}", json_weight(&objects));
+        let numbers = format!("[{}0]", "0,".repeat(999));
+        assert!((64_000..65_000).contains(&json_weight(&numbers)));
+        assert!(
+            json_weight(&format!("\"{}\"", r##"{[,\""##.repeat(1000))) < 6000,
+            "what is in strings is text"
         );
     }
 

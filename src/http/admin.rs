@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::{
     http::{
         App, Problem, ProblemBody,
+        aside::aside,
         extract::{Body, parse_json},
     },
     offline::ScrubReport,
@@ -33,7 +34,8 @@ pub struct BackupRequest {
         (status = 409, body = ProblemBody,
             description = "the directory holds something else, or a backup is being taken")))]
 pub async fn backup(State(app): State<Arc<App>>, Body(body): Body) -> Result<Response, Problem> {
-    let request: BackupRequest = parse_json(&body, app.config.limits.json_depth)?;
+    let request: BackupRequest =
+        aside(&app, body, |app, body| parse_json(body, app.config.limits.json_depth)).await?;
     let worker = Arc::clone(&app);
     let job = tokio::task::spawn_blocking(move || worker.backups.start(request.dir))
         .await

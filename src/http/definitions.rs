@@ -8,12 +8,17 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    http::{App, Problem, ProblemBody, extract::Body, media, sets},
+    format::json_weight,
+    http::{
+        App, Problem, ProblemBody,
+        aside::aside,
+        extract::{Body, weigh},
+        media, sets,
+    },
     registry::{
         ApplyOutcome, DefinitionFile, Definitions, FeatureHit, ParseObjectKindError, Query as SearchQuery,
         RegistryError, actor::ApplyDefinitions, describe_catalog, describe_entity, describe_feature_service,
@@ -53,7 +58,8 @@ pub async fn apply(
             }
         },
     };
-    let definitions = parse(&headers, &body)?;
+    let media = media::text(&headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
+    let definitions = aside(&app, body, move |_, body| parse(&media, body)).await?;
     if !query.dry_run {
         // All shards and the registry are in one store.
         app.shards.status(0).check()?;
@@ -86,16 +92,18 @@ pub async fn apply(
     })
 }
 
-fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Definitions, Problem> {
-    let media = media::text(headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
+fn parse(media: &str, body: &[u8]) -> Result<Definitions, Problem> {
     let text = std::str::from_utf8(body).map_err(|e| {
         Problem::bad_request(format!("the definitions are not UTF-8 (byte {})", e.valid_up_to()))
     })?;
-    match media.split(';').next().unwrap_or_default().trim() {
-        "application/toml" | "text/plain" => {
+    match media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "application/toml" => {
             Ok(parse_toml(&[DefinitionFile { name: "body".to_owned(), text: text.to_owned() }])?)
         }
-        "application/json" => Ok(parse_json("body", text)?),
+        "application/json" => {
+            weigh(json_weight(text))?;
+            Ok(parse_json("body", text)?)
+        }
         other => Err(Problem::unsupported_media_type(other, &["application/toml", "application/json"])),
     }
 }

@@ -4,6 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Router,
+    body::HttpBody,
     extract::{MatchedPath, Request, State},
     http::{Method, StatusCode, Uri},
     middleware::{Next, from_fn_with_state},
@@ -15,9 +16,13 @@ use tracing::Instrument;
 
 use super::{
     RequestId,
+    accepts::Accepts,
+    budget::Budget,
     complete::complete,
+    held,
     problem::Problem,
     requests::{Requests, UNMATCHED},
+    site::Sites,
 };
 use crate::{
     config::{LimitsConfig, ServerConfig},
@@ -35,7 +40,7 @@ pub enum Class {
     Long,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct EdgeOptions {
     /// Names and values of a request's headers together.
     pub header_bytes: usize,
@@ -45,12 +50,17 @@ pub struct EdgeOptions {
     pub write_timeout: Duration,
     /// The class of a route, by method and pattern (`/v1/registry/{name}`).
     pub class: fn(&Method, &str) -> Class,
+    pub sites: Sites,
+    pub accepts: Accepts,
+    pub budget: Budget,
 }
 
 impl EdgeOptions {
     pub fn new(
         server: &ServerConfig,
         limits: &LimitsConfig,
+        budget: Budget,
+        accepts: Accepts,
         class: fn(&Method, &str) -> Class,
     ) -> EdgeOptions {
         EdgeOptions {
@@ -59,6 +69,9 @@ impl EdgeOptions {
             read_timeout: server.read_timeout,
             write_timeout: server.write_timeout,
             class,
+            sites: Sites::new(server),
+            accepts,
+            budget,
         }
     }
 }
@@ -72,7 +85,7 @@ struct Edge {
     requests: Requests,
 }
 
-/// Wraps a whole router, once: request ids, limits on URL and headers, deadlines, caught panics, a span, metrics, and
+/// Wraps a whole router, once: request ids, limits on URL and headers, foreign sites, content types, room for answers, deadlines, caught panics, a span, metrics, and
 /// problems for whatever fails, unknown paths and methods included.
 pub fn wrap(router: Router, options: EdgeOptions) -> Router {
     let edge = Arc::new(Edge { options, requests: Requests::default() });
@@ -91,7 +104,7 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
     let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let span = tracing::debug_span!("request", %method, route, id = id.as_str());
 
-    let response = match edge.options.refuse(&request) {
+    let response = match edge.options.refuse(&request, route) {
         Some(problem) => problem.into_response(),
         None => {
             let time = edge.options.time(&method, route);
@@ -103,6 +116,10 @@ async fn pass(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -
         }
     };
 
+    let response = match held::hold(response, &edge.options.budget).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
     let (response, problem) = complete(response, &id).await;
     if let Some(cause) = problem.as_ref().and_then(|problem| problem.cause.as_deref()) {
         tracing::error!(%method, route, request_id = id.as_str(), "request failed: {cause}");
@@ -139,8 +156,15 @@ async fn answer(
 }
 
 impl EdgeOptions {
-    /// What is too long to be looked at.
-    fn refuse(&self, request: &Request) -> Option<Problem> {
+    /// What is too long to be looked at, comes from elsewhere, or is of a type that is not taken.
+    fn refuse(&self, request: &Request, route: &str) -> Option<Problem> {
+        let (method, headers) = (request.method(), request.headers());
+        self.too_long(request)
+            .or_else(|| self.sites.refuse(method, request.uri(), headers))
+            .or_else(|| self.accepts.refuse(method, route, headers, request.body().is_end_stream()))
+    }
+
+    fn too_long(&self, request: &Request) -> Option<Problem> {
         let url = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
         if url > self.url_bytes {
             let detail = format!(

@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use serde_json::{Value as Json_, value::RawValue};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
     http::{
         App, Problem, ProblemBody,
-        extract::{Body, parse_json},
+        aside::aside,
+        extract::{Body, parse_text},
         times::time_form,
     },
     model::Timestamp,
     serve::{
         AsOf, Asked, Entities,
         explain::{Explanation, explain},
-        request_columns,
+        request_columns, request_json,
     },
 };
 
@@ -36,9 +37,9 @@ pub struct ExplainRequest<'a> {
     #[schema(value_type = Object)]
     pub entities: &'a RawValue,
     /// What on-demand features take of the request, as of an online read.
-    #[serde(default)]
+    #[serde(default, borrow)]
     #[schema(value_type = Option<Object>)]
-    pub request: Option<Json_>,
+    pub request: Option<&'a RawValue>,
     /// What numbers in `request` count that are times: `s`, `ms`, `us` or `ns`.
     #[serde(default)]
     pub time_unit: Option<String>,
@@ -61,12 +62,16 @@ pub struct ExplainRequest<'a> {
         (status = 400, body = ProblemBody, description = "not exactly one entity"),
         (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn explained(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Explanation>, Problem> {
-    let request: ExplainRequest<'_> = parse_json(&body, app.config.limits.json_depth)?;
-    let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
-    let entities = Entities::from_json(&plan, request.entities.get())?;
-    let times = time_form(request.time_unit.as_deref(), request.time_zone.as_deref())?;
-    let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits, times)?;
-    let as_of = AsOf { at: request.as_of, known_at: request.known_at };
+    let asking = aside(&app, body, |app, body| {
+        let request: ExplainRequest<'_> = parse_text(body, app.config.limits.json_depth)?;
+        let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
+        let entities = Entities::from_json(&plan, request.entities.get(), &app.reads.limits)?;
+        let given = request.request.map(|text| request_json(text.get())).transpose()?;
+        let times = time_form(request.time_unit.as_deref(), request.time_zone.as_deref())?;
+        let brought = request_columns(&plan, given, entities.len(), &app.reads.limits, times)?;
+        Ok((plan, entities, brought, AsOf { at: request.as_of, known_at: request.known_at }))
+    });
+    let (plan, entities, brought, as_of) = asking.await?;
     let slot = Arc::clone(&app.history_slots).acquire_owned().await;
     let slot = slot.map_err(|_| Problem::unavailable("the node is stopping"))?;
     let reads = Arc::clone(&app.reads);

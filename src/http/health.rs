@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::{http::App, metrics};
 
 /// Alive: the process answers.
-#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "alive")))]
+#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, description = "alive", body = String, content_type = "text/plain")))]
 pub async fn livez() -> &'static str {
     "ok\n"
 }

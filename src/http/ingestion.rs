@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     http::{
         App, Problem, ProblemBody,
+        aside::aside,
         extract::{Body, parse_json},
         media,
         times::time_form,
@@ -164,7 +165,8 @@ pub async fn delete(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let given: DeleteBody = parse_json(&body, app.config.limits.json_depth)?;
+    let given: DeleteBody =
+        aside(&app, body, |app, body| parse_json(body, app.config.limits.json_depth)).await?;
     let request = DeleteRequest {
         view,
         entities: given.entities,

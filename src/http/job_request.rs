@@ -1,16 +1,23 @@
 //! What a job that builds a training set is asked.
 
-use std::path::Path;
+use std::{borrow::Cow, collections::HashMap, path::Path};
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, value::RawValue};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     error::Detail,
-    format::{Format, ReadOptions, TableReader},
-    http::{App, Problem, references::References, sql::answered, times::time_form, training::spine_options},
+    format::{Format, ReadOptions, TableReader, json_weight},
+    http::{
+        App, Problem,
+        extract::{parse_text, weigh},
+        references::References,
+        sql::answered,
+        times::time_form,
+        training::spine_options,
+    },
     model::Timestamp,
     serve::{
         LeakGuard, ServeError, Split, Wanted,
@@ -74,13 +81,21 @@ pub struct JobRequest {
 pub enum SpineForm {
     /// A file below `data.spine_dir`.
     Path(String),
-    /// Rows: `[{"tailnum": "N1", "event_time": "…"}, …]`.
-    Inline(Vec<Map<String, Json>>),
+    /// Rows: `[{"tailnum": "N1", "event_time": "…"}, …]`; left as the text that they are.
+    Inline(Box<RawValue>),
     /// What a query answers, within the limits of `POST /v1/sql`.
     Sql(String),
 }
 
 impl JobRequest {
+    /// From a JSON body. Its spine is text until it is read as rows; the rest is weighed.
+    pub fn parse(body: &[u8], max_depth: usize) -> Result<JobRequest, Problem> {
+        let members: HashMap<Cow<'_, str>, &RawValue> = parse_text(body, max_depth)?;
+        let others = members.iter().filter(|(name, _)| *name != "spine");
+        weigh(others.map(|(_, text)| json_weight(text.get())).sum())?;
+        parse_text(body, max_depth)
+    }
+
     pub fn ask(self) -> Result<Ask, Problem> {
         let split = self.split.map(|split| match split {
             Json::String(text) => Split::parse(&text),
@@ -124,7 +139,7 @@ impl SpineForm {
         let options = spine_options(app, &ask.wanted, ask.event_time.as_deref(), ask.times)?;
         match self {
             SpineForm::Inline(rows) => {
-                let document = serde_json::to_vec(&json!({ "rows": rows })).expect("JSON values encode");
+                let document = [br#"{"rows":"#, rows.get().as_bytes(), b"}"].concat();
                 Ok(TableReader::from_bytes(Format::Json, Bytes::from(document), &options)?)
             }
             SpineForm::Path(path) => {

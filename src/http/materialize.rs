@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::{
     http::{
         App, Problem, ProblemBody,
+        aside::aside,
         extract::{Body, parse_json},
     },
     model::Timestamp,
@@ -47,7 +48,7 @@ pub async fn start(
 ) -> Result<Response, Problem> {
     let given: MaterializeBody = match body.is_empty() {
         true => MaterializeBody::default(),
-        false => parse_json(&body, app.config.limits.json_depth)?,
+        false => aside(&app, body, |app, body| parse_json(body, app.config.limits.json_depth)).await?,
     };
     let view = Arc::clone(app.catalog.current().feature_view(&view, None)?);
     let runs = app.runs.request(&view, given.from, given.to).await?;

@@ -5,25 +5,27 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arrow::array::ArrayRef;
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::{Value as Json, value::RawValue};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
     format::Format,
     http::{
         App, Problem, ProblemBody, answer_arrow, answer_json,
-        extract::{Body, parse_json},
+        aside::aside,
+        extract::{Body, parse_text},
         media,
         times::time_form,
     },
     model::Timestamp,
-    serve::{Answer, AsOf, Asked, Entities, Plan, Progress, request_columns},
+    serve::{Answer, AsOf, Asked, Entities, Plan, Progress, request_columns, request_json},
 };
 
 /// What of each value to include beside the value.
@@ -64,9 +66,9 @@ pub struct OnlineRequest<'a> {
     pub known_at: Option<Timestamp>,
     /// What on-demand features take of the request, for each entity: rows `[{"distance":500}, …]`, columns
     /// `{"distance":[500, …]}`, or one object for all entities.
-    #[serde(default)]
+    #[serde(default, borrow)]
     #[schema(value_type = Option<Object>)]
-    pub request: Option<Json>,
+    pub request: Option<&'a RawValue>,
     /// What numbers in `request` count that are times: `s`, `ms`, `us` or `ns`.
     #[serde(default)]
     pub time_unit: Option<String>,
@@ -98,13 +100,8 @@ pub async fn online_features(
 ) -> Result<Response, Problem> {
     let started = Instant::now();
     let format = media::accepted(&headers, &[Format::Json, Format::ArrowStream])?;
-    let request: OnlineRequest<'_> = parse_json(&body, app.config.limits.json_depth)?;
-    let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
-    let entities = Entities::from_json(&plan, request.entities.get())?;
-    let times = time_form(request.time_unit.as_deref(), request.time_zone.as_deref())?;
-    let brought = request_columns(&plan, request.request, entities.len(), &app.reads.limits, times)?;
-    let as_of = AsOf { at: request.as_of, known_at: request.known_at };
-    let deadline = deadline(&app, started, request.deadline_ms);
+    let Asking { plan, entities, brought, as_of, include, deadline_ms } = aside(&app, body, read).await?;
+    let deadline = deadline(&app, started, deadline_ms);
     let mut answer = if as_of.is_now() {
         let newest = app.reads.newest(&plan, &entities)?;
         if newest.ahead.is_empty() {
@@ -120,11 +117,33 @@ pub async fn online_features(
     answer.compute(&brought)?;
     let mut tally = answer.tally();
     let bytes = match format {
-        Format::ArrowStream => answer_arrow::encode(&answer, &request.include, &mut tally)?,
-        _ => answer_json::encode(&answer, &request.include, &mut tally),
+        Format::ArrowStream => answer_arrow::encode(&answer, &include, &mut tally)?,
+        _ => answer_json::encode(&answer, &include, &mut tally),
     };
     answer.plan.meters.record(started.elapsed(), &tally);
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()))], bytes).into_response())
+}
+
+/// A request, read.
+struct Asking {
+    plan: Arc<Plan>,
+    entities: Entities,
+    /// For on-demand features.
+    brought: Vec<ArrayRef>,
+    as_of: AsOf,
+    include: Vec<Include>,
+    deadline_ms: Option<u64>,
+}
+
+fn read(app: &App, body: &[u8]) -> Result<Asking, Problem> {
+    let request: OnlineRequest<'_> = parse_text(body, app.config.limits.json_depth)?;
+    let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
+    let entities = Entities::from_json(&plan, request.entities.get(), &app.reads.limits)?;
+    let given = request.request.map(|text| request_json(text.get())).transpose()?;
+    let times = time_form(request.time_unit.as_deref(), request.time_zone.as_deref())?;
+    let brought = request_columns(&plan, given, entities.len(), &app.reads.limits, times)?;
+    let as_of = AsOf { at: request.as_of, known_at: request.known_at };
+    Ok(Asking { plan, entities, brought, as_of, include: request.include, deadline_ms: request.deadline_ms })
 }
 
 /// When the request is to be answered with what there is by then: as it says itself, or else as is configured.

@@ -229,6 +229,7 @@ fn code_of(status: StatusCode) -> &'static str {
         413 => "too_large",
         414 => "url_too_long",
         415 => "unsupported_media_type",
+        421 => "misdirected",
         429 => "overloaded",
         431 => "headers_too_large",
         503 => "unavailable",

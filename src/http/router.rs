@@ -8,17 +8,20 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::http::{
-    App, Seats, admin, backfill, definitions, docs,
+    App, Seats,
+    accepts::Accepts,
+    admin, backfill, definitions, docs,
     edge::{self, Class, EdgeOptions},
-    explain, health, ingestion, materialize, online, quarantine, server, set_data, set_jobs, sets, sql,
-    training,
+    explain, health, ingestion, materialize, online, openapi, quarantine, server, set_data, set_jobs, sets,
+    sql, training,
 };
 
 /// Serves the node until `stopped` becomes true, then lets requests in flight finish.
 pub async fn serve(listener: TcpListener, seats: Seats, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
-    let options = server::ServerOptions::new(&app.config.server, &app.config.limits);
-    let edge_options = EdgeOptions::new(&app.config.server, &app.config.limits, class);
-    let router = edge::wrap(router(app), edge_options);
+    let (server, limits, budget) = (&app.config.server, &app.config.limits, app.budget.clone());
+    let options = server::ServerOptions::new(server, limits, budget.clone());
+    let (router, accepts) = router(Arc::clone(&app));
+    let router = edge::wrap(router, EdgeOptions::new(server, limits, budget, accepts, class));
     let stop = async move {
         // An error means that the sender is gone: a reason to stop, too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -29,7 +32,8 @@ pub async fn serve(listener: TcpListener, seats: Seats, app: Arc<App>, mut stopp
     }
 }
 
-fn router(app: Arc<App>) -> Router {
+/// All routes, with the content types that they take.
+fn router(app: Arc<App>) -> (Router, Accepts) {
     let (router, mut api) = OpenApiRouter::with_openapi(OpenApi::default())
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
@@ -78,12 +82,14 @@ fn router(app: Arc<App>) -> Router {
         .description(Some("A machine-learning feature store in one binary. Errors are RFC 9457 problems."))
         .build();
     api = OpenApiBuilder::from(api).info(info).build();
+    openapi::complete(&mut api);
+    let accepts = Accepts::of(&api);
     let api = Arc::new(api);
     let openapi = get(move || {
         let api = Arc::clone(&api);
         async move { Json(api.as_ref().clone()) }
     });
-    router.route("/openapi.json", openapi).with_state(app)
+    (router.route("/openapi.json", openapi).with_state(app), accepts)
 }
 
 /// How long a request may take: what stores has longer than what reads, training sets as long as they need.

@@ -27,7 +27,9 @@ use tokio::{
 
 use super::{
     RequestId,
+    budget::Budget,
     complete::complete,
+    pace::Pace,
     problem::{self, Problem},
     stall::Stall,
     workers::Seats,
@@ -52,18 +54,23 @@ pub struct ServerOptions {
     /// For an answer that the client does not take.
     pub stall_timeout: Duration,
     pub drain_deadline: Duration,
+    /// How fast a client must take its answer.
+    pub pace: Pace,
+    pub budget: Budget,
     /// What the connection's buffer must hold for the edge to be the one that refuses long heads.
     pub head_bytes: usize,
 }
 
 impl ServerOptions {
-    pub fn new(server: &ServerConfig, limits: &LimitsConfig) -> ServerOptions {
+    pub fn new(server: &ServerConfig, limits: &LimitsConfig, budget: Budget) -> ServerOptions {
         ServerOptions {
             max_connections: server.max_connections,
             first_byte_timeout: server.first_byte_timeout.std(),
             header_timeout: server.header_timeout.std(),
             stall_timeout: server.stall_timeout.std(),
             drain_deadline: server.drain_deadline.std(),
+            pace: Pace::new(server, limits),
+            budget,
             head_bytes: limits.header_bytes.as_usize() + limits.url_bytes.as_usize(),
         }
     }
@@ -185,13 +192,14 @@ async fn connection<S>(
     // Small answers must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
 
+    let stream = Stall::new(stream, options.stall_timeout, options.pace, options.budget.clone());
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         // Room above the limits, so that the edge answers what is too long, with a problem; hyper's answer is bare.
         .max_buf_size((4 * options.head_bytes).max(64 << 10))
         // At most 100 headers, hyper's own bound, and its bare answer: a bound of ours would cost each request 2 µs.
-        .serve_connection(TokioIo::new(Stall::new(stream, options.stall_timeout)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = told(&mut stopped) => {

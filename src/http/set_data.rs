@@ -11,7 +11,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -37,6 +37,7 @@ pub async fn of_set(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     Query(query): Query<VersionQuery>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let set = SetRef { name, version: query.version };
@@ -46,7 +47,7 @@ pub async fn of_set(
         let (_, dir) = folder.find(&SetRef { version: manifest.version, ..set })?;
         open(manifest, dir)
     });
-    answer(found.await?, &headers)
+    answer(found.await?, &method, &headers)
 }
 
 #[utoipa::path(get, path = "/v1/training-sets/jobs/{id}/data", tag = "serving", params(("id" = String, Path)),
@@ -56,13 +57,14 @@ pub async fn of_set(
 pub async fn of_job(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = look(app, move |app| {
         let (manifest, dir) = app.sets.data_of_job(&id)?;
         open(manifest, dir)
     });
-    answer(found.await?, &headers)
+    answer(found.await?, &method, &headers)
 }
 
 fn open(manifest: Manifest, dir: PathBuf) -> Result<(Manifest, File), SetError> {
@@ -73,23 +75,32 @@ fn open(manifest: Manifest, dir: PathBuf) -> Result<(Manifest, File), SetError> 
     }
 }
 
-fn answer((manifest, mut file): (Manifest, File), headers: &HeaderMap) -> Result<Response, Problem> {
+fn answer(
+    (manifest, mut file): (Manifest, File),
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let etag = format!("\"{}\"", manifest.data.sha256);
     let known = media::text(headers, header::IF_NONE_MATCH.as_str())?;
-    if known.is_some_and(|known| known == "*" || known.split(',').any(|tag| tag.trim() == etag)) {
+    // Whether the client has these bytes: a cache that has marked them as weak has them, too.
+    let has = |tag: &str| tag.trim().trim_start_matches("W/") == etag;
+    if known.is_some_and(|known| known.trim() == "*" || known.split(',').any(has)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
     let total = manifest.data.bytes;
     let asked = media::text(headers, header::RANGE.as_str())?;
     let condition = media::text(headers, header::IF_RANGE.as_str())?;
-    // Of other data a part would be of no use beside the parts that the client has.
-    let asked = asked.filter(|_| condition.as_deref().is_none_or(|tag| tag.trim() == etag));
+    // Of other data a part would be of no use beside the parts that the client has. A weak tag says too little, and a date is
+    // none of these data's. Only GET has ranges.
+    let asked =
+        asked.filter(|_| method == Method::GET && condition.as_deref().is_none_or(|tag| tag.trim() == etag));
     let (status, range) = match asked.as_deref().map(|text| range(text, total)) {
         None | Some(Asked::All) => (StatusCode::OK, 0..total),
         Some(Asked::Part(range)) => (StatusCode::PARTIAL_CONTENT, range),
         Some(Asked::Outside) => {
             let detail = format!("the data have {total} bytes; there are none in this range");
-            return Err(Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, detail));
+            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, detail);
+            return Ok(([(header::CONTENT_RANGE, format!("bytes */{total}"))], problem).into_response());
         }
     };
     file.seek(SeekFrom::Start(range.start)).map_err(|e| Problem::internal(e.to_string()))?;
@@ -115,12 +126,15 @@ enum Asked {
     Outside,
 }
 
-/// One range: `bytes=0-99`, `bytes=100-`, `bytes=-100`.
+/// One range: `bytes=0-99`, `bytes=100-`, `bytes=-100`. Several are answered with everything, as are those that are none.
 fn range(text: &str, total: u64) -> Asked {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-'))
-    else {
+    let bytes = text.split_once('=').filter(|(unit, _)| unit.trim().eq_ignore_ascii_case("bytes"));
+    let Some((first, last)) = bytes.and_then(|(_, range)| range.trim().split_once('-')) else {
         return Asked::All;
     };
+    if [first, last].iter().any(|number| !number.bytes().all(|b| b.is_ascii_digit())) {
+        return Asked::All;
+    }
     let part = match (first.parse::<u64>(), last.parse::<u64>()) {
         (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(total),
         (Ok(first), Err(_)) if last.is_empty() => first..total,
@@ -158,7 +172,19 @@ mod tests {
         assert_eq!(range("bytes=-4", 10), Asked::Part(6..10));
         assert_eq!(range("bytes=5-99", 10), Asked::Part(5..10));
         assert_eq!(range("bytes=10-", 10), Asked::Outside);
-        for text in ["rows=1-2", "bytes=", "bytes=2-1", "bytes=1-2,4-5", "bytes=-"] {
+        assert_eq!(range("Bytes=1-1", 10), Asked::Part(1..2));
+        assert_eq!(range("bytes=-99", 10), Asked::Part(0..10));
+        assert_eq!(range("bytes=-0", 10), Asked::Outside);
+        for text in [
+            "rows=1-2",
+            "bytes=",
+            "bytes=2-1",
+            "bytes=1-2,4-5",
+            "bytes=0-1,0-1",
+            "bytes=-",
+            "bytes=+1-2",
+            "bytes=a-",
+        ] {
             assert_eq!(range(text, 10), Asked::All, "{text}");
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     format::{Format, TableReader},
     http::{
         App, Problem, ProblemBody,
-        extract::{Body, parse_json},
+        extract::Body,
         job_request::JobRequest,
         media,
         sets::{VersionQuery, look},
@@ -43,9 +43,6 @@ pub async fn start(
     body: Request,
 ) -> Result<Response, Problem> {
     look(Arc::clone(&app), |app| app.sets.check()).await?;
-    let place = Arc::clone(&app.training_queue).try_acquire_owned().map_err(|_| {
-        Problem::overloaded("too many training sets are being asked for; try again in a moment")
-    })?;
     let given = media::content_type(&headers)?;
     if given == Format::Json && body.uri().query().is_some_and(|query| !query.is_empty()) {
         return Err(ServeError::Request(vec![Detail {
@@ -57,6 +54,10 @@ pub async fn start(
         .into());
     }
     let Body(body) = Body::from_request(body, &app).await?;
+    // With its body here: no place is kept for a client that is slow to send one.
+    let place = Arc::clone(&app.training_queue).try_acquire_owned().map_err(|_| {
+        Problem::overloaded("too many training sets are being asked for; try again in a moment")
+    })?;
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
     let worker = Arc::clone(&app);
     let job = tokio::task::spawn_blocking(move || -> Result<Job, Problem> {
@@ -66,7 +67,7 @@ pub async fn start(
             .map_err(media::undecodable)?;
         let (ask, spine) = match given {
             Format::Json => {
-                let request: JobRequest = parse_json(&body, app.config.limits.json_depth)?;
+                let request = JobRequest::parse(&body, app.config.limits.json_depth)?;
                 let (ask, spine) = request.with_spine()?;
                 let spine = spine.open(app, &ask)?;
                 (ask, spine)

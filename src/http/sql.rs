@@ -15,6 +15,7 @@ use crate::{
     format::Format,
     http::{
         App, Problem, ProblemBody,
+        aside::aside,
         extract::{Body, parse_json},
         media,
     },
@@ -52,7 +53,8 @@ pub async fn query(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let given: SqlBody = parse_json(&body, app.config.limits.json_depth)?;
+    let given: SqlBody =
+        aside(&app, body, |app, body| parse_json(body, app.config.limits.json_depth)).await?;
     let format = media::accepted(&headers, &FORMATS)?;
     let mut parameters = BTreeMap::new();
     for (name, value) in &given.parameters {

@@ -13,6 +13,7 @@ use crate::{
     backup::Backups,
     clock::Clock,
     config::Config,
+    http::Budget,
     ingest::Ingest,
     metrics::MetricsHandle,
     offline::ScrubLog,
@@ -41,6 +42,10 @@ pub struct App {
     pub readiness: Readiness,
     pub metrics: MetricsHandle,
     pub started: Instant,
+    /// Bodies and answers in flight.
+    pub budget: Budget,
+    /// Large bodies that may be read off the connections' threads at the same time; more wait.
+    pub aside: Arc<Semaphore>,
     /// Training sets that may be built at the same time; more wait.
     pub training_slots: Arc<Semaphore>,
     /// Online reads of windows as of a moment that may be answered at the same time: each may hold many events.

@@ -22,7 +22,9 @@ use tokio::{
 
 use super::{
     RequestId,
+    accepts::Accepts,
     body::{self, BodyLimits},
+    budget::Budget,
     edge::{self, Class, EdgeOptions},
     server::{Drained, ServerOptions, serve},
     workers::Workers,
@@ -61,7 +63,9 @@ fn start(change: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config::default();
     config.limits.body_bytes = "1KiB".parse().unwrap();
     change(&mut config);
-    let limits = BodyLimits::new(&config.server, &config.limits);
+    let budget = Budget::new(&config.server, &config.limits);
+    let limits = BodyLimits::new(&config.server, &config.limits, budget.clone());
+    let spine = limits.clone();
     let release = Arc::new(Notify::new());
     let released = release.clone();
     let (ask, asked) = mpsc::channel();
@@ -75,7 +79,14 @@ fn start(change: impl FnOnce(&mut Config)) -> Server {
             "/rows",
             post(async move |request: Request| {
                 let (head, body) = request.into_parts();
-                body::read(&head, body, limits).await.map(|bytes| bytes.len().to_string())
+                body::read(&head, body, &limits.clone()).await.map(|bytes| bytes.len().to_string())
+            }),
+        )
+        .route(
+            "/spine",
+            post(async move |request: Request| {
+                let (head, body) = request.into_parts();
+                body::read(&head, body, &spine.clone()).await.map(|bytes| bytes.len().to_string())
             }),
         )
         .route(
@@ -89,9 +100,12 @@ fn start(change: impl FnOnce(&mut Config)) -> Server {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let router = edge::wrap(router, EdgeOptions::new(&config.server, &config.limits, class));
+    let router = edge::wrap(
+        router,
+        EdgeOptions::new(&config.server, &config.limits, budget.clone(), Accepts::default(), class),
+    );
     let (stop, stopped) = oneshot::channel();
-    let options = ServerOptions::new(&config.server, &config.limits);
+    let options = ServerOptions::new(&config.server, &config.limits, budget);
     let workers = Workers::start(2).unwrap();
     let serving = runtime.spawn(serve(listener, router, workers.seats(), options, async {
         let _ = stopped.await;
@@ -138,7 +152,7 @@ impl Server {
     }
 
     fn get(&self, path: &str) -> Answer {
-        self.send(&format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"))
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
     }
 
     fn stop(self) -> Drained {
@@ -177,7 +191,7 @@ fn closed_silently(stream: &mut TcpStream) -> bool {
 #[test]
 fn request_ids_are_taken_over_or_made() {
     let server = start(|_| ());
-    let sent = server.send("GET /hello HTTP/1.1\r\nhost: x\r\nx-request-id: mine-1\r\n\r\n");
+    let sent = server.send("GET /hello HTTP/1.1\r\nhost: localhost\r\nx-request-id: mine-1\r\n\r\n");
     assert_eq!((sent.header("x-request-id"), sent.body.as_str()), (Some("mine-1"), "mine-1"));
     let made = server.get("/hello");
     assert_eq!(made.header("x-request-id"), Some(made.body.as_str()));
@@ -189,11 +203,12 @@ fn unknown_paths_methods_and_bad_bodies_are_problems() {
     let server = start(|_| ());
     let problem = server.get("/nowhere").problem(404, "not_found");
     assert!(problem["detail"].as_str().unwrap().contains("`/nowhere`"));
-    let wrong = server.send("DELETE /hello HTTP/1.1\r\nhost: x\r\n\r\n");
+    let wrong = server.send("DELETE /hello HTTP/1.1\r\nhost: localhost\r\n\r\n");
     wrong.problem(405, "method_not_allowed");
     assert_eq!(wrong.header("allow"), Some("GET,HEAD"));
     let json = "content-type: application/json\r\ncontent-length: 2\r\n\r\n[}";
-    let problem = server.send(&format!("POST /plain HTTP/1.1\r\nhost: x\r\n{json}")).problem(400, "invalid");
+    let problem =
+        server.send(&format!("POST /plain HTTP/1.1\r\nhost: localhost\r\n{json}")).problem(400, "invalid");
     assert!(problem["detail"].as_str().unwrap().contains("JSON"), "{problem}");
 }
 
@@ -201,10 +216,12 @@ fn unknown_paths_methods_and_bad_bodies_are_problems() {
 fn long_heads_are_problems() {
     let server = start(|_| ());
     server.get(&format!("/hello?{}", "q".repeat(9 << 10))).problem(414, "url_too_long");
-    let header = format!("GET /hello HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "v".repeat(20 << 10));
+    let header =
+        format!("GET /hello HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "v".repeat(20 << 10));
     server.send(&header).problem(431, "headers_too_large");
     // Far beyond, the connection's buffer is the limit; that answer is hyper's own.
-    let header = format!("GET /hello HTTP/1.1\r\nhost: x\r\nx-long: {}\r\n\r\n", "v".repeat(99 << 10));
+    let header =
+        format!("GET /hello HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "v".repeat(99 << 10));
     assert_eq!(server.send(&header).status, 431);
     assert_eq!(server.get("/hello").status, 200);
 }
@@ -213,7 +230,7 @@ fn long_heads_are_problems() {
 fn bodies_are_counted_announced_or_not() {
     let server = start(|_| ());
     let post = |extra: &str, body: &str| {
-        server.send(&format!("POST /rows HTTP/1.1\r\nhost: x\r\n{extra}\r\n\r\n{body}"))
+        server.send(&format!("POST /rows HTTP/1.1\r\nhost: localhost\r\n{extra}\r\n\r\n{body}"))
     };
     let announced = |length: usize| post(&format!("content-length: {length}"), &"r".repeat(length));
     assert_eq!(announced(1024).body, "1024");
@@ -233,14 +250,14 @@ fn a_client_that_sends_first_and_reads_later_sees_the_refusal() {
     let server = start(|config| config.limits.body_bytes = "4MiB".parse().unwrap());
     // More than the sockets' buffers hold: without someone to read it, sending fails.
     let body = "b".repeat(15 << 20);
-    let head = format!("POST /rows HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!("POST /rows HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
     server.send(&format!("{head}{body}")).problem(413, "too_large");
 }
 
 #[test]
 fn a_body_that_stalls_or_breaks_off_is_answered() {
     let server = start(|config| config.server.stall_timeout = micros(SHORT));
-    let request = "POST /rows HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf";
+    let request = "POST /rows HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf";
     server.send(request).problem(408, "timeout");
     let mut stream = server.connect();
     stream.write_all(request.as_bytes()).unwrap();
@@ -254,7 +271,7 @@ fn a_body_that_stalls_or_breaks_off_is_answered() {
 fn a_trickling_body_ends_at_the_deadline() {
     let server = start(|config| config.server.write_timeout = micros(SHORT));
     let mut stream = server.connect();
-    stream.write_all(b"POST /rows HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").unwrap();
+    stream.write_all(b"POST /rows HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n").unwrap();
     let mut sender = stream.try_clone().unwrap();
     thread::spawn(move || {
         while sender.write_all(b"r").is_ok() {
@@ -262,6 +279,91 @@ fn a_trickling_body_ends_at_the_deadline() {
         }
     });
     answer(&mut stream).unwrap().problem(408, "timeout");
+}
+
+#[test]
+fn a_trickling_body_ends_although_its_route_has_no_deadline() {
+    let server = start(|config| config.server.stall_timeout = micros(SHORT));
+    let mut stream = server.connect();
+    stream.write_all(b"POST /spine HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n").unwrap();
+    let mut sender = stream.try_clone().unwrap();
+    thread::spawn(move || {
+        while sender.write_all(b"r").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let problem = answer(&mut stream).unwrap().problem(408, "timeout");
+    assert!(problem["detail"].as_str().unwrap().contains("limits.min_rate_bytes"), "{problem}");
+}
+
+#[test]
+fn an_answer_taken_in_drops_ends() {
+    let server = start(|config| config.server.stall_timeout = micros(SHORT));
+    let mut stream = server.connect();
+    stream.write_all(b"GET /huge HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let (waited, mut taken) = (Instant::now(), [0; 64]);
+    while connected(&server) {
+        assert!(waited.elapsed() < PATIENCE, "still open");
+        stream.read_exact(&mut taken).unwrap();
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn who_holds_room_and_sends_nothing_gives_way_to_who_waits_for_it() {
+    let server = start(|config| {
+        config.limits.body_bytes = "1MiB".parse().unwrap();
+        config.limits.bytes_in_flight = "1MiB".parse().unwrap();
+    });
+    let head =
+        |bytes: usize| format!("POST /spine HTTP/1.1\r\nhost: localhost\r\ncontent-length: {bytes}\r\n\r\n");
+    let mut holder = server.connect();
+    holder.write_all(format!("{}{}", head(1 << 20), "h".repeat(600 << 10)).as_bytes()).unwrap();
+    thread::sleep(SHORT);
+    let started = Instant::now();
+    let small = server.send(&format!("{}{}", head(60 << 10), "s".repeat(60 << 10)));
+    assert_eq!(
+        (small.status, started.elapsed() < Duration::from_secs(2)),
+        (200, true),
+        "small bodies do not wait"
+    );
+    let large = server.send(&format!("{}{}", head(1 << 20), "l".repeat(1 << 20)));
+    assert_eq!(large.body, (1 << 20).to_string());
+    answer(&mut holder).unwrap().problem(408, "timeout");
+}
+
+#[test]
+fn requests_that_hold_all_room_and_are_quick_are_waited_for_and_no_longer() {
+    let server = start(|config| {
+        config.limits.body_bytes = "1MiB".parse().unwrap();
+        config.limits.bytes_in_flight = "1MiB".parse().unwrap();
+        config.limits.min_rate_bytes = "1B".parse().unwrap();
+        config.server.stall_timeout = micros(Duration::from_millis(800));
+    });
+    let head = format!("POST /spine HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", 1 << 20);
+    let mut holder = server.connect();
+    holder.write_all(format!("{head}{}", "h".repeat(600 << 10)).as_bytes()).unwrap();
+    let mut sender = holder.try_clone().unwrap();
+    thread::spawn(move || {
+        while sender.write_all(&[b'h'; 100]).is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    thread::sleep(SHORT);
+    let refused = server.send(&format!("{head}{}", "l".repeat(1 << 20)));
+    let problem = refused.problem(503, "unavailable");
+    assert!(problem["detail"].as_str().unwrap().contains("limits.bytes_in_flight"), "{problem}");
+    assert_eq!(refused.header("retry-after"), Some("2"));
+}
+
+#[test]
+fn foreign_names_and_pages_are_refused() {
+    let server = start(|_| ());
+    let of = |head: &str| server.send(&format!("{head}\r\ncontent-length: 0\r\n\r\n"));
+    of("GET /hello HTTP/1.1\r\nhost: evil.example").problem(421, "misdirected");
+    of("POST /rows HTTP/1.1\r\nhost: localhost\r\norigin: http://evil.example").problem(403, "forbidden");
+    of("GET /hello HTTP/1.1\r\nx-no-host: 1").problem(400, "invalid");
+    assert_eq!(of("POST /rows HTTP/1.1\r\nhost: localhost:1\r\norigin: http://localhost:1").status, 200);
 }
 
 #[test]
@@ -277,11 +379,11 @@ fn a_handler_that_never_answers_is_given_up() {
 fn a_panic_is_an_answer_and_the_connection_lives() {
     let server = start(|_| ());
     let mut stream = server.connect();
-    stream.write_all(b"GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /panic HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let answered = answer(&mut stream).unwrap();
     answered.problem(500, "internal");
     assert!(!answered.body.contains("secret"), "{}", answered.body);
-    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(answer(&mut stream).unwrap().status, 200);
 }
 
@@ -299,7 +401,7 @@ fn silent_and_slow_clients_are_closed() {
     assert!(closed_silently(&mut stream), "half a head");
 
     let mut stream = server.connect();
-    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(answer(&mut stream).unwrap().status, 200);
     assert!(closed_silently(&mut stream), "idle after a request");
 }
@@ -308,7 +410,7 @@ fn silent_and_slow_clients_are_closed() {
 fn a_client_that_does_not_take_its_answer_is_closed() {
     let server = start(|config| config.server.stall_timeout = micros(SHORT));
     let mut stream = server.connect();
-    stream.write_all(b"GET /huge HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /huge HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let waited = Instant::now();
     let open = || {
         let open = connected(&server);
@@ -339,7 +441,7 @@ fn connected(server: &Server) -> bool {
 fn one_connection_too_many_is_told_so() {
     let server = start(|config| config.server.max_connections = 1);
     let mut first = server.connect();
-    first.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    first.write_all(b"GET /hello HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(answer(&mut first).unwrap().status, 200);
 
     let refused = server.get("/hello");
@@ -358,11 +460,11 @@ fn one_connection_too_many_is_told_so() {
 fn stopping_waits_for_requests_in_flight_and_closes_idle_connections() {
     let server = start(|_| ());
     let mut idle = server.connect();
-    idle.write_all(b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    idle.write_all(b"GET /hello HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     assert_eq!(answer(&mut idle).unwrap().status, 200);
     let mut silent = server.connect();
     let mut busy = server.connect();
-    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     server.asked.recv_timeout(PATIENCE).unwrap();
     let waiting = thread::spawn(move || answer(&mut busy));
 
@@ -381,7 +483,7 @@ fn stopping_waits_for_requests_in_flight_and_closes_idle_connections() {
 fn stopping_does_not_wait_for_ever() {
     let server = start(|config| config.server.drain_deadline = micros(SHORT));
     let mut busy = server.connect();
-    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     server.asked.recv_timeout(PATIENCE).unwrap();
     assert_eq!(server.stop(), Drained { cut: 1 });
     assert!(answer(&mut busy).is_none());

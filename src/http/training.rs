@@ -83,11 +83,11 @@ pub async fn training_sets(
     headers: HeaderMap,
     body: Request,
 ) -> Result<Response, Problem> {
-    // Before the body is read: what waits, waits with its client.
+    let Body(body) = Body::from_request(body, &app).await?;
+    // With its body here: no place is kept for a client that is slow to send one.
     let place = Arc::clone(&app.training_queue)
         .try_acquire_owned()
         .map_err(|_| Problem::overloaded("too many training sets are being built; try again in a moment"))?;
-    let Body(body) = Body::from_request(body, &app).await?;
     let started = std::time::Instant::now();
     let given = media::content_type(&headers)?;
     let wanted_format = media::accepted(&headers, &FORMATS)?;

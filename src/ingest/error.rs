@@ -35,6 +35,11 @@ pub enum IngestError {
         "`{0}` is a batch feature view: its rows are those of its query, which `larder materialize {0}` runs"
     )]
     BatchView(String),
+    #[error(
+        "the batch that this one comes after (Ingest-After) comes after this one: they wait for each other; send the first \
+         of them without Ingest-After"
+    )]
+    Circle,
     #[error("{0}")]
     Invalid(String),
     #[error(transparent)]
@@ -83,6 +88,7 @@ impl Coded for IngestError {
             | IngestError::StreamView { .. }
             | IngestError::BatchView(_)
             | IngestError::OnDemandView(_) => Code::Invalid,
+            IngestError::Circle => Code::Conflict,
             IngestError::Shard(e) => e.code(),
             IngestError::Offline(e) => e.code(),
             IngestError::MergedEvents => Code::Invalid,

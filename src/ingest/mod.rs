@@ -19,5 +19,5 @@ pub use merge::WriteMode;
 pub use meters::Meters;
 pub use pipeline::{Ingest, IngestRequest, OnError};
 pub use retry::Retried;
-pub use turns::Turns;
+pub use turns::{Circle, Turns};
 pub use validate::{Violation, retain, validate};

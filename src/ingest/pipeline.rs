@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     format::Format,
     ingest::{
-        DecodeLimits, Decoded, IngestError, Meters, Rejected, Turns, WriteMode, decode, decompress,
+        Circle, DecodeLimits, Decoded, IngestError, Meters, Rejected, Turns, WriteMode, decode, decompress,
         merge::Learned, validate,
     },
     metrics,
@@ -144,7 +144,9 @@ impl Ingest {
             return Ok(answer);
         }
         let table = target.schema.table;
-        let turn = request.idempotency_key.as_deref().map(|key| self.turns.begin(table, key));
+        let after = request.after.as_deref();
+        let begun = request.idempotency_key.as_deref().map(|key| self.turns.begin(table, key, after));
+        let turn = begun.transpose().map_err(|Circle| IngestError::Circle)?;
         self.shards.check(table)?;
         let permit = self.shards.reserve(request.body.len().saturating_mul(MEMORY_FACTOR))?;
 

@@ -8,7 +8,7 @@ use crate::{
     backfill::{self, Backfills},
     backup::{self, Backups},
     config::Config,
-    http::{App, Readiness},
+    http::{App, Budget, Readiness},
     ingest::{DecodeLimits, Ingest, Meters, Turns},
     metrics::MetricsHandle,
     node::{NodeError, actors::Actors, stores::Stores},
@@ -24,6 +24,8 @@ use crate::{
 const TRAINING_SLOTS: usize = 2;
 /// Reads of windows from history at the same time.
 const HISTORY_SLOTS: usize = 2;
+/// Each may take several times its body.
+const ASIDE_SLOTS: usize = 2;
 /// Their spines are in memory while they wait.
 const TRAINING_QUEUE: usize = 16;
 /// Rows take more room as Arrow than as text: a number that is 8 bytes there may be 2 in CSV.
@@ -106,6 +108,8 @@ pub(super) fn app(
         readiness,
         metrics,
         started: Instant::now(),
+        budget: Budget::new(&config.server, &config.limits),
+        aside: Arc::new(Semaphore::new(ASIDE_SLOTS)),
         training_slots: Arc::new(Semaphore::new(TRAINING_SLOTS)),
         history_slots: Arc::new(Semaphore::new(HISTORY_SLOTS)),
         training_queue: Arc::new(Semaphore::new(TRAINING_QUEUE)),

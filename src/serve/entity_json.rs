@@ -2,12 +2,12 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 
 use crate::{
     model::Value,
-    serve::{Entities, KeyColumn, Plan, ServeError, entities::note},
+    serve::{Entities, KeyColumn, Plan, ReadLimits, ServeError, entities::note},
 };
 
 const FIELD: &str = "entities";
@@ -18,9 +18,13 @@ const COLUMN_SHAPE: &str = "a list of values, one for each entity";
 impl Entities {
     /// From JSON text: rows (`[{"origin": "JFK"}, …]`) or columns (`{"origin": ["JFK", …]}`, all of one length). Every key
     /// column must be there, with the right type; what else there is does not matter. A null key is allowed: that entity
-    /// has no value. Where the plan looks nothing up, columns of any name say how many entities there are.
-    pub fn from_json(plan: &Plan, text: &str) -> Result<Entities, ServeError> {
-        let given = Given::read(&plan.key_columns, text);
+    /// has no value. Where the plan looks nothing up, columns of any name say how many entities there are. Reading ends where
+    /// there are more than `limits` allows.
+    pub fn from_json(plan: &Plan, text: &str, limits: &ReadLimits) -> Result<Entities, ServeError> {
+        let given = Given::read(&plan.key_columns, text, limits.entities);
+        if given.too_many {
+            return Err(ServeError::TooManyEntities { limit: limits.entities });
+        }
         Entities::checked(given.columns, given.rows, given.details)
     }
 }
@@ -31,12 +35,15 @@ struct Given<'p> {
     columns: Vec<Vec<Value>>,
     rows: usize,
     details: Vec<crate::error::Detail>,
+    limit: usize,
+    /// More than the limit: the rest was not read.
+    too_many: bool,
 }
 
 impl<'p> Given<'p> {
-    fn read(keys: &'p [KeyColumn], text: &str) -> Given<'p> {
+    fn read(keys: &'p [KeyColumn], text: &str, limit: usize) -> Given<'p> {
         let columns = keys.iter().map(|_| Vec::new()).collect();
-        let mut given = Given { keys, columns, rows: 0, details: Vec::new() };
+        let mut given = Given { keys, columns, rows: 0, details: Vec::new(), limit, too_many: false };
         let mut reader = serde_json::Deserializer::from_str(text);
         if let Err(error) = Whole(&mut given).deserialize(&mut reader)
             && given.details.is_empty()
@@ -59,6 +66,12 @@ impl<'p> Given<'p> {
                 Value::Null
             }
         }
+    }
+
+    /// Ends the reading where one more than `read` is too many.
+    fn count<E: Error>(&mut self, read: usize) -> Result<(), E> {
+        self.too_many |= read >= self.limit;
+        if self.too_many { Err(E::custom("too many entities")) } else { Ok(()) }
     }
 
     /// The shape is wrong, and the reason why reading ends.
@@ -121,7 +134,7 @@ impl<'de> Visitor<'de> for Whole<'_, '_> {
                 // Features of the request alone need no key: then the columns only say how many entities there are.
                 None if given.keys.is_empty() => {
                     let own = columns
-                        .next_value_seed(Length)
+                        .next_value_seed(Length(given))
                         .inspect_err(|_| given.unfit(None, &name, COLUMN_SHAPE))?;
                     given.agree(&mut length, own, &name);
                 }
@@ -153,6 +166,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_, '_> {
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
         let given = self.0;
         let row = given.rows;
+        given.count(row)?;
         reader.deserialize_any(Row(given)).inspect_err(|_| given.unfit(Some(row), FIELD, ROW_SHAPE))
     }
 }
@@ -218,6 +232,7 @@ impl<'de> Visitor<'de> for Column<'_, '_> {
         let Column { given, key } = self;
         while let Some(json) = values.next_element()? {
             let row = given.columns[key].len();
+            given.count(row)?;
             let value = given.value(key, row, json);
             given.columns[key].push(value);
         }
@@ -226,9 +241,9 @@ impl<'de> Visitor<'de> for Column<'_, '_> {
 }
 
 /// Reads how many values a column has.
-struct Length;
+struct Length<'g, 'p>(&'g mut Given<'p>);
 
-impl<'de> DeserializeSeed<'de> for Length {
+impl<'de> DeserializeSeed<'de> for Length<'_, '_> {
     type Value = usize;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<usize, D::Error> {
@@ -236,7 +251,7 @@ impl<'de> DeserializeSeed<'de> for Length {
     }
 }
 
-impl<'de> Visitor<'de> for Length {
+impl<'de> Visitor<'de> for Length<'_, '_> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -246,6 +261,7 @@ impl<'de> Visitor<'de> for Length {
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<usize, A::Error> {
         let mut length = 0;
         while values.next_element::<IgnoredAny>()?.is_some() {
+            self.0.count(length)?;
             length += 1;
         }
         Ok(length)
@@ -331,7 +347,7 @@ mod tests {
         #[test]
         fn as_by_way_of_a_tree(given in request()) {
             let keys = keys();
-            let read = Given::read(&keys, &given.to_string());
+            let read = Given::read(&keys, &given.to_string(), 1000);
             let right = read.details.is_empty().then_some((read.columns, read.rows));
             prop_assert_eq!(right, naive(&keys, &given));
         }
@@ -340,7 +356,7 @@ mod tests {
     #[test]
     fn without_keys_columns_say_how_many_entities_there_are() {
         let of = |text: &str| {
-            let read = Given::read(&[], text);
+            let read = Given::read(&[], text, 1000);
             (read.details.is_empty(), read.rows)
         };
         assert_eq!(of(r#"[{"k":"a"},{}]"#), (true, 2));
@@ -353,10 +369,25 @@ mod tests {
     }
 
     #[test]
+    fn reading_ends_where_there_are_too_many() {
+        let keys = keys();
+        // Wrong further on, where nobody looks.
+        let rows = format!("[{}", r#"{"user":1,"shop":"a"},"#.repeat(4));
+        let columns = r#"{"user":[1,2,3,4,"#;
+        for text in [rows.as_str(), columns, "[{},{},{},{},"] {
+            let read = Given::read(&keys, text, 3);
+            assert!(read.too_many && read.columns.iter().all(|column| column.len() <= 3), "{text}");
+        }
+        assert!(Given::read(&[], r#"{"any":[1,2,3,4,"#, 3).too_many);
+        assert!(!Given::read(&[], r#"{"any":[1,2,3]}"#, 3).too_many);
+        assert!(!Given::read(&keys, r#"{"user":[1,2,3],"shop":["a","b","c"]}"#, 3).too_many);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let of = |text: &str| {
             let keys = keys();
-            let read = Given::read(&keys, text);
+            let read = Given::read(&keys, text, 1000);
             let lines = read.details.iter().map(|detail| {
                 format!("{:?} {} {}", detail.row, detail.field.as_deref().unwrap_or("-"), detail.reason)
             });

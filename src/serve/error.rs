@@ -22,6 +22,11 @@ pub enum ServeError {
     Request(Vec<Detail>),
     #[error("{what}: {given} were asked for, at most {limit} are allowed")]
     TooMany { what: &'static str, given: usize, limit: usize },
+    /// Counted while they are read, and no further.
+    #[error(
+        "entities: more than the {limit} allowed were asked for (limits.entities_per_read); send several requests"
+    )]
+    TooManyEntities { limit: usize },
     #[error("the definitions changed while the request was read; send it again")]
     StalePlan,
     #[error("{0}")]
@@ -38,7 +43,7 @@ impl Coded for ServeError {
             ServeError::Offline(e) => e.code(),
             ServeError::KeyTypes { .. } | ServeError::Request(_) | ServeError::Invalid(_) => Code::Invalid,
             ServeError::StalePlan => Code::Unavailable,
-            ServeError::TooMany { .. } => Code::TooLarge,
+            ServeError::TooMany { .. } | ServeError::TooManyEntities { .. } => Code::TooLarge,
             ServeError::Arrow(_) => Code::Internal,
         }
     }

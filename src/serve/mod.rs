@@ -42,7 +42,7 @@ pub use plan::{KeyColumn, OnDemandPlan, Plan, PlanColumn, PlanGroup, StreamGroup
 pub use plans::{Asked, Plans, Wanted};
 pub use progress::Progress;
 pub use reads::{AsOf, Newest, ReadLimits, Reads};
-pub use request::request_columns;
+pub use request::{request_columns, request_json};
 pub use split::{HashSplit, KeyColumns, SPLIT, Split};
 pub use status::Status;
 pub use training::{TrainingRequest, TrainingSet};

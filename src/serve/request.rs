@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     error::Detail,
+    format::{MOST_JSON, json_weight},
     model::{Column, DataType, TimeForm, Value},
     registry::RequestColumn,
     serve::{Plan, ReadLimits, ServeError, entities::note},
@@ -67,6 +68,22 @@ pub fn request_columns(
 }
 
 const FIELD: &str = "request";
+
+/// What a request brings, from its JSON text.
+pub fn request_json(text: &str) -> Result<Json, ServeError> {
+    let weight = json_weight(text);
+    if weight > MOST_JSON {
+        let what = "bytes of memory for the request's values";
+        return Err(ServeError::TooMany { what, given: weight, limit: MOST_JSON });
+    }
+    serde_json::from_str(text).map_err(|error| {
+        ServeError::Request(vec![Detail {
+            row: None,
+            field: Some(FIELD.to_owned()),
+            reason: error.to_string(),
+        }])
+    })
+}
 
 /// What was read so far, and what is wrong with it.
 struct Reading {

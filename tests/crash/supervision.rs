@@ -57,7 +57,7 @@ fn a_second_signal_ends_it_at_once() {
     // A request whose body never ends keeps the drain waiting.
     let address = server.base.trim_start_matches("http://").to_owned();
     let mut slow = std::net::TcpStream::connect(&address).unwrap();
-    let head = "POST /v1/feature-views/state/rows HTTP/1.1\r\nhost: larder\r\ncontent-type: application/json\r\n\
+    let head = "POST /v1/feature-views/state/rows HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: 1000\r\n\r\n{\"rows\"";
     std::io::Write::write_all(&mut slow, head.as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(300));

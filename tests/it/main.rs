@@ -11,6 +11,8 @@ mod damage;
 mod delta_filters;
 mod delta_readers;
 mod doctor;
+mod documented;
+mod edge;
 mod explain;
 mod flights;
 mod format;

@@ -341,7 +341,7 @@ fn what_is_copied_for_each_entity_is_bounded() {
         (online, "first", 1, json!({ "xs": vec![1; (1 << 20) + 1] }), 422, "has 8388616 bytes"),
         ("/v1/explain", "same", 1, json!({ "t": text(9) }), 422, "has 9437184 bytes"),
         // Whatever else is wrong.
-        (online, "same", 1001, Json::Null, 413, "entities: 1001 were asked for, at most 1000"),
+        (online, "same", 1001, Json::Null, 413, "entities: more than the 1000 allowed"),
         (online, "known", 64, Json::Null, 200, "[false]"),
         (
             online,
@@ -376,7 +376,7 @@ fn what_is_computed_waits_for_aggregates_that_are_still_counted() {
     let wanted = Wanted::Features(asked.iter().map(|(feature, ..)| (*feature).to_owned()).collect());
     // As it is before the first state begins.
     let plan = Arc::new(Plan::compile(&reads.catalog.current(), &StreamSet::default(), &wanted).unwrap());
-    let entities = Entities::from_json(&plan, r#"[{ "user": 1, "shop": "a" }]"#).unwrap();
+    let entities = Entities::from_json(&plan, r#"[{ "user": 1, "shop": "a" }]"#, &reads.limits).unwrap();
     let request = json!({ "price": 200.0, "year": 2024 });
     let request =
         request_columns(&plan, Some(request), 1, &reads.limits, larder::model::TimeForm::EXPLICIT).unwrap();

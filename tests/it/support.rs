@@ -15,6 +15,8 @@ use reqwest::{
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
+use crate::documented;
+
 /// The flights example that is shipped with the project.
 pub const FLIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/flights");
 
@@ -173,9 +175,10 @@ impl TestNode {
     }
 }
 
-/// Status and JSON body (null where it is none).
+/// Status and JSON body (null where it is none). The answer must be one that `/openapi.json` declares for the route.
 pub fn answer(response: Response) -> (u16, Json) {
     let status = response.status().as_u16();
+    documented::check(&response);
     let text = response.text().unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Json::Null))
 }

@@ -350,7 +350,18 @@ fn versions_are_listed_read_in_part_and_deleted() {
     for stale in ["\"other\"", &format!("W/{etag}"), "Wed, 01 May 2024 12:00:00 GMT"] {
         assert_eq!(if_range(stale), (200, data.clone().into()), "{stale}");
     }
-    assert_eq!(asked("Range", "bytes=999999999-").status(), 416);
+    let outside = asked("Range", "bytes=999999999-");
+    assert_eq!(outside.status(), 416);
+    assert_eq!(outside.headers()["content-range"], format!("bytes */{}", data.len()));
+    for many in ["bytes=0-1,4-5", "bytes=0-5,2-9", "bytes=9-1", "rows=1-2"] {
+        assert_eq!(asked("Range", many).bytes().unwrap(), data, "{many}");
+    }
+    let head = node.request(Method::HEAD, path).header("Range", "bytes=10-19").send().unwrap();
+    assert_eq!(
+        (head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()),
+        (200, data.len().to_string().as_str())
+    );
+    assert_eq!(asked("If-None-Match", &format!("\"x\", W/{etag}")).status(), 304);
 
     assert_eq!(node.request(Method::DELETE, "/v1/training-sets/churn/2").send().unwrap().status(), 204);
     assert_eq!(node.get("/v1/training-sets/churn").1["version"], 1);
