@@ -158,6 +158,16 @@ impl Incoming<'_> {
             let until = self.deadline.map_or(until, |deadline| until.min(deadline));
             let frame = timeout_at(until, self.body.frame()).await.ok();
             let now = Instant::now();
+            if frame.is_none() && self.deadline.is_some_and(|deadline| now >= deadline) {
+                return Err(Problem::timeout(
+                    "the body was not here when the time for this request was over",
+                ));
+            }
+            if frame.is_none() && now >= silent {
+                return Err(Problem::timeout(format!(
+                    "nothing of the body came for {stall} (server.stall_timeout)"
+                )));
+            }
             let bytes = match &frame {
                 Some(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
                 _ => 0,
@@ -170,16 +180,6 @@ impl Incoming<'_> {
             }
             if let Some(frame) = frame {
                 return Ok(frame);
-            }
-            if self.deadline.is_some_and(|deadline| now >= deadline) {
-                return Err(Problem::timeout(
-                    "the body was not here when the time for this request was over",
-                ));
-            }
-            if now >= silent {
-                return Err(Problem::timeout(format!(
-                    "nothing of the body came for {stall} (server.stall_timeout)"
-                )));
             }
             since = now;
         }

@@ -157,6 +157,15 @@ fn deadline(app: &App, started: Instant, asked: Option<u64>) -> Option<Instant> 
     started.checked_add(wait)
 }
 
+/// A client that waits; when it is gone, nobody does.
+struct Waits(Arc<Progress>);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
 /// Reads history on a thread of its own, so that it does not hold up other requests; for no longer than until `deadline`.
 /// Reads of windows, which may hold many events, wait for each other.
 async fn history(
@@ -168,6 +177,7 @@ async fn history(
     deadline: Option<Instant>,
 ) -> Result<Answer, Problem> {
     let progress = Arc::new(Progress::new(&plan));
+    let _waits = Waits(Arc::clone(&progress));
     let count = entities.len();
     let read = {
         let (plan, progress) = (Arc::clone(&plan), Arc::clone(&progress));

@@ -10,7 +10,7 @@ use std::{
 use reqwest::{Method, header};
 use serde_json::{Value as Json, json};
 
-use crate::support::{CSV, JSON, TestNode, answer};
+use crate::support::{CSV, JSON, TestNode, answer, documented::declares};
 
 const NOW: &str = "2026-01-01T00:00:00Z";
 const DEFINITIONS: &str = r#"
@@ -246,4 +246,29 @@ fn invented_methods_paths_and_ids_make_no_metrics() {
     };
     let _ = invent(0);
     assert_eq!(invent(60), invent(120));
+}
+
+#[test]
+fn every_operation_declares_its_problems_and_its_bodies() {
+    let node = TestNode::at(NOW);
+    let (status, api) = node.get("/openapi.json");
+    assert_eq!(status, 200);
+    for (route, item) in api["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let of = |status: u16| declares(operation, status, Some("application/problem+json"));
+            for status in [400, 414, 421, 431, 500, 503] {
+                assert!(of(status), "{method} {route} {status}");
+            }
+            if method == "post" {
+                assert!(of(403) && of(415) && of(429), "{method} {route}");
+            }
+            if operation["requestBody"].is_object() {
+                assert!(of(408) && of(413), "{method} {route}");
+            }
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let has_body = !matches!(status.as_str(), "204" | "304");
+                assert_eq!(response["content"].is_object(), has_body, "{method} {route} {status}");
+            }
+        }
+    }
 }

@@ -11,7 +11,6 @@ mod damage;
 mod delta_filters;
 mod delta_readers;
 mod doctor;
-mod documented;
 mod edge;
 mod explain;
 mod flights;

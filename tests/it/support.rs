@@ -15,7 +15,8 @@ use reqwest::{
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use crate::documented;
+#[path = "documented.rs"]
+pub mod documented;
 
 /// The flights example that is shipped with the project.
 pub const FLIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/flights");
