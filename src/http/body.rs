@@ -87,7 +87,6 @@ pub async fn read(head: &Parts, body: Body, limits: &BodyLimits) -> Result<Bytes
 #[derive(Default)]
 struct Growing {
     bytes: Vec<u8>,
-    counted: usize,
     share: Share,
 }
 
@@ -101,8 +100,7 @@ impl Growing {
             let most = if announced >= needed { announced } else { limits.max_bytes };
             let room = step.max(announced.min(SMALL)).min(most).max(needed);
             if room > SMALL {
-                limits.budget.grow(&mut self.share, room - self.counted).await?;
-                self.counted = room;
+                limits.budget.grow(&mut self.share, room).await?;
             }
             self.bytes.reserve_exact(room - held);
         }
@@ -111,9 +109,9 @@ impl Growing {
     }
 
     fn finish(self) -> Bytes {
-        match self.counted {
-            0 => Bytes::from(self.bytes),
-            _ => self.share.hold(self.bytes),
+        match self.share.is_none() {
+            true => Bytes::from(self.bytes),
+            false => self.share.hold(self.bytes),
         }
     }
 }

@@ -59,10 +59,11 @@ impl Budget {
         }))
     }
 
-    /// Room for `bytes` more of a body; waits for it, but not for ever: two requests that hold a part each could wait for each
-    /// other. `None` where there was none.
+    /// Room for `bytes` of a body, beside those that its share holds already; waits for it, but not for ever: two requests that
+    /// hold a part each could wait for each other. `None` where there was none.
     pub async fn grow(&self, share: &mut Share, bytes: usize) -> Option<()> {
-        let more = self.wait(self.units_of(bytes)).await?;
+        let held = share.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = self.wait(self.units_of(bytes).saturating_sub(held as u32)).await?;
         match &mut share.0 {
             Some(held) => held.merge(more),
             None => share.0 = Some(more),
@@ -105,6 +106,10 @@ impl Budget {
 }
 
 impl Share {
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The bytes, which keep their room until the last copy of them is dropped: an answer's when it was written.
     pub fn hold(self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Held { bytes, _share: self })
@@ -172,10 +177,14 @@ mod tests {
         budget.grow(&mut one, 500 << 10).await.unwrap();
         budget.grow(&mut other, 500 << 10).await.unwrap();
         let (first, second) =
-            tokio::join!(budget.grow(&mut one, 500 << 10), budget.grow(&mut other, 500 << 10));
+            tokio::join!(budget.grow(&mut one, 1000 << 10), budget.grow(&mut other, 1000 << 10));
         assert_eq!((first, second), (None, None));
         drop(one);
-        budget.grow(&mut other, 500 << 10).await.unwrap();
+        budget.grow(&mut other, 1000 << 10).await.unwrap();
+        // In odd steps, up to the last byte.
+        budget.grow(&mut other, (1 << 20) - 1).await.unwrap();
+        budget.grow(&mut other, 1 << 20).await.unwrap();
+        assert_eq!(budget.taken(), 1 << 20);
     }
 
     #[tokio::test]
