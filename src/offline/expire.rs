@@ -88,7 +88,15 @@ fn choose(segments: &[Arc<Segment>], horizon: i64) -> Vec<Arc<Segment>> {
         }
         rows += tier.rows;
     }
-    tiers.into_iter().take(chosen).flat_map(|tier| tier.segments).take(MAX_INPUTS).collect()
+    let chosen = tiers.into_iter().take(chosen);
+    let (settled, unsettled): (Vec<Tier>, Vec<Tier>) = chosen.partition(|tier| tier.is_settled);
+    let of = |tiers: Vec<Tier>| tiers.into_iter().flat_map(|tier| tier.segments);
+    let (settled, unsettled) = (of(settled).collect::<Vec<_>>(), of(unsettled).collect::<Vec<_>>());
+    if unsettled.is_empty() && settled.len() > MAX_INPUTS {
+        // Part of them might be of one tier, and be merged again and again to no end.
+        return Vec::new();
+    }
+    unsettled.into_iter().chain(settled).take(MAX_INPUTS).collect()
 }
 
 #[cfg(test)]
@@ -106,7 +114,9 @@ mod tests {
             Arc::new(Segment::new(Path::new("/"), rows.to_string(), 1, bounds, &tags, None))
         };
         let segments: Vec<_> = segments.iter().map(segment).collect();
-        choose(&segments, 100).iter().map(|segment| segment.rows).collect()
+        let mut rows: Vec<u64> = choose(&segments, 100).iter().map(|segment| segment.rows).collect();
+        rows.sort_unstable();
+        rows
     }
 
     #[test]
@@ -123,6 +133,11 @@ mod tests {
         assert_eq!(chosen(&[(1000, 50, Some(60)), (300, 90, None)]), [300, 1000]);
         assert_eq!(chosen(&[(10, 50, Some(60)), (11, 90, Some(95))]), [10, 11]);
         assert_eq!(chosen(&[(10, 50, Some(60)), (1000, 90, None)]), [10, 1000]);
+        // More than can be merged at a time: what was not merged yet comes first, the rest stays.
+        let many: Vec<_> = (0..50).map(|at| (100, 50, Some(60 + at % 2))).collect();
+        assert!(chosen(&many).is_empty());
+        let with_new: Vec<_> = many.iter().copied().chain([(2000, 90, None)]).collect();
+        assert_eq!((chosen(&with_new).len(), chosen(&with_new).last()), (MAX_INPUTS, Some(&2000)));
         // What one merge wrote counts as a whole.
         assert!(chosen(&[(500, 50, Some(60)), (500, 50, Some(60)), (200, 90, Some(95))]).is_empty());
     }

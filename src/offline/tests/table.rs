@@ -75,7 +75,8 @@ fn how_far_rows_are_sealed_is_known_without_opening_the_table() {
         assert_eq!(sealed(0), up_to as u64);
     }
     // Commits that moved no rows out of the outbox, at a checkpoint and after it.
-    while table.compact().unwrap().merged > 0 {
+    for _ in 0..4 {
+        assert!(table.compact().unwrap().merged > 0);
         assert_eq!(sealed(0), 40);
     }
     let commits = |version: u64| table.dir.join(format!("_delta_log/{version:020}.json"));
