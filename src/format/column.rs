@@ -13,7 +13,7 @@ use arrow::{
 use serde::de::DeserializeSeed;
 
 use crate::{
-    format::{list::Items, text},
+    format::{list::Items, repeated_key, text},
     model::{DataType, TimeForm, canonical_uuid},
 };
 
@@ -261,6 +261,9 @@ impl ColumnBuilder {
         // Catches what is well-formed but has no value: lone surrogates, numbers beyond float64.
         serde_json::from_str::<serde_json::Value>(&document)
             .map_err(|error| CellError::Value(format!("expected a JSON document: {error}")))?;
+        if let Some(repeated) = repeated_key(&document) {
+            return Err(CellError::Value(repeated));
+        }
         match &mut self.values {
             Values::Text(b) => b.append_value(document),
             _ => return Err(text::mismatch(&self.data_type, raw)),

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use crate::model::DataType;
+use crate::{
+    format::csv_reader::CsvField,
+    model::{DataType, Timestamp},
+};
 
 /// What the values of one column have been so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,16 +45,15 @@ impl Inference {
         self.columns.is_empty()
     }
 
-    /// A CSV field; empty ones say nothing.
-    pub fn see_text(&mut self, column: usize, text: &str) {
-        if !text.is_empty()
+    /// A CSV field; empty ones say nothing. A column has a type only where that type's text of each value is what was
+    /// written, so that it can be written again: integers beside floats make text.
+    pub fn see_text(&mut self, column: usize, field: CsvField<'_>) {
+        if !field.is_null()
             && let Some((_, kind)) = self.columns.get_mut(column)
+            && *kind != Some(Kind::Text)
         {
-            let seen = of_text(text);
-            *kind = Some(match kind.take() {
-                Some(before) => merge(before, seen, &Kind::Text),
-                None => seen,
-            });
+            let seen = of_text(field.text);
+            *kind = Some(if kind.as_ref().is_none_or(|before| *before == seen) { seen } else { Kind::Text });
         }
     }
 
@@ -102,32 +104,29 @@ fn merge(a: Kind, b: Kind, otherwise: &Kind) -> Kind {
 }
 
 fn of_text(text: &str) -> Kind {
-    match text {
-        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Kind::Bool,
-        _ if is_timestamp(text) => Kind::Timestamp,
-        _ if !is_number(text) => Kind::Text,
-        _ if text.parse::<i64>().is_ok() => Kind::Int,
-        // Too many digits for int64: an identifier, not a quantity.
-        _ if text.bytes().all(|b| b == b'-' || b.is_ascii_digit()) => Kind::Text,
-        _ if text.parse::<f64>().is_ok_and(f64::is_finite) => Kind::Float,
+    match text.as_bytes() {
+        b"true" | b"false" => Kind::Bool,
+        [b'0'..=b'9' | b'-', ..] if is_timestamp(text) => Kind::Timestamp,
+        [b'0'..=b'9' | b'-', ..] => {
+            if text.parse::<i64>().is_ok_and(|n| itoa::Buffer::new().format(n) == text) {
+                Kind::Int
+            } else if text.parse::<f64>().is_ok_and(|x| x.is_finite() && ryu::Buffer::new().format(x) == text)
+            {
+                Kind::Float
+            } else {
+                Kind::Text
+            }
+        }
         _ => Kind::Text,
     }
 }
 
-/// Digits in front, and no zero before other digits: `007` is a name.
-fn is_number(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
-    match digits {
-        [b'0', next, ..] => !next.is_ascii_digit(),
-        [first, ..] => first.is_ascii_digit(),
-        [] => false,
-    }
-}
-
+/// A time that is written again as it is: in UTC, and to the microsecond.
 fn is_timestamp(text: &str) -> bool {
     text.len() >= 20
         && text.starts_with(|c: char| c.is_ascii_digit())
-        && chrono::DateTime::parse_from_rfc3339(text).is_ok()
+        && chrono::DateTime::parse_from_rfc3339(text)
+            .is_ok_and(|time| Timestamp::from_micros(time.timestamp_micros()).to_string() == text)
 }
 
 fn of_json(raw: &str) -> Option<Kind> {
@@ -153,6 +152,8 @@ fn of_json(raw: &str) -> Option<Kind> {
         }
         b'{' => Kind::Document,
         _ if raw.parse::<i64>().is_ok() => Kind::Int,
+        // Too many digits for int64: an identifier, whose text is kept.
+        _ if raw.bytes().all(|byte| matches!(byte, b'-' | b'0'..=b'9')) => Kind::Document,
         _ => Kind::Float,
     })
 }
@@ -164,7 +165,7 @@ mod tests {
     fn csv(values: &[&str]) -> String {
         let mut inference = Inference::default();
         let column = inference.column("x");
-        values.iter().for_each(|value| inference.see_text(column, value));
+        values.iter().for_each(|text| inference.see_text(column, CsvField { text, quoted: false }));
         inference.finish().remove(0).1.to_string()
     }
 
@@ -177,22 +178,53 @@ mod tests {
     #[test]
     fn csv_columns() {
         assert_eq!(csv(&["1", "", "-20"]), "int64");
-        assert_eq!(csv(&["1", "2.5"]), "float64");
-        assert_eq!(csv(&["1", "007"]), "string");
-        assert_eq!(csv(&["99999999999999999999"]), "string");
-        assert_eq!(csv(&["0.5", "-0", "1e9"]), "float64");
-        assert_eq!(csv(&["true", "False"]), "bool");
+        assert_eq!(csv(&["1.0", "2.5", "-0.1", "-0.0", "1e16", "1e-7"]), "float64");
+        assert_eq!(csv(&["true", "false"]), "bool");
+        assert_eq!(csv(&["2013-01-01T00:00:00Z", "2013-01-01T00:00:00.500Z"]), "timestamp");
+        // What would be written otherwise than it was is text, and so is all of its column.
+        for text in [
+            "007",
+            "+1",
+            "-0",
+            "99999999999999999999",
+            "1.10",
+            "1e5",
+            "1E5",
+            "0.10000000000000000001",
+            ".5",
+            "1.",
+            "True",
+            "TRUE",
+            "inf",
+            "nan",
+            "-",
+            " 1",
+            "1 ",
+            "2013-01-01T00:00:00",
+            "2013-01-01T00:00:00+02:00",
+            "2013-01-01T00:00:00.50Z",
+            "2013-01-01 00:00:00Z",
+            "2013-01-01T00:00:00.123456789Z",
+        ] {
+            assert_eq!(csv(&[text]), "string", "{text}");
+        }
         assert_eq!(csv(&["true", "1"]), "string");
-        assert_eq!(csv(&["2013-01-01T00:00:00Z"]), "timestamp");
-        assert_eq!(csv(&["2013-01-01T00:00:00"]), "string");
-        assert_eq!(csv(&["inf", "nan", "-"]), "string");
+        assert_eq!(csv(&["1", "2.5"]), "string");
+        assert_eq!(csv(&["2.5", "1"]), "string");
         assert_eq!(csv(&["", ""]), "string");
+        let mut inference = Inference::default();
+        let column = inference.column("x");
+        inference.see_text(column, CsvField { text: "1", quoted: false });
+        inference.see_text(column, CsvField { text: "", quoted: true });
+        assert_eq!(inference.finish().remove(0).1.to_string(), "string", "an empty string is no number");
     }
 
     #[test]
     fn json_columns() {
         assert_eq!(json(&["1", "null"]), "int64");
         assert_eq!(json(&["1", "1.0"]), "float64");
+        assert_eq!(json(&["18446744073709551615"]), "json");
+        assert_eq!(json(&["\"2013-01-01T00:00:00+02:00\""]), "string");
         assert_eq!(json(&["\"1\""]), "string");
         assert_eq!(json(&["\"2013-01-01T00:00:00Z\"", "\"x\""]), "string");
         assert_eq!(json(&["[]", "[1, null]", "[2.5]"]), "array<float64>");

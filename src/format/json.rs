@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::format::{rows::RowBuilder, text};
+use crate::format::{json_error, rows::RowBuilder, text};
 
 /// Why reading rows of JSON stopped.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +30,7 @@ pub fn json_rows<E>(
         Document { rows, ended, stopped: &mut stopped }.deserialize(&mut json).and_then(|()| json.end());
     match (stopped, parsed) {
         (Some(error), _) => Err(JsonRowsError::Stopped(error)),
-        (None, Err(error)) => Err(JsonRowsError::Malformed(error.to_string())),
+        (None, Err(error)) => Err(JsonRowsError::Malformed(json_error(body, &error))),
         (None, Ok(())) => Ok(()),
     }
 }
@@ -46,10 +46,15 @@ pub fn ndjson_rows<E>(
         if line.is_empty() {
             continue;
         }
-        read_line(line, rows).map_err(|error| JsonRowsError::Malformed(format!("line {number}: {error}")))?;
+        read_line(line, rows).map_err(|error| JsonRowsError::Malformed(line_error(number, line, &error)))?;
         ended(rows, line, number).map_err(JsonRowsError::Stopped)?;
     }
     Ok(())
+}
+
+/// What is wrong with one line of NDJSON; its own line number is told, and that within the line left out.
+pub(super) fn line_error(number: u64, line: &str, error: &serde_json::Error) -> String {
+    format!("line {number}: {}", json_error(line, error).replace(" at line 1 column ", " at column "))
 }
 
 /// Begins a row and fills it with the cells of one line. The caller ends it.
@@ -237,7 +242,7 @@ impl<'de> Visitor<'de> for Row<'_> {
 }
 
 /// An object's key, borrowed where it has no escapes.
-struct Key<'de>(Cow<'de, str>);
+pub(super) struct Key<'de>(pub Cow<'de, str>);
 
 impl<'de> serde::Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

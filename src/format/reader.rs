@@ -45,8 +45,9 @@ pub(super) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, FormatErro
 /// Reads a table batch by batch: an iterator that ends after its first error.
 ///
 /// Parquet and Arrow have their file's types. CSV, NDJSON and JSON have declared types, or inferred ones: bool, int64,
-/// float64, timestamp (RFC 3339 with a zone), string; from JSON also arrays of these, and `json` for the rest. In CSV
-/// a number with leading zeros is a string, and an empty field is null.
+/// float64, timestamp (RFC 3339 with a zone), string; from JSON also arrays of these, and `json` for the rest. A column of
+/// CSV has another type than string only where each of its fields would be written again as it is: `7` and `0.5` are
+/// numbers, `007`, `1.10`, `1e5` and `True` are text. In CSV nothing is null, and `""` is the empty string.
 pub struct TableReader {
     format: Format,
     schema: SchemaRef,

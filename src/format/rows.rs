@@ -12,6 +12,7 @@ use crate::{
     format::{
         NamedColumns,
         column::{CellError, ColumnBuilder},
+        csv_reader::{CsvField, CsvRecord, STRAY},
         suggest::did_you_mean,
         text,
     },
@@ -113,6 +114,18 @@ impl RowBuilder {
         });
     }
 
+    /// Refuses a CSV record that has not as many fields as the header, or one with text behind a closing quote.
+    pub fn refuse_record(&mut self, record: &CsvRecord, header: &[String]) {
+        if record.len() != header.len() {
+            self.refuse(
+                None,
+                format!("the header has {} fields, this row has {}", header.len(), record.len()),
+            );
+        } else if let Some(field) = record.stray_quote() {
+            self.refuse(header.get(field).map(String::as_str), STRAY);
+        }
+    }
+
     /// Looks into a JSON value that is not kept: nesting too deep refuses the whole body.
     pub(super) fn check_depth(&mut self, raw: &str) {
         if !text::nests_within(raw, self.max_depth) {
@@ -150,19 +163,21 @@ impl RowBuilder {
         self.settle(index, raw == "null", pushed);
     }
 
-    /// The cell of column `index` of a CSV record; an empty one is null, for strings as well.
-    pub fn text_cell(&mut self, index: usize, text: &str) {
+    /// The cell of column `index` of a CSV record: nothing is null, `""` the empty string. Of types without an empty value
+    /// `""` is null, too: writers that quote everything mean that.
+    pub fn text_cell(&mut self, index: usize, field: CsvField<'_>) {
         if self.failed.is_some() {
             return;
         }
-        let pushed = match text {
-            "" => {
-                self.columns[index].push_null();
-                Ok(())
-            }
-            text => self.columns[index].push_text(text),
+        let has_empty = matches!(self.fields[index].data_type, DataType::String | DataType::Bytes);
+        let null = if has_empty { field.is_null() } else { field.text.is_empty() };
+        let pushed = if null {
+            self.columns[index].push_null();
+            Ok(())
+        } else {
+            self.columns[index].push_text(field.text)
         };
-        self.settle(index, text.is_empty(), pushed);
+        self.settle(index, null, pushed);
     }
 
     fn settle(&mut self, index: usize, null: bool, pushed: Result<(), CellError>) {

@@ -14,9 +14,12 @@ use arrow::{
 
 use crate::{
     format::{
-        FieldSpec, Format, FormatError, JsonRowsError, ReadOptions, RowBuilder, RowError,
+        CsvError, CsvReader, CsvRecord, FieldSpec, Format, FormatError, JsonRowsError, ReadOptions,
+        RowBuilder, RowError,
+        encoding::{not_utf8, text_reader, utf8_text},
         infer::Inference,
         json::{self, json_rows, raw_rows},
+        json_error,
         reader::{Batches, Input},
     },
     model::DataType,
@@ -30,54 +33,43 @@ const BATCH_BYTES: usize = 64 * 1024 * 1024;
 const MAX_LINE: u64 = 16 * 1024 * 1024;
 
 pub(super) fn csv(input: &Input, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
-    let open = || -> Result<csv::Reader<Box<dyn Read + Send>>, FormatError> {
-        Ok(csv::ReaderBuilder::new().flexible(true).from_reader(input.reader()?))
-    };
+    let open = || -> Result<_, FormatError> { Ok(CsvReader::new(text_reader(input.reader()?)?)) };
     let mut first = open()?;
-    let header = first.headers().map_err(csv_error)?.clone();
-    if header.is_empty() {
-        return Err(FormatError::malformed(Format::Csv, "it has no header line"));
-    }
+    let header = first.header().map_err(csv_error)?;
     let mut inference = Inference::default();
     for (position, name) in header.iter().enumerate() {
-        if inference.column(header_name(position, name)) != position {
+        if inference.column(name) != position {
             return Err(FormatError::malformed(
                 Format::Csv,
                 format!("its header names column `{name}` twice"),
             ));
         }
     }
-    if !header.iter().enumerate().all(|(n, name)| options.types.contains_key(header_name(n, name))) {
-        let mut record = csv::StringRecord::new();
-        while first.read_record(&mut record).map_err(csv_error)? {
-            for (column, text) in record.iter().enumerate() {
-                inference.see_text(column, text);
+    if !header.iter().all(|name| options.types.contains_key(name)) {
+        let mut record = CsvRecord::default();
+        while first.read(&mut record).map_err(csv_error)? {
+            for (column, field) in record.fields().map_err(csv_error)?.enumerate() {
+                inference.see_text(column, field);
             }
         }
     }
     let columns = Columns::new(inference, options);
     let (schema, width) = (columns.schema.clone(), header.len());
     let mut reader = open()?;
-    let mut record = csv::StringRecord::new();
+    reader.header().map_err(csv_error)?;
+    let mut record = CsvRecord::default();
     let batches = columns.batches(Format::Csv, move |rows| {
-        if !reader.read_record(&mut record).map_err(csv_error)? {
+        if !reader.read(&mut record).map_err(csv_error)? {
             return Ok(None);
         }
         rows.begin();
-        if record.len() != width {
-            rows.refuse(None, format!("the header has {width} fields, this row has {}", record.len()));
+        rows.refuse_record(&record, &header);
+        for (column, field) in record.fields().map_err(csv_error)?.enumerate().take(width) {
+            rows.text_cell(column, field);
         }
-        for (column, text) in record.iter().enumerate().take(width) {
-            rows.text_cell(column, text);
-        }
-        Ok(Some(record.position().map_or(0, csv::Position::line)))
+        Ok(Some(record.line()))
     });
     Ok((schema, batches))
-}
-
-/// Spreadsheets put a byte-order mark in front.
-fn header_name(position: usize, name: &str) -> &str {
-    if position == 0 { name.trim_start_matches('\u{feff}') } else { name }
 }
 
 pub(super) fn ndjson(input: &Input, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
@@ -91,7 +83,7 @@ pub(super) fn ndjson(input: &Input, options: &ReadOptions) -> Result<(SchemaRef,
     let mut lines = Lines::new(input)?;
     let batches = columns.batches(Format::NdJson, move |rows| {
         let Some((line, number)) = lines.next()? else { return Ok(None) };
-        json::read_line(line, rows).map_err(|error| syntax(Some(number), &error))?;
+        json::read_line(line, rows).map_err(|error| syntax(Some(number), line, &error))?;
         Ok(Some(number))
     });
     Ok((schema, batches))
@@ -99,13 +91,11 @@ pub(super) fn ndjson(input: &Input, options: &ReadOptions) -> Result<(SchemaRef,
 
 /// A document is held in memory as a whole; NDJSON is the format for much.
 pub(super) fn json(input: &Input, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
-    let mut body = String::new();
-    input
-        .reader()?
-        .read_to_string(&mut body)
-        .map_err(|_| FormatError::malformed(Format::Json, "it is not UTF-8 text"))?;
+    let mut body = Vec::new();
+    input.reader()?.read_to_end(&mut body)?;
+    let body = utf8_text(&body).map_err(|reason| FormatError::malformed(Format::Json, reason))?;
     let mut inference = Inference::default();
-    for row in raw_rows(&body).map_err(|error| FormatError::malformed(Format::Json, error))? {
+    for row in raw_rows(body).map_err(|error| syntax(None, body, &error))? {
         see_row(&mut inference, row.get(), None)?;
     }
     let columns = Columns::new(inference, options);
@@ -113,7 +103,7 @@ pub(super) fn json(input: &Input, options: &ReadOptions) -> Result<(SchemaRef, B
     let mut rows = columns.builder();
     let mut batches = Vec::new();
     let mut number = 0;
-    let read = json_rows(&body, &mut rows, |rows| {
+    let read = json_rows(body, &mut rows, |rows| {
         rows.end().map_err(|error| refused(number, None, error))?;
         number += 1;
         if rows.rows() == columns.batch_rows {
@@ -131,13 +121,13 @@ pub(super) fn json(input: &Input, options: &ReadOptions) -> Result<(SchemaRef, B
 }
 
 fn see_row(inference: &mut Inference, row: &str, line: Option<u64>) -> Result<(), FormatError> {
-    json::cells(row, |name, raw| inference.see_json(name, raw)).map_err(|error| syntax(line, &error))
+    json::cells(row, |name, raw| inference.see_json(name, raw)).map_err(|error| syntax(line, row, &error))
 }
 
-fn syntax(line: Option<u64>, error: &serde_json::Error) -> FormatError {
+fn syntax(line: Option<u64>, text: &str, error: &serde_json::Error) -> FormatError {
     match line {
-        Some(line) => FormatError::malformed(Format::NdJson, format!("line {line}: {error}")),
-        None => FormatError::malformed(Format::Json, error),
+        Some(line) => FormatError::malformed(Format::NdJson, json::line_error(line, text, error)),
+        None => FormatError::malformed(Format::Json, json_error(text, error)),
     }
 }
 
@@ -148,14 +138,10 @@ fn refused(row: u64, line: Option<u64>, error: RowError) -> FormatError {
     }
 }
 
-fn csv_error(error: csv::Error) -> FormatError {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => FormatError::Io(error),
-        csv::ErrorKind::Utf8 { pos, err } => FormatError::malformed(
-            Format::Csv,
-            format!("line {} is not UTF-8 text: {err}", pos.map_or(0, |pos| pos.line())),
-        ),
-        other => FormatError::malformed(Format::Csv, format!("{other:?}")),
+fn csv_error(error: CsvError) -> FormatError {
+    match error {
+        CsvError::Io(error) => FormatError::Io(error),
+        CsvError::Malformed(reason) => FormatError::malformed(Format::Csv, reason),
     }
 }
 
@@ -258,7 +244,7 @@ struct Lines {
 
 impl Lines {
     fn new(input: &Input) -> Result<Lines, FormatError> {
-        Ok(Lines { reader: BufReader::new(input.reader()?), line: Vec::new(), number: 0 })
+        Ok(Lines { reader: text_reader(input.reader()?)?, line: Vec::new(), number: 0 })
     }
 
     fn next(&mut self) -> Result<Option<(&str, u64)>, FormatError> {
@@ -280,7 +266,10 @@ impl Lines {
         }
         match std::str::from_utf8(self.line.trim_ascii()) {
             Ok(line) => Ok(Some((line, self.number))),
-            Err(error) => Err(malformed(self.number, error.to_string())),
+            Err(error) => {
+                let byte = self.line.trim_ascii().get(error.valid_up_to()).copied().unwrap_or_default();
+                Err(malformed(self.number, not_utf8(byte)))
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
-    format::json_weight,
+    format::{json_weight, utf8_text},
     http::{
         App, Problem, ProblemBody,
         aside::aside,
@@ -93,9 +93,7 @@ pub async fn apply(
 }
 
 fn parse(media: &str, body: &[u8]) -> Result<Definitions, Problem> {
-    let text = std::str::from_utf8(body).map_err(|e| {
-        Problem::bad_request(format!("the definitions are not UTF-8 (byte {})", e.valid_up_to()))
-    })?;
+    let text = utf8_text(body).map_err(|e| Problem::bad_request(format!("the definitions: {e}")))?;
     match media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "application/toml" => {
             Ok(parse_toml(&[DefinitionFile { name: "body".to_owned(), text: text.to_owned() }])?)

@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::format::{MOST_JSON, json_weight, nests_within};
+use crate::format::{MOST_JSON, json_error, json_weight, nests_within, repeated_key, utf8_text};
 use crate::http::{
     App, Problem,
     body::{self, BodyLimits},
@@ -28,12 +28,23 @@ impl FromRequest<Arc<App>> for Body {
 /// A body from this size on is weighed before it is parsed.
 const WEIGHED: usize = 64 << 10;
 
-/// A JSON body of a known shape, nested at most `max_depth` deep, whose values have room in memory.
+/// A JSON body of a known shape, nested at most `max_depth` deep, whose values have room in memory, and no object of which has
+/// a key twice.
 pub fn parse_json<'a, T: Deserialize<'a>>(body: &'a [u8], max_depth: usize) -> Result<T, Problem> {
     if body.len() > WEIGHED {
         weigh(json_weight(text(body)?))?;
     }
-    parse_text(body, max_depth)
+    let parsed = parse_text(body, max_depth)?;
+    refuse_repeated(body)?;
+    Ok(parsed)
+}
+
+/// Refuses a key that an object of the body has twice.
+pub fn refuse_repeated(body: &[u8]) -> Result<(), Problem> {
+    match repeated_key(text(body)?) {
+        Some(repeated) => Err(Problem::bad_request(format!("the body: {repeated}; give it once"))),
+        None => Ok(()),
+    }
 }
 
 /// 413 for a tree of JSON values that takes too much memory.
@@ -49,12 +60,10 @@ pub fn weigh(weight: usize) -> Result<(), Problem> {
 }
 
 fn text(body: &[u8]) -> Result<&str, Problem> {
-    std::str::from_utf8(body).map_err(|error| {
-        Problem::bad_request(format!("the body is not UTF-8 (byte {})", error.valid_up_to()))
-    })
+    utf8_text(body).map_err(|reason| Problem::bad_request(format!("the body: {reason}")))
 }
 
-/// The same of a shape that leaves what is large in it as text.
+/// A body of a shape that leaves what is large in it as text; repeated keys of that are found elsewhere.
 pub fn parse_text<'a, T: Deserialize<'a>>(body: &'a [u8], max_depth: usize) -> Result<T, Problem> {
     let text = text(body)?;
     if !nests_within(text, max_depth) {
@@ -64,6 +73,9 @@ pub fn parse_text<'a, T: Deserialize<'a>>(body: &'a [u8], max_depth: usize) -> R
         if body.is_empty() {
             return Problem::bad_request("the body is empty; send a JSON object");
         }
-        Problem::bad_request(format!("the body is not the JSON that is expected here: {error}"))
+        Problem::bad_request(format!(
+            "the body is not the JSON that is expected here: {}",
+            json_error(text, &error)
+        ))
     })
 }

@@ -90,6 +90,11 @@ impl<'p> Given<'p> {
         }
     }
 
+    fn repeated(&mut self, key: usize, row: Option<usize>) {
+        let name = &self.keys[key].name;
+        note(&mut self.details, row, name, "the key is given twice".to_owned());
+    }
+
     fn missing(&mut self, key: usize, row: usize) {
         let KeyColumn { name, data_type } = &self.keys[key];
         let reason = format!("the join key `{name}` ({data_type}) is missing");
@@ -127,7 +132,10 @@ impl<'de> Visitor<'de> for Whole<'_, '_> {
         while let Some(name) = columns.next_key::<Cow<'de, str>>()? {
             match given.position(&name) {
                 Some(key) => {
-                    given.columns[key].clear();
+                    if seen[key] {
+                        given.repeated(key, None);
+                        given.columns[key].clear();
+                    }
                     columns.next_value_seed(Column { given, key })?;
                     seen[key] = true;
                 }
@@ -188,9 +196,11 @@ impl<'de> Visitor<'de> for Row<'_, '_> {
             };
             let json = members.next_value()?;
             let value = given.value(key, row, json);
-            // Of a name that comes twice the last counts.
-            given.columns[key].truncate(row);
-            given.columns[key].push(value);
+            if given.columns[key].len() > row {
+                given.repeated(key, Some(row));
+            } else {
+                given.columns[key].push(value);
+            }
         }
         for key in 0..given.keys.len() {
             if given.columns[key].len() == row {
@@ -402,7 +412,8 @@ mod tests {
             "Some(0) shop has 1 values, the columns before it 2"
         );
         assert_eq!(of(r#"[{"user":"x","shop":"a"}]"#), "Some(0) user expected int64, got \"x\"");
-        assert_eq!(of(r#"[{"user":1,"user":2,"shop":"a"}]"#), "");
+        assert_eq!(of(r#"[{"user":1,"user":2,"shop":"a"}]"#), "Some(0) user the key is given twice");
+        assert_eq!(of(r#"{"user":[1],"user":[2],"shop":["a"]}"#), "None user the key is given twice");
         assert_ne!(of("[{"), "");
     }
 }

@@ -13,6 +13,7 @@ mod delta_readers;
 mod doctor;
 mod edge;
 mod explain;
+mod files;
 mod flights;
 mod format;
 mod formats;

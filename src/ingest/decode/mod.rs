@@ -133,8 +133,8 @@ impl Decoded {
 
 /// Decodes a body. Columns are found by name, in any order; one that is missing is null, where it may be.
 ///
-/// JSON is exact (see `format::ColumnBuilder`), CSV has a header line and no way to tell an empty string from null:
-/// an empty field is null. Arrow and Parquet columns have their column's type or one whose values it holds: whole floats for
+/// JSON is exact (see `format::ColumnBuilder`). CSV has a header line; an empty field is null, `""` the empty string.
+/// Arrow and Parquet columns have their column's type or one whose values it holds: whole floats for
 /// integers, decimals, other widths and encodings; what would be lost is refused by row. A column of nulls has any type.
 /// Times are written as the request's `times` declare, and where these do not, as the table's do.
 pub fn decode(

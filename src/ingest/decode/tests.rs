@@ -140,7 +140,7 @@ fn bodies_that_are_not_json() {
     let error = decode_as(Format::NdJson, format!("{GOOD}\n{{\"origin\":")).unwrap_err();
     assert!(error.to_string().contains("line 2"), "{error}");
     let error = decode_as(Format::Csv, b"origin,event_time\nJFK\xff,0").unwrap_err();
-    assert!(error.to_string().contains("byte 21"), "{error}");
+    assert!(error.to_string().contains("line 2, byte 4: byte 0xFF"), "{error}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use arrow::array::RecordBatch;
 use crate::{
     error::Detail,
     format::{
-        FieldSpec, Format, JsonRowsError, RowBuilder, RowError, json_rows, ndjson_rows, raw_rows,
-        unknown_column,
+        CsvError, CsvReader, CsvRecord, FieldSpec, Format, JsonRowsError, RowBuilder, RowError, json_rows,
+        ndjson_rows, raw_rows, unknown_column, utf8_text,
     },
     ingest::decode::{DecodeError, DecodeLimits, Decoded, Rejected},
     model::TableSchema,
@@ -61,53 +61,29 @@ pub(super) fn csv(
     limits: &DecodeLimits,
 ) -> Result<Decoded, DecodeError> {
     let body = utf8(Format::Csv, body)?;
-    // Spreadsheets put a byte-order mark in front.
-    let body = body.strip_prefix('\u{feff}').unwrap_or(body);
     let mut rows = RowBuilder::new(fields, limits.max_json_depth);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(body.as_bytes());
-    let header = reader.headers().map_err(|error| malformed(Format::Csv, error))?.clone();
-    if header.is_empty() {
-        return Err(malformed(Format::Csv, "it has no header line"));
-    }
+    let mut reader = CsvReader::new(body.as_bytes());
+    let broken = |error: CsvError| malformed(Format::Csv, error);
+    let header = reader.header().map_err(broken)?;
     let columns = csv_columns(&header, schema, &rows)?;
     let mut sink = Sink::new(limits, usize::MAX);
-    let mut record = csv::StringRecord::new();
-    let mut start = 0;
-    while reader.read_record(&mut record).map_err(|error| malformed(Format::Csv, error))? {
-        // A record's position is before the blank lines that precede it.
-        let before = byte(record.position());
-        let text = body.get(before..byte(Some(reader.position()))).unwrap_or_default();
-        let raw = text.trim_start_matches(['\r', '\n']);
-        start = before + text.len() - raw.len();
-        let blank = text.bytes().take(text.len() - raw.len()).filter(|byte| *byte == b'\n').count();
-        let line = record.position().map_or(0, csv::Position::line) + blank as u64;
+    let mut record = CsvRecord::default();
+    while reader.read(&mut record).map_err(broken)? {
         rows.begin();
-        if record.len() != header.len() {
-            rows.refuse(
-                None,
-                format!("the header has {} fields, this row has {}", header.len(), record.len()),
-            );
+        rows.refuse_record(&record, &header);
+        for (column, field) in columns.iter().zip(record.fields().map_err(broken)?) {
+            rows.text_cell(*column, field);
         }
-        for (column, text) in columns.iter().zip(&record) {
-            rows.text_cell(*column, text);
-        }
-        sink.end(&mut rows, Some(line), raw.trim_ascii_end())?;
-    }
-    // The reader takes the end of the body for the end of a quoted field.
-    let last = body.get(start..).unwrap_or_default();
-    if last.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 && last.trim_ascii_end().contains('\n') {
-        return Err(malformed(Format::Csv, "a quoted field is not closed; the body may be cut off"));
+        let (begin, end) = reader.span();
+        let raw = body.get(begin as usize..end as usize).unwrap_or_default();
+        sink.end(&mut rows, Some(record.line()), raw.trim_end_matches(['\r', '\n']))?;
     }
     sink.finish(rows, schema)
 }
 
-fn byte(position: Option<&csv::Position>) -> usize {
-    position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(0)
-}
-
 /// For each field of the header its column.
 fn csv_columns(
-    header: &csv::StringRecord,
+    header: &[String],
     schema: &TableSchema,
     rows: &RowBuilder,
 ) -> Result<Vec<usize>, DecodeError> {
@@ -115,7 +91,7 @@ fn csv_columns(
     let mut columns = Vec::with_capacity(header.len());
     let mut seen = HashSet::new();
     let wrong = |name: &str, reason: String| Detail { row: None, field: Some(name.to_owned()), reason };
-    for name in header {
+    for name in header.iter().map(String::as_str) {
         match rows.column(name) {
             Some(_) if !seen.insert(name) => {
                 details.push(wrong(name, "the column is given twice".to_owned()))
@@ -140,8 +116,7 @@ pub(super) fn required(schema: &TableSchema) -> impl Iterator<Item = &str> {
 }
 
 fn utf8(format: Format, body: &[u8]) -> Result<&str, DecodeError> {
-    std::str::from_utf8(body)
-        .map_err(|error| malformed(format, format!("byte {} is not UTF-8", error.valid_up_to())))
+    utf8_text(body).map_err(|reason| malformed(format, reason))
 }
 
 fn malformed(format: Format, reason: impl ToString) -> DecodeError {

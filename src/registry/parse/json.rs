@@ -5,12 +5,15 @@ use std::{collections::HashSet, fmt, sync::Arc};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
-use crate::registry::{
-    parse::{
-        tree::{Member, Node, Tree},
-        walk::Report,
+use crate::{
+    format::json_error,
+    registry::{
+        parse::{
+            tree::{Member, Node, Tree},
+            walk::Report,
+        },
+        place::Place,
     },
-    place::Place,
 };
 
 /// None, and the error reported, where the text is not JSON.
@@ -20,7 +23,7 @@ pub(super) fn from_json(name: &str, text: &str, report: &Report) -> Option<Tree>
         Ok(raw) => Some(located(raw, &file, String::new(), report)),
         Err(error) => {
             let place = Place { file, line: Some(error.line()), path: None };
-            report.add(&place, format!("not JSON: {error}"));
+            report.add(&place, format!("not JSON: {}", json_error(text, &error)));
             None
         }
     }
