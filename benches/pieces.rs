@@ -31,7 +31,7 @@ use larder::{
     },
     node,
     offline::{AsOf, History, NoTail, OfflineOptions, OfflineStore, as_of_join},
-    registry::{CatalogHandle, DefinitionFile, MemoryLog, Registry, parse_toml},
+    registry::{ApplyMode, CatalogHandle, DefinitionFile, MemoryLog, Registry, parse_toml},
     serve::{Entities, Wanted, request_columns},
     shard::{
         CommittedTables, Durability, PreparedBatch, Row, RowCache, RowLayout, Shard, ShardOptions,
@@ -208,7 +208,7 @@ fn windows(c: &mut Criterion) {
     let log = Box::new(MemoryLog::default());
     let mut registry = Registry::open(log, clock.clone(), handle.clone()).unwrap();
     let file = DefinitionFile { name: "bench".to_owned(), text: windows_definitions() };
-    registry.apply(&parse_toml(&[file]).unwrap(), None, false).unwrap();
+    registry.apply(&parse_toml(&[file]).unwrap(), ApplyMode::default()).unwrap();
     shard.reconcile().unwrap();
     let source = Arc::clone(&handle.current().sources["clicks"].schema);
     let batch = |round: i64| {

@@ -121,5 +121,12 @@ fn problem(status: u16, response: Response) -> String {
             broken["reason"].as_str().unwrap_or_default()
         ));
     }
+    for retired in body["retired"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        message.push_str(&format!(
+            "\n  - {} {}",
+            retired["kind"].as_str().unwrap_or_default(),
+            retired["name"].as_str().unwrap_or_default()
+        ));
+    }
     message
 }

@@ -1,15 +1,21 @@
 //! `larder plan DIR` and `larder apply DIR`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
-use crate::cli::{CliError, Client, Server};
+use crate::{
+    cli::{CliError, Client, Server},
+    format::utf8_text,
+};
 
 #[derive(Args)]
 pub struct Plan {
-    /// A directory of TOML definition files, or one file.
+    /// A directory of TOML definition files, with those below it, or one file.
     dir: PathBuf,
     #[command(flatten)]
     server: Server,
@@ -17,23 +23,30 @@ pub struct Plan {
 
 #[derive(Args)]
 pub struct Apply {
-    /// A directory of TOML definition files, or one file.
+    /// A directory of TOML definition files, with those below it, or one file.
     dir: PathBuf,
     /// Refuse where the registry is not at this version.
     #[arg(long)]
     expect_version: Option<u64>,
+    /// Retire objects of these files' projects that the files no longer define; otherwise they are listed and nothing is done.
+    #[arg(long)]
+    allow_retire: bool,
     #[command(flatten)]
     server: Server,
 }
 
 impl Plan {
     pub fn run(self) -> Result<(), CliError> {
-        let outcome = send(&Client::new(&self.server)?, read(&self.dir)?, true, None)?;
+        let outcome = send(&Client::new(&self.server)?, read(&self.dir)?, "dry_run=true", None)?;
         print(&outcome, "would be");
         let breaking = outcome["breaking"].as_array().map(Vec::as_slice).unwrap_or_default();
         for broken in breaking {
             let text = |key: &str| broken[key].as_str().unwrap_or_default().to_owned();
             println!("! {} {}: {}", text("kind"), text("name"), text("reason"));
+        }
+        let retired = outcome["retired"].as_array().map_or(0, Vec::len);
+        if retired > 0 {
+            eprintln!("{retired} would be retired: apply needs --allow-retire");
         }
         match breaking.len() {
             0 => Ok(()),
@@ -46,26 +59,18 @@ impl Plan {
 
 impl Apply {
     pub fn run(self) -> Result<(), CliError> {
-        let outcome = send(&Client::new(&self.server)?, read(&self.dir)?, false, self.expect_version)?;
+        let query = format!("allow_retire={}", self.allow_retire);
+        let outcome = send(&Client::new(&self.server)?, read(&self.dir)?, &query, self.expect_version)?;
         print(&outcome, "is");
         Ok(())
     }
 }
 
-/// All `*.toml` of the directory by name, so that errors can name the file.
+/// All `*.toml` of the directory and those below it, by their paths, so that errors can name the file.
 fn read(dir: &Path) -> Result<Map<String, Json>, CliError> {
-    let file_error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| CliError::File { path, source }
-    };
     let mut paths = Vec::new();
     if dir.is_dir() {
-        for entry in std::fs::read_dir(dir).map_err(file_error(dir))? {
-            let path = entry.map_err(file_error(dir))?.path();
-            if path.extension().is_some_and(|e| e == "toml") {
-                paths.push(path);
-            }
-        }
+        collect(dir, &mut BTreeSet::new(), &mut paths)?;
         paths.sort();
     } else {
         paths.push(dir.to_owned());
@@ -75,22 +80,50 @@ fn read(dir: &Path) -> Result<Map<String, Json>, CliError> {
     }
     let mut files = Map::new();
     for path in paths {
-        let text = std::fs::read_to_string(&path).map_err(file_error(&path))?;
-        files.insert(path.display().to_string(), Json::String(text));
+        let bytes = std::fs::read(&path).map_err(|source| CliError::File { path: path.clone(), source })?;
+        let text = utf8_text(&bytes).map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))?;
+        files.insert(path.display().to_string(), Json::String(text.to_owned()));
     }
     Ok(files)
+}
+
+/// `seen` ends what links to a directory above it.
+fn collect(dir: &Path, seen: &mut BTreeSet<PathBuf>, paths: &mut Vec<PathBuf>) -> Result<(), CliError> {
+    let file_error = |source| CliError::File { path: dir.to_owned(), source };
+    if !seen.insert(std::fs::canonicalize(dir).map_err(file_error)?) {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(dir).map_err(file_error)? {
+        let path = entry.map_err(file_error)?.path();
+        if is_hidden(&path) {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, seen, paths)?;
+        } else if path.extension().is_some_and(|e| e == "toml") {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Files that editors, version control and macOS keep beside those that people write: `.#a.toml`, `._a.toml`, `#a.toml#`,
+/// `~a.toml`, `.git/`. (`a.toml~` has another extension.)
+fn is_hidden(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    name.starts_with(['.', '#', '~'])
 }
 
 /// Applies definition files, or only asks what that would do.
 pub fn send(
     client: &Client,
     files: Map<String, Json>,
-    dry_run: bool,
+    query: &str,
     expect_version: Option<u64>,
 ) -> Result<Json, CliError> {
     let body = json!({ "files": files });
     let response = client.send(|| {
-        let request = client.post(&format!("/v1/registry/apply?dry_run={dry_run}")).json(&body);
+        let request = client.post(&format!("/v1/registry/apply?{query}")).json(&body);
         match expect_version {
             Some(version) => request.header("If-Match", version.to_string()),
             None => request,

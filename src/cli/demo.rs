@@ -12,7 +12,8 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     cli::{
         CliError, Client, Server, WantedArgs, definitions, get,
-        ingest::{Options, Target, Totals, send_file},
+        ingest::{Target, Totals, send_file},
+        ingest_file::Reading,
         materialize::Materialize,
         operations, progress,
         training_set::TrainingSet,
@@ -58,6 +59,9 @@ const LABELS: &[u8] = include_bytes!("../../config/flights/data/labels-2013-01.p
 const MOMENT: &str = "2013-01-31T12:00:00Z";
 const FIRST_RUN: &str = "2013-01-02T00:00:00Z";
 
+/// Rows of a kept directory are stored once, however often the demo is run.
+const RUN: uuid::Uuid = uuid::Uuid::nil();
+
 impl Demo {
     pub fn run(self) -> Result<(), CliError> {
         let kept = self.data.is_some();
@@ -100,7 +104,7 @@ impl Demo {
 
         let files: Map<String, Json> =
             DEFINITIONS.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
-        let outcome = definitions::send(&client, files, false, None)?;
+        let outcome = definitions::send(&client, files, "dry_run=false", None)?;
         let created = outcome["created"].as_array().map_or(0, Vec::len);
         say(&format!("{created} definitions applied, registry version {}", outcome["version"]));
 
@@ -121,7 +125,7 @@ impl Demo {
             ("landings.parquet", LANDINGS, Target::source("landings")),
             ("departures.parquet", DEPARTURES, Target::source("departures")),
         ] {
-            totals = send_file(&client, &target, &write(name, bytes)?, None, Options::default(), totals)?;
+            totals = send_file(&client, &target, &write(name, bytes)?, &Reading::default(), RUN, totals)?;
         }
         let seconds = started.elapsed().as_secs_f64();
         say(&format!(

@@ -1,8 +1,9 @@
 //! `larder ingest FILE… --view V | --source S`: streams files into a node, in order, in bounded memory.
 //!
-//! Each chunk is a batch whose Idempotency-Key is a fingerprint of its bytes and place, so an interrupted run is
-//! resumed by running it again: what was stored is answered from memory and stored once. Each chunk names the one that it
-//! comes after (Ingest-After), so two are on their way at once and are stored in the order of the file.
+//! Each chunk is a batch whose Idempotency-Key is a fingerprint of the run, its bytes and its place: an interrupted run is
+//! gone on with by `--resume`, and what was stored is answered from memory and stored once. The same command without it is
+//! another run, which writes again. Each chunk names the one that it comes after (Ingest-After), so two are on their way at
+//! once and are stored in the order of the file.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,17 +11,18 @@ use std::{
 };
 
 use clap::Args;
+use uuid::Uuid;
 
 use crate::{
     cli::{
         CliError, Client, Server,
-        ingest_file::{Columns, SourceFile},
-        ingest_rows,
+        ingest_columns::{Columns, Ignoring},
+        ingest_file::{Reading, SourceFile},
+        ingest_run::IngestRun,
         ingest_send::{Sending, Sent},
         progress,
         times::TimeArgs,
     },
-    format::Format,
     model::TimeForm,
 };
 
@@ -35,17 +37,7 @@ pub struct Ingest {
     #[arg(long)]
     format: Option<String>,
     #[command(flatten)]
-    options: Options,
-    #[command(flatten)]
-    server: Server,
-}
-
-/// What becomes of rows and columns.
-#[derive(Args, Clone, Copy, Default)]
-pub struct Options {
-    /// Refuse files with columns that the table does not have, instead of leaving those columns out.
-    #[arg(long)]
-    strict: bool,
+    ignoring: Ignoring,
     /// Store good rows and keep bad ones in quarantine.
     #[arg(long)]
     quarantine: bool,
@@ -54,15 +46,12 @@ pub struct Options {
     merge: bool,
     #[command(flatten)]
     times: TimeArgs,
-}
-
-impl Options {
-    fn query(self) -> String {
-        let on_error = if self.quarantine { "quarantine" } else { "reject" };
-        let mode = self.merge.then(|| ("mode", "merge".to_owned()));
-        let query = [("on_error", on_error.to_owned())].into_iter().chain(mode).chain(self.times.query());
-        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish()
-    }
+    /// Go on with an interrupted run of the same command, of which a node remembers for a day what it has stored; by its id
+    /// where it ran elsewhere.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    resume: Option<String>,
+    #[command(flatten)]
+    server: Server,
 }
 
 #[derive(Args, Clone)]
@@ -112,10 +101,16 @@ impl Ingest {
         };
         let files = expand(&self.files)?;
         let started = Instant::now();
+        let run = self.begin(&files)?;
+        let Ingest { quarantine, merge, times, .. } = self;
+        let reading = Reading { format, ignoring: self.ignoring.clone(), quarantine, merge, times };
         let mut totals = Totals::default();
-        for file in files {
-            totals = send_file(&client, &self.target, &file, format, self.options, totals)?;
+        interrupted(run.hint())?;
+        for file in &files {
+            let sent = send_file(&client, &self.target, file, &reading, run.id(), totals);
+            totals = sent.map_err(|error| error.with(&run.hint()))?;
         }
+        run.complete();
         let seconds = started.elapsed().as_secs_f64();
         eprintln!(
             "{} rows in {seconds:.2} s ({} rows/s): {} stored ({} late), {} duplicates, {} quarantined, {} stored before",
@@ -130,6 +125,35 @@ impl Ingest {
         Ok(())
     }
 }
+
+impl Ingest {
+    /// The run that is resumed, or a new one.
+    fn begin(&self, files: &[PathBuf]) -> Result<IngestRun, CliError> {
+        let paths = files.iter().map(|file| std::fs::canonicalize(file).unwrap_or_else(|_| file.clone()));
+        let mut what = vec![self.server.server.clone(), self.target.paths().1];
+        what.extend(paths.map(|path| path.display().to_string()));
+        match &self.resume {
+            Some(given) => IngestRun::resume(&what, given),
+            None => Ok(IngestRun::begin(&what)),
+        }
+    }
+}
+
+/// On Ctrl-C says how to go on, and ends as the signal would: with 130.
+fn interrupted(hint: String) -> Result<(), CliError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::failed)?;
+    std::thread::spawn(move || {
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            eprintln!("interrupted; {hint}");
+            std::process::exit(INTERRUPTED);
+        }
+    });
+    Ok(())
+}
+
+/// 128 + SIGINT, as shells say it.
+const INTERRUPTED: i32 = 130;
 
 impl Target {
     pub fn view(name: &str) -> Target {
@@ -179,34 +203,27 @@ pub fn send_file(
     client: &Client,
     target: &Target,
     path: &Path,
-    format: Option<Format>,
-    options: Options,
+    reading: &Reading,
+    run: Uuid,
     mut totals: Totals,
 ) -> Result<Totals, CliError> {
     let (definition, rows_path) = target.paths();
     let definition = client.get(&definition)?;
     let columns = Columns::of(&definition)?;
     let declared: TimeForm = serde_json::from_value(definition).map_err(CliError::failed)?;
-    let as_written = if options.merge { ingest_rows::chunks(path, format)? } else { None };
-    let file = match as_written {
-        Some(chunks) => SourceFile { size: 0, ignored: Vec::new(), chunks },
-        None => {
-            let times = options.times.form().or(declared);
-            SourceFile::open(path, format, &columns, times, options.strict)?
-        }
-    };
-    if !file.ignored.is_empty() {
+    let file = SourceFile::open(path, &columns, reading.times.form().or(declared), reading)?;
+    if !file.left_out.is_empty() {
         let name = path.display();
         eprintln!(
             "{name}: leaving out columns that `{}` does not have: {}",
             target.name(),
-            file.ignored.join(", ")
+            file.left_out.join(", ")
         );
     }
     let bar = progress::bar(file.size, &format!("{} → {}", file_name(path), target.name()));
-    let url = format!("{rows_path}?{}", options.query());
+    let url = format!("{rows_path}?{}", reading.query());
 
-    Sending::new(client, target.name(), path, url).all(file.chunks, |sent| {
+    Sending::new(client, target.name(), path, run, url).all(file.chunks, |sent| {
         totals.add(&sent);
         bar.inc(sent.progress);
     })?;

@@ -1,31 +1,18 @@
 //! A file as a sequence of request bodies, each within the node's limits.
 
-use std::{collections::BTreeSet, path::Path};
-
-use arrow::array::RecordBatch;
-use serde_json::Value as Json;
+use std::path::Path;
 
 use crate::{
-    cli::CliError,
-    format::{Format, ReadOptions, TableReader, TableWriter},
-    model::{Column, TimeForm},
+    cli::{
+        CliError,
+        ingest_columns::{Chosen, Columns, Ignoring},
+        ingest_text,
+        times::TimeArgs,
+    },
+    format::{Compression, Format, ReadOptions, TableReader, TableWriter},
+    model::TimeForm,
 };
-
-/// The columns that a table takes, with their types.
-pub struct Columns(Vec<Column>);
-
-impl Columns {
-    /// From the definition that the node gives of a feature view or source: its `columns` are all that a row has.
-    pub fn of(definition: &Json) -> Result<Columns, CliError> {
-        serde_json::from_value(definition["schema"].clone())
-            .map(Columns)
-            .map_err(|e| CliError::Failed(format!("the node's definition cannot be read: {e}")))
-    }
-
-    fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|c| c.name == name)
-    }
-}
+use arrow::array::RecordBatch;
 
 /// One request body.
 pub struct Chunk {
@@ -41,8 +28,8 @@ pub struct Chunk {
 pub struct SourceFile {
     /// The progress bar's length, in rows where they are known, else in bytes.
     pub size: u64,
-    /// Columns of the file that the table does not have.
-    pub ignored: Vec<String>,
+    /// Columns that the table does not have, and of which nobody said that they shall be left out.
+    pub left_out: Vec<String>,
     pub chunks: Box<dyn Iterator<Item = Result<Chunk, CliError>> + Send>,
 }
 
@@ -53,38 +40,65 @@ const CHUNK_ROWS: usize = 32_768;
 /// What a value takes, about: rows are read as many at a time as make a chunk.
 const VALUE_BYTES: usize = 16;
 
+/// How a file is read and sent.
+#[derive(Debug, Clone, Default)]
+pub struct Reading {
+    /// The file's format, where its name does not tell.
+    pub format: Option<Format>,
+    pub ignoring: Ignoring,
+    /// Rows with a bad value are the node's to judge.
+    pub quarantine: bool,
+    /// What a row leaves out is kept.
+    pub merge: bool,
+    /// How times are written, where the definition does not say.
+    pub times: TimeArgs,
+}
+
+impl Reading {
+    pub fn query(&self) -> String {
+        let on_error = if self.quarantine { "quarantine" } else { "reject" };
+        let mode = self.merge.then(|| ("mode", "merge".to_owned()));
+        let query = [("on_error", on_error.to_owned())].into_iter().chain(mode).chain(self.times.query());
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish()
+    }
+
+    /// Whether the node gets rows as they are written: it puts bad ones into quarantine, and sees which columns a row names.
+    /// A table's rows all have the same columns, whether or not the file's have.
+    fn as_written(&self, format: Format) -> bool {
+        match format {
+            Format::Json | Format::NdJson => self.quarantine || self.merge,
+            Format::Csv => self.quarantine,
+            Format::Parquet | Format::ArrowStream => false,
+        }
+    }
+}
+
 impl SourceFile {
     pub fn open(
         path: &Path,
-        format: Option<Format>,
         columns: &Columns,
         times: TimeForm,
-        strict: bool,
+        reading: &Reading,
     ) -> Result<SourceFile, CliError> {
         let in_file =
             |error: &dyn std::fmt::Display| CliError::Failed(format!("{}: {error}", path.display()));
-        let types = columns.0.iter().map(|c| (c.name.clone(), c.data_type.clone())).collect();
-        let batch_rows = (CHUNK_BYTES / (VALUE_BYTES * columns.0.len().max(1))).clamp(1024, CHUNK_ROWS);
+        let types = columns.all().iter().map(|c| (c.name.clone(), c.data_type.clone())).collect();
+        let batch_rows = (CHUNK_BYTES / (VALUE_BYTES * columns.all().len().max(1))).clamp(1024, CHUNK_ROWS);
         let options = ReadOptions { types, times, batch_rows, ..ReadOptions::default() };
-        let reader = match format {
-            Some(format) => TableReader::open_as(path, format, None, &options),
-            None => TableReader::open(path, &options),
+        let (format, compression) = match reading.format {
+            Some(format) => (format, Compression::from_path(path)),
+            None => Format::from_path(path).map_err(|e| in_file(&e))?,
         };
-        let reader = reader.map_err(|e| in_file(&e))?;
+        let reader = TableReader::open_as(path, format, compression, &options).map_err(|e| in_file(&e))?;
         let schema = reader.schema().clone();
-        let (mut keep, mut ignored) = (Vec::new(), Vec::new());
-        for (i, field) in schema.fields().iter().enumerate() {
-            if columns.contains(field.name()) { keep.push(i) } else { ignored.push(field.name().clone()) }
-        }
-        if strict && !ignored.is_empty() {
-            return Err(in_file(&format!("the table has no column {}", ignored.join(", "))));
-        }
-        let has: BTreeSet<&String> = schema.fields().iter().map(|f| f.name()).collect();
-        if keep.is_empty() {
-            let wanted: Vec<&str> = columns.0.iter().map(|c| c.name.as_str()).collect();
-            return Err(in_file(&format!("has columns {has:?}, the table {wanted:?}: nothing in common")));
-        }
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let Chosen { keep, left_out } = columns.choose(&names, &reading.ignoring).map_err(|e| in_file(&e))?;
         let size = reader.rows().unwrap_or(0);
+        if reading.as_written(format) {
+            let keep = keep.iter().filter_map(|at| names.get(*at)).map(|name| (*name).to_owned()).collect();
+            let chunks = ingest_text::chunks(path, format, compression, keep)?;
+            return Ok(SourceFile { size, left_out, chunks: Box::new(chunks) });
+        }
         let name = path.display().to_string();
         let mut first_row = 0;
         let chunks = reader
@@ -98,7 +112,7 @@ impl SourceFile {
                 first_row += chunk.rows;
                 Ok(chunk)
             });
-        Ok(SourceFile { size, ignored, chunks: Box::new(chunks) })
+        Ok(SourceFile { size, left_out, chunks: Box::new(chunks) })
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::Value as Json;
+use uuid::Uuid;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::cli::{CliError, Client, client::is_busy, ingest_file::Chunk};
@@ -25,6 +26,7 @@ pub struct Sending<'a> {
     client: &'a Client,
     target: &'a str,
     path: &'a Path,
+    run: Uuid,
     url: String,
     /// A chunk was refused: those after it have nothing to come after.
     given_up: AtomicBool,
@@ -41,8 +43,8 @@ pub struct Sent {
 }
 
 impl<'a> Sending<'a> {
-    pub fn new(client: &'a Client, target: &'a str, path: &'a Path, url: String) -> Sending<'a> {
-        Sending { client, target, path, url, given_up: AtomicBool::new(false) }
+    pub fn new(client: &'a Client, target: &'a str, path: &'a Path, run: Uuid, url: String) -> Sending<'a> {
+        Sending { client, target, path, run, url, given_up: AtomicBool::new(false) }
     }
 
     /// Sends all chunks. While the node stores one it decodes the next and this side reads ahead; each names the one before
@@ -66,7 +68,7 @@ impl<'a> Sending<'a> {
             // Moved in, so that the reader ends where this does.
             for chunk in receiver {
                 let chunk = chunk?;
-                let key = chunk_key(self.target, self.path, &self.url, &chunk);
+                let key = chunk_key(self.run, self.target, self.path, &self.url, &chunk);
                 let after = before.replace(key.clone());
                 on_the_way.push_back(scope.spawn(move || self.one(chunk, &key, after.as_deref())));
                 if on_the_way.len() == AT_ONCE
@@ -114,10 +116,12 @@ fn joined(sent: ScopedJoinHandle<'_, Result<Sent, CliError>>) -> Result<Sent, Cl
         .unwrap_or_else(|_| Err(CliError::Failed("a thread that sends rows ended in a panic".to_owned())))
 }
 
-/// The same for the same bytes at the same place of the same file, so that a run can be repeated; two files with the
-/// same rows are two files. What is made of the rows (`url`) is part of it, as it is for the node.
-fn chunk_key(table: &str, path: &Path, url: &str, chunk: &Chunk) -> String {
+/// The same for the same bytes at the same place of the same file in the same run, so that a run can be gone on with; two
+/// files with the same rows are two files, and so are two runs. What is made of the rows (`url`) is part of it, as it is for the
+/// node.
+fn chunk_key(run: Uuid, table: &str, path: &Path, url: &str, chunk: &Chunk) -> String {
     let mut hash = Xxh3::new();
+    hash.update(run.as_bytes());
     hash.update(table.as_bytes());
     hash.update(url.as_bytes());
     hash.update(

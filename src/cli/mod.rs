@@ -9,9 +9,11 @@ mod directory;
 mod explain;
 mod get;
 mod ingest;
+mod ingest_columns;
 mod ingest_file;
-mod ingest_rows;
+mod ingest_run;
 mod ingest_send;
+mod ingest_text;
 mod manual;
 mod materialize;
 mod operations;
@@ -125,6 +127,16 @@ impl CliError {
 
     fn failed(error: impl std::fmt::Display) -> CliError {
         CliError::Failed(error.to_string())
+    }
+
+    /// The same, with what to do on a line of its own.
+    fn with(self, hint: &str) -> CliError {
+        let add = |text: String| format!("{text}\n{hint}");
+        match self {
+            CliError::Refused(text) => CliError::Refused(add(text)),
+            CliError::Failed(text) => CliError::Failed(add(text)),
+            other => other,
+        }
     }
 }
 

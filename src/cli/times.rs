@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::model::{TimeForm, TimeUnit, TimeZone};
 
-#[derive(Args, Clone, Copy, Default)]
+#[derive(Args, Debug, Clone, Copy, Default)]
 pub struct TimeArgs {
     /// What numbers count that are times: s, ms, us or ns.
     #[arg(long, value_name = "UNIT")]

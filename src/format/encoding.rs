@@ -21,10 +21,11 @@ pub fn utf8_text(bytes: &[u8]) -> Result<&str, String> {
     })
 }
 
+/// Text of a file, read in pieces.
+pub type TextInput<'a> = BufReader<Box<dyn Read + Send + 'a>>;
+
 /// A reader behind the byte-order mark; an error where the bytes are no UTF-8 text.
-pub fn text_reader<'a>(
-    mut reader: impl Read + Send + 'a,
-) -> io::Result<BufReader<Box<dyn Read + Send + 'a>>> {
+pub fn text_reader<'a>(mut reader: impl Read + Send + 'a) -> io::Result<TextInput<'a>> {
     let mut begin = Vec::with_capacity(4);
     reader.by_ref().take(4).read_to_end(&mut begin)?;
     if let Some(other) = other_encoding(&begin) {

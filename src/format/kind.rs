@@ -136,6 +136,15 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// By the last extension of a file's name.
+    pub fn from_path(path: &Path) -> Option<Compression> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "gz" => Some(Compression::Gzip),
+            "zst" => Some(Compression::Zstd),
+            _ => None,
+        }
+    }
+
     /// Decompresses as it is read; gzip of any number of members, zstd of any number of frames.
     pub fn reader<'a>(
         self,

@@ -3,7 +3,7 @@
 //! Types are inferred over the whole input, which is read twice; so a column never changes its type midway.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, Read},
     sync::Arc,
 };
 
@@ -16,7 +16,7 @@ use crate::{
     format::{
         CsvError, CsvReader, CsvRecord, FieldSpec, Format, FormatError, JsonRowsError, ReadOptions,
         RowBuilder, RowError,
-        encoding::{not_utf8, text_reader, utf8_text},
+        encoding::{TextInput, not_utf8, text_reader, utf8_text},
         infer::Inference,
         json::{self, json_rows, raw_rows},
         json_error,
@@ -236,18 +236,18 @@ impl Columns {
 }
 
 /// Lines of NDJSON that are not blank, with their numbers from 1.
-struct Lines {
-    reader: BufReader<Box<dyn Read + Send>>,
+pub(super) struct Lines {
+    reader: TextInput<'static>,
     line: Vec<u8>,
     number: u64,
 }
 
 impl Lines {
-    fn new(input: &Input) -> Result<Lines, FormatError> {
+    pub fn new(input: &Input) -> Result<Lines, FormatError> {
         Ok(Lines { reader: text_reader(input.reader()?)?, line: Vec::new(), number: 0 })
     }
 
-    fn next(&mut self) -> Result<Option<(&str, u64)>, FormatError> {
+    pub fn next(&mut self) -> Result<Option<(&str, u64)>, FormatError> {
         let malformed = |number, reason: String| {
             FormatError::malformed(Format::NdJson, format!("line {number}: {reason}"))
         };

@@ -20,9 +20,10 @@ use crate::{
         media, sets,
     },
     registry::{
-        ApplyOutcome, DefinitionFile, Definitions, FeatureHit, ParseObjectKindError, Query as SearchQuery,
-        RegistryError, actor::ApplyDefinitions, describe_catalog, describe_entity, describe_feature_service,
-        describe_feature_view, describe_source, lineage, parse_json, parse_toml, search,
+        ApplyMode, ApplyOutcome, DefinitionFile, Definitions, FeatureHit, ParseObjectKindError,
+        Query as SearchQuery, RegistryError, actor::ApplyDefinitions, describe_catalog, describe_entity,
+        describe_feature_service, describe_feature_view, describe_source, lineage, parse_json_beside,
+        parse_toml_beside, search,
     },
 };
 
@@ -33,6 +34,9 @@ pub struct ApplyQuery {
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// Retire what these definitions lack of what their projects had; otherwise that is refused.
+    #[serde(default)]
+    pub allow_retire: bool,
 }
 
 #[utoipa::path(post, path = "/v1/registry/apply", tag = "registry",
@@ -40,7 +44,8 @@ pub struct ApplyQuery {
     request_body(content = String, content_type = "application/toml",
         description = "all definitions, as TOML; or as JSON, of the same structure or `{\"files\":{\"name\":\"TOML\"}}`"),
     responses((status = 200, body = Object, description = "version, created, updated, unchanged, retired"),
-        (status = 409, body = ProblemBody, description = "would break what is in use: see `breaking`"),
+        (status = 409, body = ProblemBody,
+            description = "would break what is in use: see `breaking`; or retire objects without `allow_retire`: see `retired`"),
         (status = 412, body = ProblemBody, description = "the registry is at another version"),
         (status = 422, body = ProblemBody, description = "errors with file and line")))]
 pub async fn apply(
@@ -59,18 +64,26 @@ pub async fn apply(
         },
     };
     let media = media::text(&headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
-    let definitions = aside(&app, body, move |_, body| parse(&media, body)).await?;
+    let mode = ApplyMode { expected_version, dry_run: query.dry_run, allow_retire: query.allow_retire };
     if !query.dry_run {
         // All shards and the registry are in one store.
         app.shards.status(0).check()?;
     }
-    let Some(registry) = app.registry.get() else {
-        return Err(Problem::unavailable("the registry is restarting"));
-    };
-    let outcome = registry
-        .send(ApplyDefinitions { definitions, expected_version, dry_run: query.dry_run })
-        .await
-        .map_err(|_| Problem::unavailable("the registry stopped while it had these definitions"))?;
+    let mut outcome = Err(RegistryError::Moved);
+    for _ in 0..TRIES {
+        let media = media.clone();
+        let definitions = aside(&app, body.clone(), move |app, body| read(app, &media, body)).await?;
+        let Some(registry) = app.registry.get() else {
+            return Err(Problem::unavailable("the registry is restarting"));
+        };
+        outcome = registry
+            .send(ApplyDefinitions { definitions, mode })
+            .await
+            .map_err(|_| Problem::unavailable("the registry stopped while it had these definitions"))?;
+        if !matches!(outcome, Err(RegistryError::Moved)) {
+            break;
+        }
+    }
     if outcome.is_ok() && !query.dry_run {
         // Window states of new aggregates exist before the answer, so that what is sent then is counted. Where it fails
         // now the shards try again by themselves.
@@ -88,19 +101,28 @@ pub async fn apply(
                 serde_json::to_value(&outcome.changes.breaking).expect("breaking changes derive Serialize");
             Problem::from_error(&RegistryError::Breaking(outcome)).with("breaking", breaking)
         }
+        RegistryError::Retires(outcome) => {
+            let retired = serde_json::to_value(&outcome.changes.retired).unwrap_or_default();
+            Problem::from_error(&RegistryError::Retires(outcome)).with("retired", retired)
+        }
         other => other.into(),
     })
 }
 
-fn parse(media: &str, body: &[u8]) -> Result<Definitions, Problem> {
+/// Definitions are read again where the registry changed meanwhile: they stand beside what other projects have.
+const TRIES: usize = 4;
+
+fn read(app: &App, media: &str, body: &[u8]) -> Result<Definitions, Problem> {
+    let catalog = app.catalog.current();
     let text = utf8_text(body).map_err(|e| Problem::bad_request(format!("the definitions: {e}")))?;
     match media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "application/toml" => {
-            Ok(parse_toml(&[DefinitionFile { name: "body".to_owned(), text: text.to_owned() }])?)
+            let file = DefinitionFile { name: "body".to_owned(), text: text.to_owned() };
+            Ok(parse_toml_beside(&[file], &catalog)?)
         }
         "application/json" => {
             weigh(json_weight(text))?;
-            Ok(parse_json("body", text)?)
+            Ok(parse_json_beside("body", text, &catalog)?)
         }
         other => Err(Problem::unsupported_media_type(other, &["application/toml", "application/json"])),
     }

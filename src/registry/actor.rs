@@ -9,7 +9,7 @@ use actix::{Actor, Context, Handler, Message};
 
 use crate::{
     actor::DeathWatch,
-    registry::{ApplyOutcome, Definitions, Registry, RegistryError},
+    registry::{ApplyMode, ApplyOutcome, Definitions, Registry, RegistryError},
 };
 
 pub struct RegistryActor {
@@ -22,9 +22,7 @@ pub struct RegistryActor {
 #[rtype(result = "Result<ApplyOutcome, RegistryError>")]
 pub struct ApplyDefinitions {
     pub definitions: Definitions,
-    /// Refuse where the registry is at another version.
-    pub expected_version: Option<u64>,
-    pub dry_run: bool,
+    pub mode: ApplyMode,
 }
 
 #[derive(Message)]
@@ -39,7 +37,7 @@ impl Handler<ApplyDefinitions> for RegistryActor {
     type Result = Result<ApplyOutcome, RegistryError>;
 
     fn handle(&mut self, apply: ApplyDefinitions, _: &mut Self::Context) -> Self::Result {
-        self.registry.apply(&apply.definitions, apply.expected_version, apply.dry_run)
+        self.registry.apply(&apply.definitions, apply.mode)
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
             SourceDefinition, StreamDefinition,
         },
         object::{About, Feature, Selection},
+        project::DEFAULT_PROJECT,
     },
 };
 
@@ -64,6 +65,10 @@ impl Diff {
         }
         if old.owner != new.owner {
             self.changes.push(format!("{of}owner: `{}` → `{}`", old.owner, new.owner));
+        }
+        if old.project != new.project {
+            let name = |about: &About| about.project.clone().unwrap_or_else(|| DEFAULT_PROJECT.to_owned());
+            self.changes.push(format!("{of}project: {} → {}", name(old), name(new)));
         }
         if old.tags != new.tags {
             self.changes.push(format!("{of}tags changed"));

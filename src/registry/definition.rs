@@ -121,6 +121,8 @@ pub struct Definitions {
     pub(super) selection_places: BTreeMap<String, Vec<Place>>,
     /// By batch feature view.
     pub(super) batch_places: BTreeMap<String, BatchPlaces>,
+    /// Version of the catalog whose other projects' objects are among these; none where they were read by themselves.
+    pub(super) beside: Option<u64>,
 }
 
 /// An on-demand feature view as it is written: what the features that it uses are is known to a catalog only.

@@ -12,6 +12,7 @@ use crate::{
         lookup::{Versions, history},
         object::{Entity, FeatureService, FeatureView, ObjectKind, Origin, Source},
         on_demand::Use,
+        project::DEFAULT_PROJECT,
         resolve::resolve,
         stream::Aggregation,
     },
@@ -241,5 +242,9 @@ fn table(schema: &TableSchema) -> Table {
 
 /// Our definitions have text keys and finite numbers only, which JSON can always hold.
 fn to_json(described: &impl Serialize) -> Json {
-    serde_json::to_value(described).unwrap_or(Json::Null)
+    let mut described = serde_json::to_value(described).unwrap_or(Json::Null);
+    if let Some(members) = described.as_object_mut() {
+        members.entry("project").or_insert_with(|| DEFAULT_PROJECT.into());
+    }
+    described
 }

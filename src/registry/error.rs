@@ -4,7 +4,10 @@ use std::fmt;
 
 use crate::{
     error::{Code, Coded, Detail},
-    registry::{changes::ApplyOutcome, object::ObjectKind},
+    registry::{
+        changes::{ApplyOutcome, ObjectVersion},
+        object::ObjectKind,
+    },
 };
 
 /// One thing that is wrong in a definition file.
@@ -58,6 +61,9 @@ pub struct ReferenceError {
     pub problem: ReferenceProblem,
 }
 
+/// Errors of definitions that are told; of what there is beyond them only that it is there.
+pub(super) const MOST_ERRORS: usize = 100;
+
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     #[error("{}", first_of(.0.iter().map(ToString::to_string), .0.len()))]
@@ -65,6 +71,12 @@ pub enum RegistryError {
     /// The definitions are well formed, but something that is in use would break.
     #[error("refused, nothing was changed: {}", first_of(.0.changes.breaking.iter().map(ToString::to_string), .0.changes.breaking.len()))]
     Breaking(Box<ApplyOutcome>),
+    /// Objects would be retired, and the caller did not allow it.
+    #[error("refused, nothing was changed: this would retire {}; add what is missing, or allow it: --allow-retire, over HTTP allow_retire=true", listed(&.0.changes.retired))]
+    Retires(Box<ApplyOutcome>),
+    /// The registry changed between the reading of the definitions and their being applied.
+    #[error("the registry was changed at the same time; apply again")]
+    Moved,
     #[error("the registry is at version {actual}, not at {expected} as expected; plan again and retry")]
     Stale { expected: u64, actual: u64 },
     #[error("unknown {kind} `{name}`{hint}")]
@@ -81,11 +93,28 @@ pub enum RegistryError {
     Corrupt { version: u64, reason: String },
 }
 
+impl RegistryError {
+    /// The first errors, and that there are more.
+    pub(super) fn invalid(mut errors: Vec<DefinitionError>) -> RegistryError {
+        if errors.len() > MOST_ERRORS {
+            errors.truncate(MOST_ERRORS);
+            if let Some(last) = errors.last() {
+                let message = format!("there are more errors; {MOST_ERRORS} of them are told here");
+                errors.push(DefinitionError { message, line: None, path: None, file: last.file.clone() });
+            }
+        }
+        RegistryError::Invalid(errors)
+    }
+}
+
 impl Coded for RegistryError {
     fn code(&self) -> Code {
         match self {
             RegistryError::Invalid(_) | RegistryError::ColumnNames { .. } => Code::Invalid,
-            RegistryError::Breaking(_) | RegistryError::Stale { .. } => Code::Conflict,
+            RegistryError::Breaking(_)
+            | RegistryError::Retires(_)
+            | RegistryError::Moved
+            | RegistryError::Stale { .. } => Code::Conflict,
             RegistryError::Unknown { .. } | RegistryError::UnknownVersion { .. } => Code::NotFound,
             RegistryError::References(errors) => {
                 if errors.iter().any(|e| matches!(e.problem, ReferenceProblem::Misused(_))) {
@@ -114,6 +143,17 @@ impl Coded for RegistryError {
             _ => Vec::new(),
         }
     }
+}
+
+/// The first few objects of a list, and how many more there are.
+fn listed(objects: &[ObjectVersion]) -> String {
+    const SHOWN: usize = 5;
+    let shown = objects.iter().take(SHOWN).map(|object| format!("{} `{}`", object.kind, object.name));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if objects.len() > SHOWN {
+        text.push_str(&format!(" and {} more", objects.len() - SHOWN));
+    }
+    text
 }
 
 /// The first message, and how many more there are.

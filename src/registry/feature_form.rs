@@ -157,6 +157,7 @@ mod tests {
                 description: "d".into(),
                 owner: "o".into(),
                 tags: [("k".into(), "v".into())].into(),
+                project: None,
             },
         };
         let text = serde_json::to_string(&feature).unwrap();

@@ -25,6 +25,7 @@ mod on_demand;
 mod parse;
 mod place;
 mod plan;
+mod project;
 mod reference;
 #[allow(clippy::module_inception)]
 mod registry;
@@ -54,10 +55,11 @@ pub use object::{
     ParseObjectKindError, Selection, Source, SourceKind, Validation,
 };
 pub use on_demand::{Input, OnDemand, Use};
-pub use parse::{DefinitionFile, parse_json, parse_toml};
+pub use parse::{DefinitionFile, parse_json, parse_json_beside, parse_toml, parse_toml_beside};
 pub use plan::{Plan, plan};
+pub use project::DEFAULT_PROJECT;
 pub use reference::{Group, Resolved, ResolvedFeature};
-pub use registry::Registry;
+pub use registry::{ApplyMode, Registry};
 pub use search::{FeatureHit, Query, search};
 pub use stream::{Aggregation, Stream, compile_filter, too_many};
 

@@ -63,6 +63,9 @@ pub struct About {
     pub owner: String,
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// Project whose files define the object; none: the default one. Features have none: theirs is their view's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
 }
 
 /// A name and its typed join keys.

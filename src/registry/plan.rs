@@ -65,7 +65,7 @@ pub fn plan(current: &Catalog, definitions: &Definitions) -> Result<Plan, Regist
         _ => true,
     });
     if !errors.is_empty() {
-        return Err(RegistryError::Invalid(errors.into_iter().map(|(_, error)| error).collect()));
+        return Err(RegistryError::invalid(errors.into_iter().map(|(_, error)| error).collect()));
     }
     if changes.breaking.is_empty() {
         changes.breaking = next.pins_that_break();
@@ -181,7 +181,7 @@ impl Planner<'_> {
                 }
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(errors)) }
+        if errors.is_empty() { Ok(()) } else { Err(RegistryError::invalid(errors)) }
     }
 
     /// Refuses to drop a feature that a service or an on-demand view uses.
@@ -326,27 +326,29 @@ impl Planner<'_> {
     /// Retires what is defined no longer; what uses others goes first.
     fn retire(&mut self, definitions: &Definitions) {
         let current = self.current;
-        let mut gone = |kind: ObjectKind, name: &str, version: u32, kept: bool| {
-            if !kept {
-                self.changes.retired.push(ObjectVersion { kind, name: name.to_owned(), version });
-                self.revision.retired.push(ObjectRef { kind, name: name.to_owned() });
-            }
+        let mut retire = |kind: ObjectKind, name: &str, version: u32| {
+            self.changes.retired.push(ObjectVersion { kind, name: name.to_owned(), version });
+            self.revision.retired.push(ObjectRef { kind, name: name.to_owned() });
         };
-        for (name, service) in &current.feature_services {
-            let kept = definitions.feature_services.iter().any(|d| d.name == *name);
-            gone(ObjectKind::FeatureService, name, service.version, kept);
+        let services: BTreeSet<&str> = names(definitions.feature_services.iter().map(|d| &d.name));
+        for (name, service) in
+            current.feature_services.iter().filter(|(name, _)| !services.contains(name.as_str()))
+        {
+            retire(ObjectKind::FeatureService, name, service.version);
         }
-        for (name, view) in &current.feature_views {
-            let kept = definitions.has_view(name);
-            gone(ObjectKind::FeatureView, name, view.version, kept);
+        let views =
+            definitions.feature_views.iter().chain(definitions.on_demand.iter().map(|draft| &draft.view));
+        let views: BTreeSet<&str> = names(views.map(|d| &d.name));
+        for (name, view) in current.feature_views.iter().filter(|(name, _)| !views.contains(name.as_str())) {
+            retire(ObjectKind::FeatureView, name, view.version);
         }
-        for (name, source) in &current.sources {
-            let kept = definitions.sources.iter().any(|d| d.name == *name);
-            gone(ObjectKind::Source, name, source.version, kept);
+        let sources: BTreeSet<&str> = names(definitions.sources.iter().map(|d| &d.name));
+        for (name, source) in current.sources.iter().filter(|(name, _)| !sources.contains(name.as_str())) {
+            retire(ObjectKind::Source, name, source.version);
         }
-        for (name, entity) in &current.entities {
-            let kept = definitions.entities.iter().any(|d| d.name == *name);
-            gone(ObjectKind::Entity, name, entity.version, kept);
+        let entities: BTreeSet<&str> = names(definitions.entities.iter().map(|d| &d.name));
+        for (name, entity) in current.entities.iter().filter(|(name, _)| !entities.contains(name.as_str())) {
+            retire(ObjectKind::Entity, name, entity.version);
         }
     }
 }
@@ -359,6 +361,10 @@ fn rekeyed(definitions: &Definitions, view: &FeatureViewDefinition, keys: &[Colu
         Some(format!("join key `{}`: type: {} → {}", new.name, old.data_type, new.data_type))
     });
     keys.collect()
+}
+
+fn names<'d>(names: impl Iterator<Item = &'d String>) -> BTreeSet<&'d str> {
+    names.map(String::as_str).collect()
 }
 
 /// How a service of the new definitions uses a feature that its view drops, if it does.

@@ -15,6 +15,17 @@ use crate::{
     },
 };
 
+/// How definitions are applied.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ApplyMode {
+    /// Registry version that the caller has planned against.
+    pub expected_version: Option<u64>,
+    /// Change nothing, only tell what would change.
+    pub dry_run: bool,
+    /// Retire what is defined no longer; otherwise definitions that would are refused.
+    pub allow_retire: bool,
+}
+
 pub struct Registry {
     catalog: CatalogHandle,
     log: Box<dyn RegistryLog + Send>,
@@ -49,40 +60,47 @@ impl Registry {
 
     /// Makes `definitions` the whole of what is defined, durable and then published; or tells why not.
     ///
-    /// `expected_version` is the registry version that the caller has planned against. With `dry_run` nothing is
-    /// changed, and what would be refused is in the outcome's `breaking`.
+    /// In a dry run what would be refused is in the outcome's `breaking` and `retired`.
     pub fn apply(
         &mut self,
         definitions: &Definitions,
-        expected_version: Option<u64>,
-        dry_run: bool,
+        mode: ApplyMode,
     ) -> Result<ApplyOutcome, RegistryError> {
         let current = self.catalog.current();
-        if let Some(expected) = expected_version
+        if let Some(expected) = mode.expected_version
             && expected != current.version
         {
             return Err(RegistryError::Stale { expected, actual: current.version });
         }
+        if definitions.beside.is_some_and(|version| version != current.version) {
+            return Err(RegistryError::Moved);
+        }
         let mut definitions = definitions.clone();
         let wrong = definitions.read_queries(self.queries.as_ref());
         if !wrong.is_empty() {
-            return Err(RegistryError::Invalid(wrong));
+            return Err(RegistryError::invalid(wrong));
         }
         let plan = plan(&current, &definitions)?;
         let refused = !plan.changes.breaking.is_empty();
         if !refused {
             let wrong = definitions.check_queries(&plan.next, self.queries.as_ref());
             if !wrong.is_empty() {
-                return Err(RegistryError::Invalid(wrong));
+                return Err(RegistryError::invalid(wrong));
             }
         }
         let version = if refused { current.version } else { plan.next.version };
         let outcome = ApplyOutcome { version, changes: plan.changes };
-        if dry_run {
+        if mode.dry_run {
             return Ok(outcome);
         }
         if refused {
             return Err(RegistryError::Breaking(Box::new(outcome)));
+        }
+        if !mode.allow_retire && !outcome.changes.retired.is_empty() {
+            return Err(RegistryError::Retires(Box::new(ApplyOutcome {
+                version: current.version,
+                ..outcome
+            })));
         }
         if plan.revision.is_empty() {
             return Ok(outcome);

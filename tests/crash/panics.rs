@@ -55,7 +55,7 @@ fn each_actor_that_panics_is_started_again() {
         });
         until("definitions are applied again", || {
             let body = DEFINITIONS.as_bytes();
-            let status = node.post_bytes("/v1/registry/apply", "application/toml", body).0;
+            let status = node.post_bytes("/v1/registry/apply?allow_retire=true", "application/toml", body).0;
             assert!(matches!(status, 200 | 503), "{actor}: {status}");
             status == 200
         });

@@ -141,7 +141,7 @@ impl Server {
 
     pub fn apply(&self, definitions: &str) {
         let applied = client()
-            .post(format!("{}/v1/registry/apply", self.base))
+            .post(format!("{}/v1/registry/apply?allow_retire=true", self.base))
             .header("Content-Type", "application/toml")
             .body(definitions.to_owned())
             .send()

@@ -504,7 +504,8 @@ fn a_definition_that_cannot_run_is_refused_at_its_place() {
         (view(good, "schedule = \"61 * * * *\""), "no cron expression"),
         (view(good, "schedule = \"1d\"\nsource = \"landings\""), "unknown key `source`"),
     ] {
-        let (status, body) = node.post_bytes("/v1/registry/apply", "application/toml", definitions.clone());
+        let (status, body) =
+            node.post_bytes("/v1/registry/apply?allow_retire=true", "application/toml", definitions.clone());
         assert_eq!(status, 422, "{definitions}\n{body:#}");
         let errors = body["errors"].to_string();
         assert!(errors.contains(said), "{said}\n{body:#}");
@@ -519,14 +520,14 @@ fn a_definition_that_cannot_run_is_refused_at_its_place() {
         )
     };
     let cycle = format!("{BASE}{}{}", pair("a", "b"), pair("b", "a__latest"));
-    let (status, body) = node.post_bytes("/v1/registry/apply", "application/toml", cycle);
+    let (status, body) = node.post_bytes("/v1/registry/apply?allow_retire=true", "application/toml", cycle);
     assert_eq!(status, 422);
     assert!(body["errors"].to_string().contains("a → b → a"), "{body:#}");
 
     // What a query reads stays as long as it is read.
     node.apply(&view(good, daily));
     let (status, body) = node.post_bytes(
-        "/v1/registry/apply",
+        "/v1/registry/apply?allow_retire=true",
         "application/toml",
         view(good, daily).replace("name = \"landings\"", "name = \"arrivals\""),
     );

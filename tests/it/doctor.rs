@@ -202,7 +202,8 @@ fn an_old_store_under_a_newer_watermark_is_served_but_not_written_to() {
             "two tables' rows and the registry: {metrics}"
         );
         let entity = "[[entity]]\nname = \"e\"\njoin_keys = [{ name = \"e\", type = \"int64\" }]\n";
-        let (status, body) = node.post("/v1/registry/apply", &json!({ "files": { "e.toml": entity } }));
+        let (status, body) =
+            node.post("/v1/registry/apply?allow_retire=true", &json!({ "files": { "e.toml": entity } }));
         assert_eq!(status, 503, "{body}");
     }
 }

@@ -275,7 +275,7 @@ fn half_a_record_holds_up_its_view_and_what_reads_it() {
     made.set_record(|record| record[..record.len() / 2].to_vec());
     let node = Opened::start(made.data()).unwrap();
     let definitions = json!({ "files": { "all.toml": format!("{DEFINITIONS}{OTHERS}") } });
-    let (status, answer) = node.post("/v1/registry/apply", &definitions);
+    let (status, answer) = node.post("/v1/registry/apply?allow_retire=true", &definitions);
     assert_eq!(status, 200, "{answer:#}");
     let runs_of = |view: &str| node.get(&format!("/v1/feature-views/{view}/materialize"));
     wait(|| runs_of("doubles").1, 1);

@@ -7,6 +7,7 @@ mod bad_input;
 #[cfg(feature = "sql")]
 mod batch;
 mod clean_stop;
+mod command_line;
 mod damage;
 mod delta_filters;
 mod delta_readers;

@@ -575,7 +575,8 @@ fn versions_stay_and_inputs_do_not_go() {
     node.restart();
     assert_eq!(weight(&node), json!(1.5), "after a restart");
 
-    let apply = |text: String| node.post_bytes("/v1/registry/apply", "application/toml", text);
+    let apply =
+        |text: String| node.post_bytes("/v1/registry/apply?allow_retire=true", "application/toml", text);
     let without = BASE.replace("  { name = \"born\", type = \"int64\" },\n", "");
     let (status, problem) = apply(format!("{without}{other}"));
     assert_eq!(status, 409, "{problem:#}");
@@ -641,8 +642,11 @@ fn a_pinned_version_keeps_the_types_of_its_inputs() {
     let column: Vec<Json> =
         text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()["next__next"].clone()).collect();
     assert_eq!(column, [json!(6), Json::Null]);
-    let (status, problem) =
-        node.post_bytes("/v1/registry/apply", "application/toml", definitions("int64", &service("@9")));
+    let (status, problem) = node.post_bytes(
+        "/v1/registry/apply?allow_retire=true",
+        "application/toml",
+        definitions("int64", &service("@9")),
+    );
     assert_eq!(status, 422, "{problem:#}");
 }
 

@@ -121,7 +121,8 @@ impl TestNode {
 
     /// Applies definitions, which must be accepted.
     pub fn apply(&self, toml: &str) -> Json {
-        let (status, body) = self.post_bytes("/v1/registry/apply", "application/toml", toml);
+        let (status, body) =
+            self.post_bytes("/v1/registry/apply?allow_retire=true", "application/toml", toml);
         assert_eq!(status, 200, "{body:#}");
         body
     }
@@ -139,7 +140,8 @@ impl TestNode {
                 files.insert(path.file_name().unwrap().to_string_lossy().into_owned(), json!(text));
             }
         }
-        let (status, body) = self.post_json("/v1/registry/apply", &json!({ "files": files }));
+        let (status, body) =
+            self.post_json("/v1/registry/apply?allow_retire=true", &json!({ "files": files }));
         assert_eq!(status, 200, "{body:#}");
     }
 

@@ -189,7 +189,8 @@ fn what_cannot_be_is_refused() {
         r#"{ name = "x", function = "count", window = "1h", filter = "page > 3" }"#,
         r#"{ name = "x", function = "approx_percentile", column = "amount", window = "1h", p = 1.5 }"#,
     ] {
-        let (status, body) = node.post_bytes("/v1/registry/apply", "application/toml", view(bad));
+        let (status, body) =
+            node.post_bytes("/v1/registry/apply?allow_retire=true", "application/toml", view(bad));
         assert_eq!(status, 422, "{bad}: {body}");
     }
     assert_eq!(activity(&node, json!(1)).0[0], json!(0), "nothing of it was applied");

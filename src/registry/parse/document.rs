@@ -1,10 +1,11 @@
 //! A whole set of definitions: every object read, and what must hold between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    model::TableId,
+    model::{DataType, TableId, check_name},
     registry::{
+        batch::LATEST,
         catalog::Catalog,
         definition::{Definitions, EntityDefinition, SourceDefinition},
         error::{ReferenceProblem, RegistryError},
@@ -20,6 +21,7 @@ use crate::{
             walk::{Fields, Report},
         },
         place::Place,
+        project::{DEFAULT_PROJECT, Projects, place},
     },
 };
 
@@ -29,6 +31,7 @@ const FEATURE_VIEW: &str = "feature_view";
 const STREAM_FEATURE_VIEW: &str = "stream_feature_view";
 const ON_DEMAND_FEATURE_VIEW: &str = "on_demand_feature_view";
 const FEATURE_SERVICE: &str = "feature_service";
+const PROJECT: &str = "project";
 const BATCH_FEATURE_VIEW: &str = "batch_feature_view";
 const KINDS: [&str; 7] = [
     ENTITY,
@@ -42,16 +45,45 @@ const KINDS: [&str; 7] = [
 /// On-demand features of all views: each is an expression to be compiled while the registry waits.
 const MOST_EXPRESSIONS: usize = 10_000;
 
-pub(super) fn read(roots: &[Tree], report: Report) -> Result<Definitions, RegistryError> {
-    let mut definitions = Definitions::default();
-    let declared = objects(roots, &report, &mut definitions);
-    if report.is_empty() && declared.is_empty() {
+pub(super) fn read(roots: &[Tree], catalog: &Catalog, report: Report) -> Result<Definitions, RegistryError> {
+    let documents: Vec<Document<'_>> =
+        roots.iter().filter_map(|root| Document::open(root, &report)).collect();
+    let own: Projects = documents.iter().map(|document| document.project.clone()).collect();
+    let mut definitions = Definitions::of_others(catalog, &own);
+    let declared = objects(&documents, &report, &mut definitions);
+    let empty =
+        KINDS.iter().all(|kind| documents.iter().all(|document| tables(&document.fields, kind).is_empty()));
+    if report.is_empty() && empty {
         let nowhere = Place { file: "definitions".into(), line: None, path: None };
         let place = roots.first().map_or(&nowhere, |root| &root.place);
         report.add(place, "nothing is defined; an empty set of definitions would retire everything");
     }
+    definitions.missed_by_others(&own).into_iter().for_each(|error| report.push(error));
     services(&definitions, &declared, &report);
     if report.is_empty() { Ok(definitions) } else { Err(report.into_error()) }
+}
+
+/// One file.
+struct Document<'t> {
+    fields: Fields<'t>,
+    /// None: the default one.
+    project: Option<String>,
+}
+
+impl<'t> Document<'t> {
+    fn open(root: &'t Tree, report: &'t Report) -> Option<Document<'t>> {
+        let keys = [&KINDS[..], &[PROJECT]].concat();
+        let fields = Fields::open(root, "definitions", &keys, report)?;
+        let project = match fields.get(PROJECT) {
+            None => None,
+            Some(tree) => {
+                let name = fields.as_text(PROJECT, tree)?;
+                fields.check(tree, check_name(name))?;
+                Some(name.to_owned()).filter(|name| name != DEFAULT_PROJECT)
+            }
+        };
+        Some(Document { fields, project })
+    }
 }
 
 /// Names that are taken, whether or not their definitions are sound: each namespace's with the first place.
@@ -66,58 +98,87 @@ struct Declared {
 }
 
 impl Declared {
-    fn is_empty(&self) -> bool {
-        self.entities.is_empty() && self.tables.is_empty() && self.services.is_empty()
+    /// What other projects define.
+    fn of_others(others: &Definitions) -> Declared {
+        let views = others.feature_views.iter().chain(others.on_demand.iter().map(|draft| &draft.view));
+        let views = views.map(|view| (view.name.clone(), place(&view.about)));
+        let sources = others.sources.iter().map(|source| (source.name.clone(), place(&source.about)));
+        let entities = others.entities.iter().map(|entity| (entity.name.clone(), place(&entity.about)));
+        let services =
+            others.feature_services.iter().map(|service| (service.name.clone(), place(&service.about)));
+        Declared {
+            entities: entities.collect(),
+            tables: views.chain(sources).collect(),
+            services: services.collect(),
+        }
     }
 }
 
-/// Reads all objects of all documents, entities before what uses them.
-fn objects(roots: &[Tree], report: &Report, definitions: &mut Definitions) -> Declared {
-    let mut declared = Declared::default();
-    let documents: Vec<Fields<'_>> =
-        roots.iter().filter_map(|root| Fields::open(root, "definitions", &KINDS, report)).collect();
-    let all = |kind: &'static str| documents.iter().flat_map(move |document| tables(document, kind));
+/// Reads all objects of all documents, entities before what uses them; `definitions` holds those of others.
+fn objects(documents: &[Document<'_>], report: &Report, definitions: &mut Definitions) -> Declared {
+    let mut declared = Declared::of_others(definitions);
+    let all = |kind: &'static str| {
+        documents.iter().flat_map(move |document| {
+            tables(&document.fields, kind).iter().map(|tree| (tree, document.project.clone()))
+        })
+    };
 
-    let mut entities: Known<EntityDefinition> = BTreeMap::new();
-    for tree in all(ENTITY) {
-        let entity = objects::entity(tree, report);
+    let known = |entity: &EntityDefinition| (entity.name.clone(), Some(entity.clone()));
+    let mut entities: Known<EntityDefinition> = definitions.entities.iter().map(known).collect();
+    let mut key_types = KeyTypes::new();
+    definitions.entities.iter().for_each(|entity| same_key_types(entity, &mut key_types, None, report));
+    for (tree, project) in all(ENTITY) {
+        let mut entity = objects::entity(tree, report);
         if let Some(name) = declare(&mut declared.entities, tree, report) {
-            if let Some(entity) = &entity {
-                same_key_types(entity, &definitions.entities, tree, report);
+            if let Some(entity) = &mut entity {
+                entity.about.project = project;
+                same_key_types(entity, &mut key_types, Some(tree), report);
             }
             entities.insert(name, entity.clone());
             definitions.entities.extend(entity);
         }
     }
-    let mut sources: Known<SourceDefinition> = BTreeMap::new();
-    for tree in all(SOURCE) {
-        let source = objects::source(tree, report);
-        if let Some(name) = declare(&mut declared.tables, tree, report) {
+    let known = |source: &SourceDefinition| (source.name.clone(), Some(source.clone()));
+    let mut sources: Known<SourceDefinition> = definitions.sources.iter().map(known).collect();
+    for (tree, project) in all(SOURCE) {
+        let mut source = objects::source(tree, report);
+        if let Some(name) = declare_table(&mut declared.tables, tree, report) {
+            if let Some(source) = &mut source {
+                source.about.project = project;
+            }
             sources.insert(name, source.clone());
             definitions.sources.extend(source);
         }
     }
-    let views = all(FEATURE_VIEW).map(|tree| (tree, feature_view(tree, &entities, report)));
-    let streams =
-        all(STREAM_FEATURE_VIEW).map(|tree| (tree, stream_feature_view(tree, &entities, &sources, report)));
-    for (tree, view) in views.chain(streams) {
-        if declare(&mut declared.tables, tree, report).is_some() {
-            definitions.feature_views.extend(view);
+    let views =
+        all(FEATURE_VIEW).map(|(tree, project)| (tree, project, feature_view(tree, &entities, report)));
+    let streams = all(STREAM_FEATURE_VIEW)
+        .map(|(tree, project)| (tree, project, stream_feature_view(tree, &entities, &sources, report)));
+    for (tree, project, view) in views.chain(streams) {
+        if declare_table(&mut declared.tables, tree, report).is_some()
+            && let Some(mut view) = view
+        {
+            view.about.project = project;
+            definitions.feature_views.push(view);
         }
     }
-    for tree in all(BATCH_FEATURE_VIEW) {
+    for (tree, project) in all(BATCH_FEATURE_VIEW) {
         let view = batch_feature_view(tree, &entities, report);
-        if declare(&mut declared.tables, tree, report).is_some()
-            && let Some((view, places)) = view
+        if declare_table(&mut declared.tables, tree, report).is_some()
+            && let Some((mut view, places)) = view
         {
+            view.about.project = project;
             definitions.batch_places.insert(view.name.clone(), places);
             definitions.feature_views.push(view);
         }
     }
-    for tree in all(ON_DEMAND_FEATURE_VIEW) {
+    for (tree, project) in all(ON_DEMAND_FEATURE_VIEW) {
         let draft = on_demand_feature_view(tree, report);
-        if declare(&mut declared.tables, tree, report).is_some() {
-            definitions.on_demand.extend(draft);
+        if declare_table(&mut declared.tables, tree, report).is_some()
+            && let Some(mut draft) = draft
+        {
+            draft.view.about.project = project;
+            definitions.on_demand.push(draft);
         }
     }
     let expressions = definitions.on_demand.iter().map(|draft| draft.expressions.len()).sum::<usize>();
@@ -125,11 +186,12 @@ fn objects(roots: &[Tree], report: &Report, definitions: &mut Definitions) -> De
         let message = format!("{expressions} on-demand features; at most {MOST_EXPRESSIONS} are allowed");
         report.add(&last.place, message);
     }
-    for tree in all(FEATURE_SERVICE) {
+    for (tree, project) in all(FEATURE_SERVICE) {
         let service = feature_service(tree, report);
         if declare(&mut declared.services, tree, report).is_some()
-            && let Some((service, places)) = service
+            && let Some((mut service, places)) = service
         {
+            service.about.project = project;
             definitions.selection_places.insert(service.name.clone(), places);
             definitions.feature_services.push(service);
         }
@@ -168,26 +230,49 @@ fn declare(names: &mut Names, tree: &Tree, report: &Report) -> Option<String> {
             true => (&tree.place, taken),
             false => (taken, &tree.place),
         };
-        report.add(second, format!("the name `{name}` is taken; it is first defined at {first}"));
+        let message = match taken.line.is_none()
+            && taken.path.is_none()
+            && taken.file.starts_with("project `")
+        {
+            true => format!(
+                "the name `{name}` is taken: it belongs to the {}; choose another name, or apply this file together with \
+                 the files of that project, without `{name}` in them",
+                taken.file
+            ),
+            false => format!("the name `{name}` is taken; it is first defined at {first}"),
+        };
+        report.add(second, message);
         return None;
     }
     names.insert(name.to_owned(), tree.place.clone());
     Some(name.to_owned())
 }
 
+/// [`declare`] for what has a table in SQL.
+fn declare_table(names: &mut Names, tree: &Tree, report: &Report) -> Option<String> {
+    if let Some(of) = name_of(tree).and_then(|name| name.strip_suffix(LATEST)) {
+        let message = format!(
+            "a name cannot end in `{LATEST}`: in SQL `{of}{LATEST}` is the table of the newest rows of the feature view `{of}`"
+        );
+        report.add(&tree.place, message);
+    }
+    declare(names, tree, report)
+}
+
+/// By name of a join key: its type, and the first entity that has it.
+type KeyTypes = HashMap<String, (DataType, String)>;
+
 /// Requests and spines address join keys by their names alone.
-fn same_key_types(entity: &EntityDefinition, others: &[EntityDefinition], tree: &Tree, report: &Report) {
+fn same_key_types(entity: &EntityDefinition, known: &mut KeyTypes, tree: Option<&Tree>, report: &Report) {
     for key in &entity.join_keys {
-        for other in others {
-            if let Some(theirs) = other.join_keys.iter().find(|k| k.name == key.name)
-                && theirs.data_type != key.data_type
-            {
-                let message = format!(
-                    "entity `{}`: the join key `{}` is {} here but {} in entity `{}`; a name has one type",
-                    entity.name, key.name, key.data_type, theirs.data_type, other.name
-                );
-                report.add(&tree.place, message);
-            }
+        let first = known.entry(key.name.clone());
+        let (data_type, other) = first.or_insert_with(|| (key.data_type.clone(), entity.name.clone()));
+        if let Some(tree) = tree.filter(|_| *data_type != key.data_type) {
+            let message = format!(
+                "entity `{}`: the join key `{}` is {} here but {data_type} in entity `{other}`; a name has one type",
+                entity.name, key.name, key.data_type
+            );
+            report.add(&tree.place, message);
         }
     }
 }

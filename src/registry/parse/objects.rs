@@ -7,6 +7,7 @@ use crate::{
         object::SourceKind,
         parse::{
             tree::Tree,
+            view::MOST_KEYS,
             walk::{Fields, Report, TIME_KEYS},
         },
         suggest::hint,
@@ -34,6 +35,11 @@ pub(super) fn entity(tree: &Tree, report: &Report) -> Option<EntityDefinition> {
         && join_keys.is_empty()
     {
         fields.error(&tree.place, "an entity needs at least one join key");
+    }
+    if join_keys.len() > MOST_KEYS {
+        let message = format!("`join_keys` has {} entries; at most {MOST_KEYS} are allowed", join_keys.len());
+        fields.error(fields.place, message);
+        return None;
     }
     let join_keys: Vec<Column> = join_keys.into_iter().collect::<Option<_>>()?;
     for (i, key) in join_keys.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Feature views: rows written directly, and what views of all kinds have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     model::{Column, EVENT_TIME, TimeForm},
@@ -19,6 +19,9 @@ use crate::{
 
 /// Objects of one kind by name; None where a definition is not sound, which is told of already.
 pub(super) type Known<D> = BTreeMap<String, Option<D>>;
+
+/// Entities of a view, and join keys of an entity.
+pub(super) const MOST_KEYS: usize = 100;
 
 /// The keys of a feature view that has rows, whatever makes them.
 pub(super) const ROW_VIEW_KEYS: [&str; 11] = [
@@ -90,14 +93,14 @@ pub(super) fn features<A>(
     read: impl Fn(&Tree) -> Option<(Feature, A)>,
 ) -> Option<(Vec<Feature>, Vec<A>)> {
     let written = fields.list(key);
-    let mut places: Vec<&Place> = Vec::new();
+    let mut places: HashMap<String, &Place> = HashMap::new();
     let (mut features, mut makers): (Vec<Feature>, Vec<A>) = (Vec::new(), Vec::new());
     for tree in written {
         let Some((feature, maker)) = read(tree) else { continue };
         let name = &feature.name;
-        if let Some(first) = features.iter().position(|other| other.name == *name) {
-            let first = places[first];
+        if let Some(first) = places.insert(name.clone(), &tree.place) {
             fields.error(&tree.place, format!("the feature `{name}` is defined twice; first at {first}"));
+            places.insert(name.clone(), first);
         }
         if name == EVENT_TIME {
             fields.error(
@@ -111,7 +114,6 @@ pub(super) fn features<A>(
                 format!("the feature `{name}` has the name of a join key of entity `{entity}`"),
             );
         }
-        places.push(&tree.place);
         features.push(feature);
         makers.push(maker);
     }
@@ -130,7 +132,13 @@ pub(super) fn entity_names<'t>(fields: &Fields<'t>) -> Vec<(String, &'t Place)> 
     {
         fields.error(&tree.place, "a feature view needs at least one entity");
     }
-    fields.texts("entities")
+    let entities = fields.texts("entities");
+    if entities.len() > MOST_KEYS {
+        let message = format!("`entities` has {} entries; at most {MOST_KEYS} are allowed", entities.len());
+        fields.error(fields.place, message);
+        return Vec::new();
+    }
+    entities
 }
 
 /// The join keys of the view's entities, each with its entity; as far as these are known.

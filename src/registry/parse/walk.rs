@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, fmt::Display, str::FromStr};
 use crate::{
     model::{DataType, Duration, TimeForm, check_name},
     registry::{
-        error::{DefinitionError, RegistryError},
+        error::{DefinitionError, MOST_ERRORS, RegistryError},
         object::About,
         parse::tree::{Member, Node, Tree},
         place::Place,
@@ -16,7 +16,13 @@ use crate::{
 /// Keys that say how times are written.
 pub(super) const TIME_KEYS: [&str; 2] = ["time_unit", "time_zone"];
 
-/// The errors found so far.
+/// Definitions are kept for ever, every version of them: bytes of a description, of an owner, of any text; number of tags.
+const MOST_DESCRIPTION: usize = 10_000;
+const MOST_OWNER: usize = 1_000;
+const MOST_TEXT: usize = 100_000;
+const MOST_TAGS: usize = 100;
+
+/// The errors found so far. Once it is full nothing more is read: the rest of a hostile document costs nothing.
 #[derive(Debug, Default)]
 pub(super) struct Report(RefCell<Vec<DefinitionError>>);
 
@@ -26,7 +32,14 @@ impl Report {
     }
 
     pub fn push(&self, error: DefinitionError) {
-        self.0.borrow_mut().push(error);
+        // One more than are told, so that there are more is known.
+        if self.0.borrow().len() <= MOST_ERRORS {
+            self.0.borrow_mut().push(error);
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.0.borrow().len() > MOST_ERRORS
     }
 
     pub fn is_empty(&self) -> bool {
@@ -37,7 +50,7 @@ impl Report {
     pub fn into_error(self) -> RegistryError {
         let mut errors = self.0.into_inner();
         errors.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-        RegistryError::Invalid(errors)
+        RegistryError::invalid(errors)
     }
 }
 
@@ -53,6 +66,9 @@ pub(super) struct Fields<'t> {
 impl<'t> Fields<'t> {
     /// Opens a table that may have the `known` keys; anything else is reported.
     pub fn open(tree: &'t Tree, what: &str, known: &[&str], report: &'t Report) -> Option<Self> {
+        if report.is_full() {
+            return None;
+        }
         let Node::Table(members) = &tree.node else {
             report.add(&tree.place, format!("{what}: expected a table, got {}", tree.node.kind()));
             return None;
@@ -62,6 +78,9 @@ impl<'t> Fields<'t> {
             _ => what.to_owned(),
         };
         for member in members.iter().filter(|member| !known.contains(&member.name.as_str())) {
+            if report.is_full() {
+                break;
+            }
             let hint = hint(&member.name, known.iter().copied());
             report.add(&member.place, format!("{what}: unknown key `{}`{hint}", member.name));
         }
@@ -198,10 +217,32 @@ impl<'t> Fields<'t> {
     /// `description`, `owner` and `tags`.
     pub fn about(&self) -> About {
         About {
-            description: self.text("description").unwrap_or_default(),
-            owner: self.text("owner").unwrap_or_default(),
-            tags: self.text_table("tags"),
+            description: self.short_text("description", MOST_DESCRIPTION),
+            owner: self.short_text("owner", MOST_OWNER),
+            tags: self.tags(),
+            project: None,
         }
+    }
+
+    fn tags(&self) -> BTreeMap<String, String> {
+        let tags = self.text_table("tags");
+        if tags.len() > MOST_TAGS {
+            self.error(
+                self.place,
+                format!("`tags` has {} entries; at most {MOST_TAGS} are allowed", tags.len()),
+            );
+        }
+        tags
+    }
+
+    /// A text for people, which is kept for ever.
+    fn short_text(&self, key: &str, most: usize) -> String {
+        let text = self.text(key).unwrap_or_default();
+        if text.len() > most {
+            let place = self.get(key).map_or(self.place, |tree| &tree.place);
+            self.error(place, format!("`{key}` has {} bytes; at most {most} are allowed", text.len()));
+        }
+        text
     }
 
     /// A type's name, which must be of the `allowed` where these are given.
@@ -230,6 +271,11 @@ impl<'t> Fields<'t> {
 
     pub fn as_text(&self, key: &str, tree: &'t Tree) -> Option<&'t str> {
         match &tree.node {
+            Node::Text(text) if text.len() > MOST_TEXT => {
+                let message = format!("`{key}` has {} bytes; at most {MOST_TEXT} are allowed", text.len());
+                self.error(&tree.place, message);
+                None
+            }
             Node::Text(text) => Some(text),
             node => {
                 self.error(&tree.place, format!("`{key}` must be a string, got {}", node.kind()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AIRPORT, Node, errors, feature, lines, read, wrong};
+use super::{AIRPORT, ANY, Node, errors, feature, lines, read, wrong};
 use crate::registry::{Batch, Catalog, FeatureView, ObjectKind, Queries, lineage};
 
 /// A query is the names of its tables.
@@ -43,7 +43,7 @@ const EVENTS: &str =
 fn without_a_checker_they_are_refused() {
     let mut node = Node::new();
     let definitions = read(&lines(&[AIRPORT, EVENTS, &batch("b", "events")]));
-    let found = errors(node.registry.apply(&definitions, None, false).map(|_| definitions.clone()));
+    let found = errors(node.registry.apply(&definitions, ANY).map(|_| definitions.clone()));
     assert_eq!(found.len(), 1);
     assert!(found[0].to_string().contains("built without the cargo feature `sql`"), "{}", found[0]);
     assert!(found[0].line.is_some());
@@ -53,10 +53,10 @@ fn without_a_checker_they_are_refused() {
 fn they_have_rows_versions_and_lineage_and_come_back_from_the_log() {
     let mut node = node();
     let text = |sql: &str| lines(&[AIRPORT, EVENTS, &batch("b", sql), &batch("c", "b__latest events")]);
-    node.registry.apply(&read(&text("events")), None, false).unwrap();
-    let again = node.registry.apply(&read(&text("events")), None, false).unwrap();
+    node.registry.apply(&read(&text("events")), ANY).unwrap();
+    let again = node.registry.apply(&read(&text("events")), ANY).unwrap();
     assert!(again.changes.updated.is_empty());
-    let changed = node.registry.apply(&read(&text("events events")), None, false).unwrap();
+    let changed = node.registry.apply(&read(&text("events events")), ANY).unwrap();
     assert_eq!(changed.changes.updated.len(), 1);
     assert_eq!(
         (changed.changes.updated[0].to, &changed.changes.updated[0].changes[..]),
@@ -79,7 +79,7 @@ fn what_is_wrong_names_the_view_and_its_line() {
     let mut node = node();
     let mut refused = |text: String| {
         let definitions = read(&text);
-        let found = errors(node.registry.apply(&definitions, None, false).map(|_| definitions.clone()));
+        let found = errors(node.registry.apply(&definitions, ANY).map(|_| definitions.clone()));
         found
             .iter()
             .map(|error| format!("{}: {}", error.line.unwrap_or(0), error.message))
@@ -110,11 +110,11 @@ fn what_is_wrong_names_the_view_and_its_line() {
 #[test]
 fn a_kind_stays_what_it_is() {
     let mut node = node();
-    node.registry.apply(&read(&lines(&[AIRPORT, EVENTS, &batch("b", "events")])), None, false).unwrap();
+    node.registry.apply(&read(&lines(&[AIRPORT, EVENTS, &batch("b", "events")])), ANY).unwrap();
     let written = format!(
         "[[feature_view]]\nname = \"b\"\nentities = [\"airport\"]\nfeature = [{}]\n",
         feature("x", "int64")
     );
-    let refused = node.registry.apply(&read(&lines(&[AIRPORT, EVENTS, &written])), None, false).unwrap_err();
+    let refused = node.registry.apply(&read(&lines(&[AIRPORT, EVENTS, &written])), ANY).unwrap_err();
     assert!(refused.to_string().contains("is or was a batch feature view"), "{refused}");
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Node, file};
+use super::{Node, expecting, file};
 use crate::{
     compute::window::Mode,
     model::DataType,
@@ -43,9 +43,9 @@ fn they_apply_and_resolve() {
     let Node { log, registry } = Node::new();
     let mut node = Node { log, registry: registry.with_queries(Arc::new(Landings)) };
     let definitions = parse_toml(&flights()).unwrap();
-    let outcome = node.registry.apply(&definitions, Some(0), false).unwrap();
+    let outcome = node.registry.apply(&definitions, expecting(0)).unwrap();
     assert_eq!((outcome.version, outcome.changes.created.len()), (1, 15));
-    let again = node.registry.apply(&definitions, Some(1), false).unwrap();
+    let again = node.registry.apply(&definitions, expecting(1)).unwrap();
     assert_eq!((again.version, again.changes.unchanged.len()), (1, 15));
 
     let catalog = node.catalog();

@@ -1,6 +1,6 @@
 //! Objects that went and come back: numbers go on, and rows that are kept keep their meaning.
 
-use super::{AIRPORT, Node, assert_one, feature, lines, weather};
+use super::{AIRPORT, ANY, Node, assert_one, feature, lines, weather};
 use crate::{
     model::TableId,
     registry::{ObjectKind, RegistryError},
@@ -43,7 +43,7 @@ fn it_comes_back_under_the_same_rules() {
     assert_one(&node.refused(&lines(&[AIRPORT, SOURCE])), &["weather.name: ", "is or was a feature view"]);
     // A service cannot lose what the view did not have when it was last seen by anybody: that is a mistake.
     let text = lines(&[&view(&[("dew", "int64")]), &super::service("s", "\"weather:temp\"")]);
-    let error = node.registry.apply(&super::read(&text), None, false).unwrap_err();
+    let error = node.registry.apply(&super::read(&text), ANY).unwrap_err();
     assert!(matches!(error, RegistryError::Invalid(_)), "{error:?}");
     // A feature that nobody can be using, the view being retired, may stay away.
     node.apply(&view(&[("dew", "int64")]));

@@ -6,6 +6,7 @@ mod history;
 mod on_demand;
 mod parse;
 mod plan;
+mod projects;
 mod replay;
 mod resolve;
 mod streams;
@@ -17,8 +18,8 @@ use crate::{
     clock::Clock,
     model::Timestamp,
     registry::{
-        ApplyOutcome, Catalog, CatalogHandle, DefinitionError, DefinitionFile, Definitions, MemoryLog,
-        Registry, RegistryError, parse_json, parse_toml,
+        ApplyMode, ApplyOutcome, Catalog, CatalogHandle, DefinitionError, DefinitionFile, Definitions,
+        MemoryLog, Registry, RegistryError, parse_json, parse_toml,
     },
 };
 
@@ -50,6 +51,17 @@ fn errors(result: Result<Definitions, RegistryError>) -> Vec<DefinitionError> {
     }
 }
 
+/// What was there may go.
+const ANY: ApplyMode = ApplyMode { expected_version: None, dry_run: false, allow_retire: true };
+
+fn expecting(version: u64) -> ApplyMode {
+    ApplyMode { expected_version: Some(version), ..ANY }
+}
+
+fn dry_run(expected_version: Option<u64>) -> ApplyMode {
+    ApplyMode { expected_version, dry_run: true, ..ANY }
+}
+
 /// A registry over a log in memory.
 struct Node {
     log: MemoryLog,
@@ -69,12 +81,12 @@ impl Node {
 
     /// Applies definitions that must be accepted.
     fn apply(&mut self, text: &str) -> ApplyOutcome {
-        self.registry.apply(&read(text), None, false).unwrap_or_else(|error| panic!("{error:?}\n{text}"))
+        self.registry.apply(&read(text), ANY).unwrap_or_else(|error| panic!("{error:?}\n{text}"))
     }
 
     /// Applies definitions that must be refused; gives `name.field: reason` of each.
     fn refused(&mut self, text: &str) -> Vec<String> {
-        match self.registry.apply(&read(text), None, false) {
+        match self.registry.apply(&read(text), ANY) {
             Err(RegistryError::Breaking(outcome)) => {
                 outcome.changes.breaking.iter().map(|b| format!("{}: {}", b.location(), b.reason)).collect()
             }

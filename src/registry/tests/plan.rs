@@ -1,6 +1,8 @@
 //! What changes an object, and what is refused.
 
-use super::{AIRPORT, Node, assert_one, feature, lines, print, read, service, weather};
+use super::{
+    AIRPORT, ANY, Node, assert_one, dry_run, expecting, feature, lines, print, read, service, weather,
+};
 use crate::{
     error::{Code, Coded},
     model::TableId,
@@ -208,13 +210,13 @@ fn a_feature_that_never_was_is_a_mistake_and_no_conflict() {
     let mut node = Node::new();
     node.apply(&temp("int64"));
     let text = lines(&[&temp("int64"), &service("s", "\n\"weather:tmp\"")]);
-    let error = node.registry.apply(&read(&text), None, false).unwrap_err();
+    let error = node.registry.apply(&read(&text), ANY).unwrap_err();
     assert_eq!(error.code(), Code::Invalid);
     let detail = &error.details()[0];
     assert_eq!(detail.field.as_deref(), Some("f.toml:12"));
     assert!(detail.reason.contains("no feature `tmp`; did you mean `temp`?"), "{detail:?}");
     let pinned = lines(&[&temp("int64"), &service("s", "\"weather@7\"")]);
-    let error = node.registry.apply(&read(&pinned), None, false).unwrap_err();
+    let error = node.registry.apply(&read(&pinned), ANY).unwrap_err();
     assert!(error.to_string().contains("has no version 7; its newest is 1"), "{error}");
     assert_eq!(node.catalog().version, 1);
 }
@@ -256,16 +258,16 @@ fn a_stale_plan_and_a_dry_run_change_nothing() {
     let mut node = Node::new();
     node.apply(&temp("int32"));
     let next = read(&temp("int64"));
-    let stale = node.registry.apply(&next, Some(0), false).unwrap_err();
+    let stale = node.registry.apply(&next, expecting(0)).unwrap_err();
     assert!(matches!(stale, RegistryError::Stale { expected: 0, actual: 1 }));
     assert_eq!(stale.code(), Code::Conflict);
-    let planned = node.registry.apply(&next, Some(1), true).unwrap();
+    let planned = node.registry.apply(&next, dry_run(Some(1))).unwrap();
     assert_eq!((planned.version, planned.changes.updated.len()), (2, 1));
-    let breaking = node.registry.apply(&read(&temp("string")), Some(1), true).unwrap();
+    let breaking = node.registry.apply(&read(&temp("string")), dry_run(Some(1))).unwrap();
     assert_eq!((breaking.version, breaking.changes.breaking.len()), (1, 1));
     assert_eq!(node.catalog().version, 1);
     assert_eq!(Node::over(node.log.clone()).catalog().version, 1);
-    assert_eq!(node.registry.apply(&next, Some(1), false).unwrap(), planned);
+    assert_eq!(node.registry.apply(&next, expecting(1)).unwrap(), planned);
 }
 
 #[test]
@@ -284,7 +286,7 @@ fn the_answer_has_the_contracts_shape() {
             "breaking": []
         })
     );
-    let error = node.registry.apply(&read(&temp("string")), None, false).unwrap_err();
+    let error = node.registry.apply(&read(&temp("string")), ANY).unwrap_err();
     assert_eq!(error.code(), Code::Conflict);
     assert_eq!(error.details()[0].field.as_deref(), Some("weather.temp"));
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{AIRPORT, Node, feature, lines, print, read, service, weather};
+use super::{AIRPORT, ANY, Node, dry_run, expecting, feature, lines, print, read, service, weather};
 use crate::{
     clock::Clock,
     error::{Code, Coded},
@@ -17,7 +17,7 @@ fn an_entry_says_who_when_what_and_why() {
     let mut node = Node::new();
     let mut definitions = read(&weather(&feature("temp", "int32"), ""));
     definitions.note = Note { author: Some("ada".into()), message: Some("first".into()) };
-    node.registry.apply(&definitions, None, false).unwrap();
+    node.registry.apply(&definitions, ANY).unwrap();
     let entries = node.log.read_all().unwrap();
     let entry: LogEntry = serde_json::from_slice(&entries[0].1).unwrap();
     assert_eq!((entry.version, entry.time), (1, Timestamp::from_micros(1_700_000_000_000_000)));
@@ -43,7 +43,7 @@ impl RegistryLog for FullDisk {
 #[test]
 fn what_is_not_durable_is_not_published() {
     let mut registry = Registry::open(Box::new(FullDisk), Clock::system(), CatalogHandle::default()).unwrap();
-    let error = registry.apply(&read(AIRPORT), None, false).unwrap_err();
+    let error = registry.apply(&read(AIRPORT), ANY).unwrap_err();
     assert!(matches!(&error, RegistryError::Log(reason) if reason == "disk full"));
     assert_eq!(error.code(), Code::Unavailable);
     assert_eq!(registry.catalog().current().version, 0);
@@ -168,8 +168,8 @@ proptest! {
         for wish in &wishes {
             let before = node.catalog();
             let definitions = read(&wish.text());
-            let planned = node.registry.apply(&definitions, Some(before.version), true).unwrap();
-            match node.registry.apply(&definitions, Some(before.version), false) {
+            let planned = node.registry.apply(&definitions, dry_run(Some(before.version))).unwrap();
+            match node.registry.apply(&definitions, expecting(before.version)) {
                 Err(RegistryError::Breaking(outcome)) => {
                     prop_assert_eq!(&*outcome, &planned);
                     prop_assert_eq!(print(&node.catalog()), print(&before));
@@ -183,7 +183,7 @@ proptest! {
                         prop_assert_eq!(updated.to, updated.from + 1);
                         prop_assert!(!updated.changes.is_empty());
                     }
-                    let again = node.registry.apply(&definitions, None, false).unwrap();
+                    let again = node.registry.apply(&definitions, ANY).unwrap();
                     prop_assert_eq!(again.version, outcome.version);
                     prop_assert!(again.changes.updated.is_empty());
                 }
