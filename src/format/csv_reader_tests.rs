@@ -1,8 +1,10 @@
 use std::io::BufReader;
 
+use arrow::array::{Array, AsArray};
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::{Format, ReadOptions, TableReader};
 
 /// A record as (line, fields), a field as text or nothing.
 type Rows = Vec<(u64, Vec<Option<String>>)>;
@@ -165,6 +167,37 @@ proptest! {
                 prop_assert_eq!(rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>(), expected);
             }
             (read, naive) => prop_assert!(read.is_err() && naive.is_err(), "{:?}: {:?} {:?}", text, read, naive),
+        }
+    }
+
+    /// Rows and spines alike: a table of two columns of strings, of any text.
+    #[test]
+    fn tables_of_any_text_are_read_as_the_grammar_says(
+        body in "[ab,\"\r\né]{0,24}",
+        mark in any::<bool>(),
+        batch_rows in 1_usize..4,
+    ) {
+        let text = format!("{}k,v\n{body}", if mark { "\u{feff}" } else { "" });
+        let expected = naive(&text).and_then(|rows| match rows.iter().any(|row| row.len() != 2) {
+            true => Err("fields".to_owned()),
+            false => Ok(rows[1..].to_vec()),
+        });
+        let options = ReadOptions { batch_rows, ..ReadOptions::default() };
+        let read = TableReader::from_bytes(Format::Csv, text.clone().into(), &options)
+            .and_then(|reader| reader.collect::<Result<Vec<_>, _>>());
+        match (read, expected) {
+            (Ok(batches), Ok(expected)) => {
+                let mut rows = Vec::new();
+                for batch in &batches {
+                    let column = |n: usize| batch.column(n).as_string::<i32>();
+                    for row in 0..batch.num_rows() {
+                        let cell = |n: usize| column(n).is_valid(row).then(|| column(n).value(row).to_owned());
+                        rows.push(vec![cell(0), cell(1)]);
+                    }
+                }
+                prop_assert_eq!(rows, expected);
+            }
+            (read, expected) => prop_assert!(read.is_err() && expected.is_err(), "{:?}", text),
         }
     }
 

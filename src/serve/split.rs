@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     error::Detail,
-    format::{plain, type_words},
+    format::{plain, repeated_key, type_words},
     model::Timestamp,
     serve::ServeError,
 };
@@ -65,6 +65,9 @@ fn wrong(field: &str, reason: impl Into<String>) -> ServeError {
 impl Split {
     /// Of JSON text, as in a query. What needs no rows to be wrong is refused here, before any work.
     pub fn parse(text: &str) -> Result<Split, ServeError> {
+        if let Some(repeated) = repeated_key(text) {
+            return Err(wrong(SPLIT, repeated));
+        }
         let split: Split = serde_json::from_str(text).map_err(|error| {
             let forms = r#"{"time":{"train":"2013-09-01T00:00:00Z"}} or {"hash":{"key":"tailnum","fractions":{"train":0.8,"test":0.2}}}"#;
             wrong(SPLIT, format!("{error}; write {forms}"))

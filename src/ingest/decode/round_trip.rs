@@ -43,7 +43,7 @@ static TABLE: LazyLock<TableSchema> = LazyLock::new(|| {
 
 /// JSON text of a value of that type.
 fn cell(data_type: &DataType) -> BoxedStrategy<String> {
-    let text = || "\\PC{1,8}|[\\x00-\\x7f]{1,4}".prop_map(|s| serde_json::to_string(&s).unwrap());
+    let text = || "\\PC{0,8}|[\\x00-\\x7f]{0,4}".prop_map(|s| serde_json::to_string(&s).unwrap());
     match data_type {
         DataType::Bool => any::<bool>().prop_map(|b| b.to_string()).boxed(),
         DataType::Int32 => any::<i32>().prop_map(|n| n.to_string()).boxed(),
@@ -54,7 +54,7 @@ fn cell(data_type: &DataType) -> BoxedStrategy<String> {
         DataType::Uuid => {
             "[0-9a-fA-F]{8}(-[0-9a-f]{4}){3}-[0-9a-fA-F]{12}".prop_map(|s| format!("{s:?}")).boxed()
         }
-        DataType::Bytes => vec(any::<u8>(), 1..6)
+        DataType::Bytes => vec(any::<u8>(), 0..6)
             .prop_map(|b| {
                 format!("\"{}\"", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, b))
             })

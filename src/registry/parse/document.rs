@@ -51,9 +51,10 @@ pub(super) fn read(roots: &[Tree], catalog: &Catalog, report: Report) -> Result<
     let own: Projects = documents.iter().map(|document| document.project.clone()).collect();
     let mut definitions = Definitions::of_others(catalog, &own);
     let declared = objects(&documents, &report, &mut definitions);
-    let empty =
-        KINDS.iter().all(|kind| documents.iter().all(|document| tables(&document.fields, kind).is_empty()));
-    if report.is_empty() && empty {
+    let empty = || {
+        KINDS.iter().all(|kind| documents.iter().all(|document| tables(&document.fields, kind).is_empty()))
+    };
+    if report.is_empty() && empty() {
         let nowhere = Place { file: "definitions".into(), line: None, path: None };
         let place = roots.first().map_or(&nowhere, |root| &root.place);
         report.add(place, "nothing is defined; an empty set of definitions would retire everything");
