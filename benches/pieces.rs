@@ -109,7 +109,7 @@ fn write_path(c: &mut Criterion) {
     let options = StoreOptions { memtable: 16 << 20, block_cache: 64 << 20, max_journal: 128 << 20 };
     let (store, _) = Store::open(dir.path(), options, 1).unwrap();
     for durability in [Durability::Buffer, Durability::Fsync] {
-        let options = ShardOptions { durability, quarantine_rows: 1 };
+        let options = ShardOptions { durability, quarantine_rows: 1, quarantine_bytes: u64::MAX };
         let (cache, committed) = (RowCache::new(64 << 20), CommittedTables::default());
         let mut shard = Shard::new(
             "0".to_owned(),
@@ -139,7 +139,8 @@ fn read_path(c: &mut Criterion) {
     let prepared = PreparedBatch::rows(Arc::clone(&schema), &batch);
     let keys: Vec<Vec<u8>> = (0..ROWS).map(|i| prepared.key(i).to_vec()).collect();
     let (cache, clock) = (RowCache::new(64 << 20), Clock::manual(Timestamp::from_micros(0)));
-    let options = ShardOptions { durability: Durability::Buffer, quarantine_rows: 1 };
+    let options =
+        ShardOptions { durability: Durability::Buffer, quarantine_rows: 1, quarantine_bytes: u64::MAX };
     let mut shard = Shard::new(
         "0".to_owned(),
         store.clone(),
@@ -195,7 +196,8 @@ fn windows(c: &mut Criterion) {
         (RowCache::new(256 << 20), Clock::manual(Timestamp::from_micros(1_714_561_200_000_000)));
     let (handle, streams) = (CatalogHandle::default(), Streams::default());
     let duty = StreamDuty { catalog: handle.clone(), streams: streams.clone(), owns: Box::new(|_| true) };
-    let options = ShardOptions { durability: Durability::Buffer, quarantine_rows: 1 };
+    let options =
+        ShardOptions { durability: Durability::Buffer, quarantine_rows: 1, quarantine_bytes: u64::MAX };
     let mut shard = Shard::new(
         "0".to_owned(),
         store.clone(),
@@ -310,7 +312,15 @@ fn segments(c: &mut Criterion) {
             let history = History::open(&table, &NoTail, &schema).unwrap();
             let spine = &Spine::new(&bytes, &offsets, &times, 0);
             let (columns, history) = (&names[..], &history);
-            let question = AsOf { history, spine, ttl: None, known_at: None, by_then: false, columns };
+            let question = AsOf {
+                history,
+                spine,
+                ttl: None,
+                known_at: None,
+                by_then: false,
+                columns,
+                max_bytes: usize::MAX,
+            };
             as_of_join(&question).unwrap().outcomes.len()
         });
     });

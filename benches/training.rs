@@ -78,6 +78,7 @@ fn run(spine: &str, store: &str, views: u32, ttl: &str, out: Option<&str>) {
         known_at: None,
         by_then: false,
         columns: &names,
+        max_bytes: usize::MAX,
     });
     let joined = as_of_joins(&joins.collect::<Vec<_>>()).unwrap();
     let columns: Vec<(String, ArrayRef)> = (joined.iter().enumerate())

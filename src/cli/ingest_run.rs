@@ -5,14 +5,14 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::cli::CliError;
+use crate::{cli::CliError, clock::Clock, model::Timestamp};
 
 /// A node remembers for so long which batches it has (`ingest.idempotency_window` as it is by default).
 const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
@@ -26,7 +26,7 @@ pub struct IngestRun {
 #[derive(Serialize, Deserialize)]
 struct Note {
     run: String,
-    began: SystemTime,
+    began: Timestamp,
 }
 
 impl IngestRun {
@@ -62,8 +62,9 @@ impl IngestRun {
                     .to_owned(),
             ));
         };
-        match note.began.elapsed() {
-            Ok(age) if age > REMEMBERED => Err(CliError::Usage(format!(
+        let age = Clock::system().now().micros().saturating_sub(note.began.micros());
+        match Duration::from_micros(age.max(0).unsigned_abs()) {
+            age if age > REMEMBERED => Err(CliError::Usage(format!(
                 "the interrupted run began {} hours ago, and a node remembers batches for {}: it may store rows twice. Run \
                  again without --resume, or insist: --resume={}",
                 age.as_secs() / 3600,
@@ -94,7 +95,7 @@ impl IngestRun {
 
     /// Where it cannot be noted the hint gives the id.
     fn note(&self) {
-        let note = Note { run: self.id.to_string(), began: SystemTime::now() };
+        let note = Note { run: self.id.to_string(), began: Clock::system().now() };
         let text = serde_json::to_vec(&note).expect("an id and a time encode");
         if let Some(file) = &self.file {
             let written = file.parent().map_or(Ok(()), std::fs::create_dir_all);

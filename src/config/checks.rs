@@ -36,7 +36,11 @@ pub(super) fn complaints(config: &Config) -> Vec<(&'static str, String)> {
         ("limits.body_bytes", limits.body_bytes),
         ("limits.min_rate_bytes", limits.min_rate_bytes),
         ("limits.string_bytes", limits.string_bytes),
+        ("limits.array_bytes", limits.array_bytes),
         ("limits.key_bytes", limits.key_bytes),
+        ("limits.answer_bytes", limits.answer_bytes),
+        ("limits.training_answer_bytes", limits.training_answer_bytes),
+        ("ingest.quarantine_bytes", ingest.quarantine_bytes),
         ("limits.sql_answer_bytes", limits.sql_answer_bytes),
         ("limits.training_set_bytes", limits.training_set_bytes),
     ] {

@@ -111,6 +111,7 @@ pub struct IngestConfig {
     pub max_in_flight_bytes: Size,
     pub idempotency_window: Duration,
     pub quarantine_rows: usize,
+    pub quarantine_bytes: Size,
     pub min_free_bytes: Size,
 }
 
@@ -139,11 +140,14 @@ pub struct LimitsConfig {
     pub json_rows: usize,
     pub json_depth: usize,
     pub string_bytes: Size,
+    pub array_bytes: Size,
     pub key_bytes: Size,
     pub header_bytes: Size,
     pub url_bytes: Size,
     pub entities_per_read: usize,
     pub features_per_read: usize,
+    pub answer_bytes: Size,
+    pub training_answer_bytes: Size,
     pub sql_memory: Size,
     pub sql_timeout: Duration,
     pub sql_rows: usize,

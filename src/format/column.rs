@@ -35,6 +35,8 @@ pub struct ColumnBuilder {
     max_bytes: usize,
     /// How deep arrays and objects of one cell may nest.
     max_depth: usize,
+    /// Bytes of the items of one array.
+    max_array_bytes: usize,
     times: TimeForm,
     values: Values,
 }
@@ -81,9 +83,16 @@ impl ColumnBuilder {
             data_type: data_type.clone(),
             max_bytes,
             max_depth,
+            max_array_bytes: usize::MAX,
             times: TimeForm::EXPLICIT,
             values,
         }
+    }
+
+    /// Refuses arrays whose items take more than so many bytes.
+    pub fn with_array_bytes(mut self, bytes: usize) -> ColumnBuilder {
+        self.max_array_bytes = bytes;
+        self
     }
 
     /// Reads numbers and local times of timestamps as `times` declares.
@@ -231,10 +240,17 @@ impl ColumnBuilder {
             DataType::Vector(n) => Some(n as usize),
             _ => None,
         };
-        let start = items.len();
+        let (start, bytes) = (items.len(), items.bytes());
         let mut failed = None;
         let mut json = serde_json::Deserializer::from_str(raw);
-        let parsed = Items { items, failed: &mut failed, nullable: exact.is_none() }.deserialize(&mut json);
+        let parsed = Items {
+            most: bytes.saturating_add(self.max_array_bytes),
+            limit: self.max_array_bytes,
+            items,
+            failed: &mut failed,
+            nullable: exact.is_none(),
+        }
+        .deserialize(&mut json);
         if let Some(error) = failed {
             return Err(error);
         }

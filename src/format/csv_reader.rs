@@ -54,7 +54,7 @@ impl CsvField<'_> {
 }
 
 impl CsvRecord {
-    pub fn len(&self) -> usize {
+    pub fn field_count(&self) -> usize {
         self.fields.len()
     }
 
@@ -140,7 +140,7 @@ impl<R: BufRead> CsvReader<R> {
         if let Some(field) = record.stray_quote() {
             return Err(CsvError::Malformed(format!("field {} of the header {STRAY}", field + 1)));
         }
-        self.keep_blank = record.len() == 1;
+        self.keep_blank = record.field_count() == 1;
         Ok(record.fields()?.map(|field| field.text.to_owned()).collect())
     }
 

@@ -11,6 +11,10 @@ pub(super) struct Items<'b> {
     /// Why an element was refused; the reading then stops.
     pub failed: &'b mut Option<CellError>,
     pub nullable: bool,
+    /// Bytes that `items` may come to with this array, …
+    pub most: usize,
+    /// … which is so many for the array itself.
+    pub limit: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for Items<'_> {
@@ -30,6 +34,11 @@ impl<'de> Visitor<'de> for Items<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(raw) = seq.next_element::<&RawValue>()? {
+            if self.items.bytes() > self.most {
+                let reason = format!("an array of more than {} bytes (limits.array_bytes)", self.limit);
+                *self.failed = Some(CellError::Value(reason));
+                return Err(serde::de::Error::custom("refused"));
+            }
             let pushed = match raw.get() {
                 "null" if !self.nullable => {
                     Err(CellError::Value("an embedding must not have null elements".to_owned()))

@@ -73,7 +73,7 @@ fn unchecked<T: ChunkReader + 'static>(
     let schema = with_uuids(builder.schema(), builder.parquet_schema());
     let reader = builder.with_batch_size(options.batch_rows).build().map_err(malformed)?;
     let given = schema.clone();
-    let batches = reader.map(move |batch| batch.and_then(|batch| Ok(batch.with_schema(given.clone())?)));
+    let batches = reader.map(move |batch| batch.and_then(|batch| batch.with_schema(given.clone())));
     Ok((schema, Box::new(batches.map(|batch| batch.map_err(malformed)))))
 }
 

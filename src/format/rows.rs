@@ -28,6 +28,8 @@ pub struct FieldSpec {
     pub required: bool,
     /// Longest string, bytes value or JSON document, in bytes.
     pub max_bytes: usize,
+    /// Bytes of an array's items.
+    pub max_array_bytes: usize,
     /// How its times are written.
     pub times: TimeForm,
 }
@@ -62,7 +64,12 @@ pub struct RowBuilder {
     named: NamedColumns,
     /// Columns that the row under way names, where it leaves some out.
     scratch: Vec<u32>,
+    /// Suggestions that may still be made for unknown columns: each looks at every known name.
+    hints: u32,
 }
+
+/// Unknown columns of a body for which a known one is suggested.
+const HINTS: u32 = 16;
 
 impl RowBuilder {
     /// `max_depth`: how deep the arrays and objects of one cell may nest.
@@ -70,7 +77,11 @@ impl RowBuilder {
         RowBuilder {
             columns: fields
                 .iter()
-                .map(|f| ColumnBuilder::new(&f.data_type, f.max_bytes, max_depth).with_times(f.times))
+                .map(|f| {
+                    ColumnBuilder::new(&f.data_type, f.max_bytes, max_depth)
+                        .with_times(f.times)
+                        .with_array_bytes(f.max_array_bytes)
+                })
                 .collect(),
             lookup: fields.iter().enumerate().map(|(i, f)| (f.name.clone(), i)).collect(),
             max_depth,
@@ -82,6 +93,7 @@ impl RowBuilder {
             failed: None,
             named: NamedColumns::default(),
             scratch: Vec::new(),
+            hints: HINTS,
             fields,
         }
     }
@@ -116,14 +128,29 @@ impl RowBuilder {
 
     /// Refuses a CSV record that has not as many fields as the header, or one with text behind a closing quote.
     pub fn refuse_record(&mut self, record: &CsvRecord, header: &[String]) {
-        if record.len() != header.len() {
+        if record.field_count() != header.len() {
             self.refuse(
                 None,
-                format!("the header has {} fields, this row has {}", header.len(), record.len()),
+                format!("the header has {} fields, this row has {}", header.len(), record.field_count()),
             );
         } else if let Some(field) = record.stray_quote() {
             self.refuse(header.get(field).map(String::as_str), STRAY);
         }
+    }
+
+    /// A row tells of its first fault only, so further unknown names cost nothing.
+    fn refuse_unknown(&mut self, name: &str) {
+        if self.failed.is_some() {
+            return;
+        }
+        let reason = match self.hints.checked_sub(1) {
+            Some(left) => {
+                self.hints = left;
+                unknown_column(name, self.fields.iter().map(|f| f.name.as_str()))
+            }
+            None => "unknown column".to_owned(),
+        };
+        self.refuse(Some(text::shorten(name).as_ref()), reason);
     }
 
     /// Looks into a JSON value that is not kept: nesting too deep refuses the whole body.
@@ -144,9 +171,7 @@ impl RowBuilder {
                     index
                 }
                 None => {
-                    let names = self.fields.iter().map(|f| f.name.as_str());
-                    let reason = unknown_column(name, names);
-                    self.refuse(Some(name), reason);
+                    self.refuse_unknown(name);
                     return self.check_depth(raw);
                 }
             },
@@ -261,7 +286,14 @@ mod tests {
     use arrow::{array::AsArray, datatypes::Int64Type};
 
     fn spec(name: &str, data_type: DataType, required: bool) -> FieldSpec {
-        FieldSpec { name: name.into(), data_type, required, max_bytes: 100, times: TimeForm::EXPLICIT }
+        FieldSpec {
+            name: name.into(),
+            data_type,
+            required,
+            max_bytes: 100,
+            max_array_bytes: 100,
+            times: TimeForm::EXPLICIT,
+        }
     }
 
     #[test]

@@ -172,6 +172,7 @@ impl Columns {
                     data_type,
                     required: false,
                     max_bytes: MAX_LINE as usize,
+                    max_array_bytes: usize::MAX,
                     times: options.times,
                 }
             })

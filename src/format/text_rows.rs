@@ -96,7 +96,7 @@ fn csv_row(
     keep: &BTreeSet<String>,
     out: &mut Vec<u8>,
 ) -> Result<(), FormatError> {
-    let whole = record.len() == header.len();
+    let whole = record.field_count() == header.len();
     let kept = |at: usize| header.get(at).is_some_and(|name| keep.contains(name));
     let mut written = 0;
     for (at, field) in record.fields().map_err(csv_error)?.enumerate() {

@@ -10,21 +10,33 @@ use arrow::{
 
 use crate::{
     http::online::Include,
-    serve::{Answer, ArrowHead, ServeError, Served, Tally},
+    serve::{Answer, ArrowHead, ReadLimits, ServeError, Served, Tally},
     shard::ColumnBuilder,
 };
 
 /// Columns are named as in `feature_names`; included ones `name:status`, `name:event_time`, `name:age_ms`, and
 /// `name:window_start` with `name:window_end`. The schema's metadata holds `registry_version`, and `partial` where the
 /// deadline passed. Its values are counted in `tally`.
-pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Result<Vec<u8>, ServeError> {
+pub fn encode(
+    answer: &Answer,
+    include: &[Include],
+    tally: &mut Tally,
+    limits: &ReadLimits,
+) -> Result<Vec<u8>, ServeError> {
+    let mut bytes = 0;
     let mut arrays = Vec::<ArrayRef>::with_capacity(answer.plan.names.len());
     for column in 0..answer.plan.columns.len() {
         let data_type = &answer.plan.columns[column].data_type;
         let mut builder = ColumnBuilder::with_capacity(data_type, answer.entities);
         let mut reader = answer.reader(column);
+        let has_any_length = data_type.arrow().primitive_width().is_none();
         for entity in 0..answer.entities {
-            match reader.value(entity, tally).0 {
+            let value = reader.value(entity, tally).0;
+            if has_any_length {
+                bytes += value.bytes();
+                limits.check_answer(bytes)?;
+            }
+            match value {
                 Served::Cell(cell) => builder.push(cell),
                 Served::Value(value) => builder.push_value(value),
             }

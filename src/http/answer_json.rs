@@ -4,12 +4,17 @@ use crate::{
     compute::window::Span,
     http::online::Include,
     model::{DataType, Timestamp, Value},
-    serve::{Answer, ColumnReader, Served, Tally},
+    serve::{Answer, ColumnReader, ReadLimits, ServeError, Served, Tally},
     shard::{Cell, array_items},
 };
 
 /// The answer's text; its values are counted in `tally`.
-pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Vec<u8> {
+pub fn encode(
+    answer: &Answer,
+    include: &[Include],
+    tally: &mut Tally,
+    limits: &ReadLimits,
+) -> Result<Vec<u8>, ServeError> {
     let columns = answer.plan.columns.len();
     let names = &answer.plan.names_json;
     let per_value = 20 + 16 * include.len();
@@ -18,38 +23,38 @@ pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Vec<u8
     out.extend_from_slice(names.as_bytes());
     out.extend_from_slice(b",\"values\":");
     let mut readers: Vec<ColumnReader<'_>> = (0..columns).map(|column| answer.reader(column)).collect();
-    matrix(answer, &mut out, |entity, column, out| match readers[column].value(entity, tally).0 {
+    matrix(answer, &mut out, limits, |entity, column, out| match readers[column].value(entity, tally).0 {
         Served::Cell(value) => cell(value, &answer.plan.columns[column].data_type, out),
         Served::Value(value) => json(value, out),
-    });
+    })?;
     if include.contains(&Include::Status) {
         out.extend_from_slice(b",\"status\":");
-        matrix(answer, &mut out, |entity, column, out| {
+        matrix(answer, &mut out, limits, |entity, column, out| {
             out.push(b'"');
             out.extend_from_slice(answer.json_status(entity, column).as_str().as_bytes());
             out.push(b'"');
-        });
+        })?;
     }
     if include.contains(&Include::EventTime) {
         out.extend_from_slice(b",\"event_time\":");
-        matrix(answer, &mut out, |entity, column, out| match answer.event_time(entity, column) {
+        matrix(answer, &mut out, limits, |entity, column, out| match answer.event_time(entity, column) {
             Some(time) => timestamp(time, out),
             None => out.extend_from_slice(b"null"),
-        });
+        })?;
     }
     if include.contains(&Include::AgeMs) {
         out.extend_from_slice(b",\"age_ms\":");
-        matrix(answer, &mut out, |entity, column, out| match answer.age(entity, column) {
+        matrix(answer, &mut out, limits, |entity, column, out| match answer.age(entity, column) {
             Some(micros) => integer(micros / 1000, out),
             None => out.extend_from_slice(b"null"),
-        });
+        })?;
     }
     if include.contains(&Include::Window) {
         out.extend_from_slice(b",\"window\":");
-        matrix(answer, &mut out, |_, column, out| match answer.window(column) {
+        matrix(answer, &mut out, limits, |_, column, out| match answer.window(column) {
             Some(span) => window(span, out),
             None => out.extend_from_slice(b"null"),
-        });
+        })?;
     }
     if answer.partial {
         out.extend_from_slice(b",\"partial\":true");
@@ -57,11 +62,16 @@ pub fn encode(answer: &Answer, include: &[Include], tally: &mut Tally) -> Vec<u8
     out.extend_from_slice(b",\"registry_version\":");
     integer(answer.plan.registry_version.cast_signed(), &mut out);
     out.push(b'}');
-    out
+    Ok(out)
 }
 
-/// `[[…],…]`: one inner list per entity.
-fn matrix(answer: &Answer, out: &mut Vec<u8>, mut write: impl FnMut(usize, usize, &mut Vec<u8>)) {
+/// `[[…],…]`: one inner list per entity. Stops where the answer becomes too large.
+fn matrix(
+    answer: &Answer,
+    out: &mut Vec<u8>,
+    limits: &ReadLimits,
+    mut write: impl FnMut(usize, usize, &mut Vec<u8>),
+) -> Result<(), ServeError> {
     out.push(b'[');
     for entity in 0..answer.entities {
         comma(entity, out);
@@ -71,8 +81,10 @@ fn matrix(answer: &Answer, out: &mut Vec<u8>, mut write: impl FnMut(usize, usize
             write(entity, column, out);
         }
         out.push(b']');
+        limits.check_answer(out.len())?;
     }
     out.push(b']');
+    Ok(())
 }
 
 fn comma(i: usize, out: &mut Vec<u8>) {

@@ -117,8 +117,8 @@ pub async fn online_features(
     answer.compute(&brought)?;
     let mut tally = answer.tally();
     let bytes = match format {
-        Format::ArrowStream => answer_arrow::encode(&answer, &include, &mut tally)?,
-        _ => answer_json::encode(&answer, &include, &mut tally),
+        Format::ArrowStream => answer_arrow::encode(&answer, &include, &mut tally, &app.reads.limits)?,
+        _ => answer_json::encode(&answer, &include, &mut tally, &app.reads.limits)?,
     };
     answer.plan.meters.record(started.elapsed(), &tally);
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()))], bytes).into_response())

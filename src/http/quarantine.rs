@@ -23,6 +23,9 @@ pub struct QuarantineQuery {
     /// At most so many, the oldest first; 100 where not given.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// The `next` of the answer before: rows from there on.
+    #[serde(default)]
+    pub from: Option<u64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,10 +33,15 @@ pub struct Quarantined {
     pub view: String,
     #[schema(value_type = Vec<Object>)]
     pub rows: Vec<crate::shard::QuarantinedRow>,
+    /// Where there may be more rows: `from` of the next request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 10_000;
+/// Bytes of the rows in one answer, about.
+const LIST_BYTES: usize = 8 << 20;
 
 #[utoipa::path(get, path = "/v1/quarantine", tag = "ingestion", params(QuarantineQuery),
     responses((status = 200, body = Quarantined), (status = 404, body = ProblemBody)))]
@@ -51,8 +59,10 @@ pub async fn list(
         return Err(Problem::not_found(format!("there is no feature view or source `{}`", query.view)));
     };
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let rows = app.quarantine.list(schema.table, 0, limit)?;
-    Ok(Json(Quarantined { view: query.view, rows: rows.into_iter().map(|(_, row)| row).collect() }))
+    let rows = app.quarantine.list(schema.table, query.from.unwrap_or(0), limit, LIST_BYTES)?;
+    let next = rows.last().map(|(number, _)| number + 1);
+    let rows = rows.into_iter().map(|(_, row)| row).collect();
+    Ok(Json(Quarantined { view: query.view, rows, next }))
 }
 
 /// What became of the quarantined rows.

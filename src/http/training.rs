@@ -110,6 +110,7 @@ pub async fn training_sets(
             spine,
             event_time: query.event_time,
             times,
+            max_bytes: worker.reads.limits.joined_bytes,
             known_at: query.known_at,
             until: None,
             full_feature_names: query.full_feature_names,

@@ -131,6 +131,7 @@ impl Ingest {
             known_at: None,
             by_then: false,
             columns: &columns,
+            max_bytes: usize::MAX,
         })?;
         // In the form of stored rows, at the times of the versions.
         let at = found.event_times.iter().zip(times.values()).map(|(at, own)| at.unwrap_or(*own));

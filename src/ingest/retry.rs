@@ -19,6 +19,8 @@ use crate::{
 
 /// Rows that are tried in one batch.
 const AT_A_TIME: usize = 1000;
+/// Bytes of such rows, about.
+const BYTES_AT_A_TIME: usize = 8 << 20;
 
 /// What became of the quarantined rows.
 #[derive(Debug, Default)]
@@ -37,7 +39,7 @@ impl Ingest {
         let _one_at_a_time = self.retrying.lock().await;
         let (mut retried, mut from) = (Retried::default(), 0);
         loop {
-            let kept = quarantine.list(view.schema.table, from, AT_A_TIME)?;
+            let kept = quarantine.list(view.schema.table, from, AT_A_TIME, BYTES_AT_A_TIME)?;
             let Some((last, _)) = kept.last() else { return Ok(retried) };
             from = last + 1;
             let all = kept.len();

@@ -134,8 +134,10 @@ fn reads(stores: &Stores, actors: &Actors) -> Reads {
             entities: config.limits.entities_per_read,
             features: config.limits.features_per_read,
             value_bytes: config.limits.string_bytes.as_usize(),
+            answer_bytes: config.limits.answer_bytes.as_usize(),
+            joined_bytes: config.limits.training_answer_bytes.as_usize(),
         },
-        plans: Plans::default(),
+        plans: Plans::new(config.limits.features_per_read),
     }
 }
 
@@ -145,6 +147,7 @@ fn decode_limits(config: &Config) -> DecodeLimits {
         max_json_rows: limits.json_rows,
         max_json_depth: limits.json_depth,
         max_string: limits.string_bytes.as_usize(),
+        max_array: limits.array_bytes.as_usize(),
         max_key: limits.key_bytes.as_usize(),
         max_decoded_bytes: limits.body_bytes.as_usize().saturating_mul(DECODED_FACTOR),
     }

@@ -67,7 +67,11 @@ impl ShardParts {
             DurabilityMode::Interval => Durability::Interval,
             DurabilityMode::Buffer => Durability::Buffer,
         };
-        let options = ShardOptions { durability, quarantine_rows: config.ingest.quarantine_rows as u64 };
+        let options = ShardOptions {
+            durability,
+            quarantine_rows: config.ingest.quarantine_rows as u64,
+            quarantine_bytes: config.ingest.quarantine_bytes.bytes(),
+        };
         let (index, shards) = (self.index, self.shards.clone());
         let duty = StreamDuty {
             catalog: catalog.clone(),

@@ -33,6 +33,11 @@ pub enum OfflineError {
     Gap { table: String, expected: u64, found: String },
     #[error("table `{table}`, column `{column}`: {reason}")]
     Schema { table: String, column: String, reason: String },
+    #[error(
+        "the values of `{table}` come to more than {limit} bytes for these rows; ask for fewer rows or features at once, or for a \
+         named training set, which is built in parts"
+    )]
+    TooLarge { table: String, limit: usize },
     #[error(transparent)]
     Tail(#[from] TailError),
     #[error("columns of table `{table}`: {source}")]
@@ -46,6 +51,7 @@ impl Coded for OfflineError {
         match self {
             OfflineError::Corrupt { .. } | OfflineError::Log { .. } => Code::Unavailable,
             OfflineError::Full { .. } => Code::StorageFull,
+            OfflineError::TooLarge { .. } => Code::TooLarge,
             OfflineError::Tail(error) => error.code(),
             // It passes: the request can be sent again.
             OfflineError::Io { source, .. } if out_of_descriptors(source) => Code::Unavailable,

@@ -1,13 +1,22 @@
 //! Second pass of a join: the wanted columns of the rows chosen, and of no others, column by column on all cores. Of what is
 //! read no more than a column for each core is in memory beside the answer.
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array},
+    array::{
+        Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array, new_empty_array,
+    },
     buffer::BooleanBuffer,
     compute::{concat, filter, take},
-    datatypes::{FieldRef, Schema, SchemaRef},
+    datatypes::{DataType, FieldRef, Schema, SchemaRef},
     error::ArrowError,
 };
 
@@ -63,12 +72,21 @@ impl<'a> Places<'a> {
     }
 
     /// The columns `wanted`, as long as the spine.
-    pub fn fetch(&self, wanted: &SchemaRef) -> Result<RecordBatch, OfflineError> {
+    ///
+    /// A row of many bytes may be wanted by many rows of the spine: where texts and lists come to more than `max_bytes`, it is an
+    /// error before they are copied.
+    pub fn fetch(&self, wanted: &SchemaRef, max_bytes: usize) -> Result<RecordBatch, OfflineError> {
+        let left = AtomicUsize::new(max_bytes);
         // Texts and lists first: they take the most memory on the way, and the answer is small yet.
         let mut order: Vec<usize> = (0..wanted.fields().len()).collect();
         order.sort_by_key(|&field| wanted.field(field).data_type().primitive_width().is_some());
         let columns = map_in_parallel(&order, usize::MAX, |&field| {
             let values = self.values(&wanted.fields()[field])?;
+            let bytes = taken_bytes(&values, &self.positions);
+            if left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_err() {
+                let table = self.history.layout.table.clone();
+                return Err(OfflineError::TooLarge { table, limit: max_bytes });
+            }
             Ok((field, take(&values, &self.positions, None).map_err(|error| self.wrong(error))?))
         })?;
         let columns: BTreeMap<usize, ArrayRef> = columns.into_iter().collect();
@@ -114,6 +132,34 @@ impl<'a> Places<'a> {
 
     fn wrong(&self, error: ArrowError) -> OfflineError {
         OfflineError::columns(&self.history.layout.table)(error)
+    }
+}
+
+/// Bytes that values of any length take when they are taken at `positions`; those of a fixed width are not counted.
+fn taken_bytes(values: &ArrayRef, positions: &UInt32Array) -> usize {
+    let sum = |length: &dyn Fn(usize) -> usize| -> usize {
+        positions.iter().flatten().map(|position| length(position as usize)).sum()
+    };
+    match values.data_type() {
+        DataType::Utf8 => {
+            let offsets = values.as_string::<i32>().offsets();
+            sum(&|row| (offsets[row + 1] - offsets[row]) as usize)
+        }
+        DataType::Binary => {
+            let offsets = values.as_binary::<i32>().offsets();
+            sum(&|row| (offsets[row + 1] - offsets[row]) as usize)
+        }
+        DataType::List(item) => {
+            // Texts within lists are counted by their mean.
+            let items = values.as_list::<i32>();
+            let offsets = items.offsets();
+            let width = item
+                .data_type()
+                .primitive_width()
+                .unwrap_or_else(|| items.values().get_buffer_memory_size() / items.values().len().max(1) + 1);
+            sum(&|row| (offsets[row + 1] - offsets[row]) as usize * width)
+        }
+        _ => 0,
     }
 }
 

@@ -37,6 +37,8 @@ pub struct AsOf<'a> {
     pub by_then: bool,
     /// Wanted columns of the table.
     pub columns: &'a [&'a str],
+    /// Bytes that the wanted texts and lists may come to for all rows of the spine.
+    pub max_bytes: usize,
 }
 
 impl AsOf<'_> {
@@ -60,7 +62,7 @@ impl AsOf<'_> {
         });
         let places = Places::of(self.history, self.spine, present)?;
         drop(newest);
-        places.fetch(&self.wanted()?)
+        places.fetch(&self.wanted()?, self.max_bytes)
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Served<'a> {
 
 impl Served<'_> {
     /// What it takes in a column.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Served::Cell(Cell::String(text) | Cell::Json(text)) => text.len(),
             Served::Cell(Cell::Bytes(bytes) | Cell::Array(bytes)) => bytes.len(),

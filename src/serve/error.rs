@@ -27,6 +27,8 @@ pub enum ServeError {
         "entities: more than the {limit} allowed were asked for (limits.entities_per_read); send several requests"
     )]
     TooManyEntities { limit: usize },
+    #[error("the answer comes to more than {limit} bytes ({setting}); {instead}")]
+    AnswerTooLarge { limit: usize, setting: &'static str, instead: &'static str },
     #[error("the definitions changed while the request was read; send it again")]
     StalePlan,
     #[error("{0}")]
@@ -43,7 +45,9 @@ impl Coded for ServeError {
             ServeError::Offline(e) => e.code(),
             ServeError::KeyTypes { .. } | ServeError::Request(_) | ServeError::Invalid(_) => Code::Invalid,
             ServeError::StalePlan => Code::Unavailable,
-            ServeError::TooMany { .. } | ServeError::TooManyEntities { .. } => Code::TooLarge,
+            ServeError::TooMany { .. }
+            | ServeError::TooManyEntities { .. }
+            | ServeError::AnswerTooLarge { .. } => Code::TooLarge,
             ServeError::Arrow(_) => Code::Internal,
         }
     }

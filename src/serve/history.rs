@@ -60,6 +60,7 @@ fn read_group(
         known_at: known_at.map(Timestamp::micros),
         by_then: false,
         columns: &columns,
+        max_bytes: reads.limits.answer_bytes,
     })?;
     let features: Vec<ArrayRef> = (view.features.iter().zip(result.features.columns()))
         .map(|(feature, column)| feature.data_type.fit(column))

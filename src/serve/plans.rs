@@ -41,10 +41,15 @@ impl Wanted {
                 let (name, version) = match text.split_once('@') {
                     None => (text.as_str(), None),
                     Some((name, version)) => {
-                        let version = version.parse().map_err(|_| {
-                            ServeError::Invalid(format!("`{text}` is not `name` or `name@version`"))
+                        // One spelling for each version: what clients write becomes a label of metrics.
+                        let number = version.parse::<u32>().ok().filter(|n| n.to_string() == version);
+                        let number = number.ok_or_else(|| {
+                            let text = crate::format::shorten(text);
+                            ServeError::Invalid(format!(
+                                "`{text}` is not `name` or `name@version`, as in `fraud@3`"
+                            ))
                         })?;
-                        (name, Some(version))
+                        (name, Some(number))
                     }
                 };
                 catalog.resolve_service(name, version)?
@@ -113,9 +118,17 @@ fn parsed<T: serde::de::DeserializeOwned>(field: &str, what: &str, text: &str) -
 const CAPACITY: usize = 1024;
 /// Bytes of a request's text that is remembered.
 const LONGEST: usize = 64 << 10;
+/// Bytes that all plans and texts that are remembered may take, about.
+const MOST_BYTES: usize = 32 << 20;
+/// Bytes that a plan takes for each of its columns, about.
+const COLUMN_BYTES: usize = 1 << 10;
 
-#[derive(Default)]
-pub struct Plans(RwLock<Known>);
+/// What is remembered, up to bounds of number and of bytes.
+pub struct Plans {
+    known: RwLock<Known>,
+    /// Columns of a plan that is remembered: no read may ask for more.
+    most_columns: usize,
+}
 
 #[derive(Default)]
 struct Known {
@@ -123,12 +136,18 @@ struct Known {
     plans: HashMap<Wanted, Arc<Plan>>,
     /// The same by [`Asked`]: a service's text begins with a quote, a list's with a bracket.
     texts: HashMap<Box<str>, Arc<Plan>>,
+    /// Bytes of all, about.
+    bytes: usize,
 }
 
 /// Of the definitions, and of the window states.
 type Versions = (u64, u64);
 
 impl Plans {
+    pub fn new(most_columns: usize) -> Plans {
+        Plans { known: RwLock::default(), most_columns }
+    }
+
     /// The plan for a request that came in these words before.
     pub fn of_text(
         &self,
@@ -140,13 +159,14 @@ impl Plans {
             return Ok(plan);
         }
         let plan = self.get(catalog, streams, &asked.wanted()?)?;
-        if asked.text().len() <= LONGEST {
-            let mut known = self.known(catalog, streams);
+        if asked.text().len() <= LONGEST && plan.columns.len() <= self.most_columns {
+            let mut known = self.known(catalog, streams, asked.text().len());
             known.texts.insert(asked.text().into(), Arc::clone(&plan));
         }
         Ok(plan)
     }
 
+    /// The plan for what is wanted. One that `limits` do not allow is made once more the next time, and takes no room.
     pub fn get(
         &self,
         catalog: &Catalog,
@@ -157,7 +177,10 @@ impl Plans {
             return Ok(plan);
         }
         let plan = Arc::new(Plan::compile(catalog, streams, wanted)?);
-        self.known(catalog, streams).plans.insert(wanted.clone(), Arc::clone(&plan));
+        if plan.columns.len() <= self.most_columns {
+            let bytes = plan.columns.len() * COLUMN_BYTES;
+            self.known(catalog, streams, bytes).plans.insert(wanted.clone(), Arc::clone(&plan));
+        }
         Ok(plan)
     }
 
@@ -168,18 +191,20 @@ impl Plans {
         streams: &StreamSet,
         of: impl FnOnce(&Known) -> Option<&Arc<Plan>>,
     ) -> Option<Arc<Plan>> {
-        let known = self.0.read().unwrap_or_else(|e| e.into_inner());
+        let known = self.known.read().unwrap_or_else(|e| e.into_inner());
         let current = known.versions == (catalog.version, streams.version);
         if current { of(&known).map(Arc::clone) } else { None }
     }
 
-    /// To remember one more of these versions.
-    fn known(&self, catalog: &Catalog, streams: &StreamSet) -> RwLockWriteGuard<'_, Known> {
+    /// To remember one more of these versions, which takes so many bytes.
+    fn known(&self, catalog: &Catalog, streams: &StreamSet, bytes: usize) -> RwLockWriteGuard<'_, Known> {
         let versions = (catalog.version, streams.version);
-        let mut known = self.0.write().unwrap_or_else(|e| e.into_inner());
-        if known.versions != versions || known.plans.len().max(known.texts.len()) >= CAPACITY {
+        let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
+        let full = known.plans.len().max(known.texts.len()) >= CAPACITY || known.bytes + bytes > MOST_BYTES;
+        if known.versions != versions || full {
             *known = Known { versions, ..Known::default() };
         }
+        known.bytes += bytes;
         known
     }
 }

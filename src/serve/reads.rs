@@ -20,9 +20,25 @@ pub struct ReadLimits {
     pub features: usize,
     /// Bytes of one value that a request brings.
     pub value_bytes: usize,
+    /// Bytes of an online answer.
+    pub answer_bytes: usize,
+    /// Bytes that the texts and lists of one view may take in a training set that is answered at once.
+    pub joined_bytes: usize,
 }
 
 impl ReadLimits {
+    /// Refuses an answer of so many bytes, while it is written.
+    pub fn check_answer(&self, bytes: usize) -> Result<(), ServeError> {
+        if bytes <= self.answer_bytes {
+            return Ok(());
+        }
+        Err(ServeError::AnswerTooLarge {
+            limit: self.answer_bytes,
+            setting: "limits.answer_bytes",
+            instead: "ask for fewer entities or features",
+        })
+    }
+
     pub(super) fn check_entities(&self, given: usize) -> Result<(), ServeError> {
         match given > self.entities {
             true => Err(ServeError::TooMany { what: "entities", given, limit: self.entities }),

@@ -16,7 +16,12 @@ use crate::{
 };
 
 /// A spine was bounded when it was read.
-const LIMITS: ValueLimits = ValueLimits { max_bytes: usize::MAX, max_depth: 64, times: TimeForm::EXPLICIT };
+const LIMITS: ValueLimits = ValueLimits {
+    max_bytes: usize::MAX,
+    max_depth: 64,
+    max_array_bytes: usize::MAX,
+    times: TimeForm::EXPLICIT,
+};
 
 /// Refuses two columns of one name: which of them is meant cannot be told.
 pub(super) fn check_names(spine: &RecordBatch) -> Result<(), ServeError> {

@@ -38,6 +38,8 @@ pub struct TrainingRequest {
     /// `view__feature` rather than `feature`.
     pub full_feature_names: bool,
     pub guard: LeakGuard,
+    /// Bytes that the texts and lists of one view may come to.
+    pub max_bytes: usize,
     /// Adds the column `split`.
     pub split: Option<Split>,
 }

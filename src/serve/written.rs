@@ -50,6 +50,7 @@ pub(super) fn join(
             known_at: request.known_at.map(Timestamp::micros),
             by_then: request.guard.excludes(),
             columns: &names[at],
+            max_bytes: request.max_bytes,
         };
         if !request.guard.is_off() {
             let later = match request.guard.counts_acceptance() {

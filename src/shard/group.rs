@@ -15,7 +15,7 @@ use crate::{
         record,
         row::Row,
         shard::load_state,
-        store::{event_id_key, numbered_key, push_table_key, table_key},
+        store::{event_id_key, key_number, numbered_key, push_table_key, table_key},
         stream::StreamStates,
         winners::{Winner, Winners},
     },
@@ -318,15 +318,38 @@ impl Shard {
 
     fn push_quarantine(&self, table: TableId, write: &Write, state: &mut TableState, batch: &mut WriteBatch) {
         for number in &write.release {
-            batch.remove(&self.store.quarantine, numbered_key(table, *number));
+            self.drop_quarantined(table, *number, state, batch);
         }
         for row in &write.quarantine {
             let number = state.next_quarantine;
             batch.insert(&self.store.quarantine, numbered_key(table, number), row.as_slice());
+            state.quarantine_bytes += row.len() as u64;
             if let Some(oldest) = number.checked_sub(self.options.quarantine_rows) {
-                batch.remove(&self.store.quarantine, numbered_key(table, oldest));
+                self.drop_quarantined(table, oldest, state, batch);
+                state.first_quarantine = state.first_quarantine.max(oldest + 1);
             }
             state.next_quarantine += 1;
         }
+        // Rows of this group are not in the store yet and stay.
+        let range = numbered_key(table, state.first_quarantine)..=numbered_key(table, u64::MAX);
+        let mut kept = self.store.quarantine.range(range);
+        while state.quarantine_bytes > self.options.quarantine_bytes
+            && let Some(guard) = kept.next()
+            && let Ok((key, value)) = guard.into_inner()
+            && let Some(number) = key_number(&key)
+        {
+            batch.remove(&self.store.quarantine, key);
+            state.quarantine_bytes = state.quarantine_bytes.saturating_sub(value.len() as u64);
+            state.first_quarantine = number + 1;
+        }
+    }
+
+    /// Takes a row out of quarantine. One that cannot be read is counted as nothing: the bound is not exact to the byte.
+    fn drop_quarantined(&self, table: TableId, number: u64, state: &mut TableState, batch: &mut WriteBatch) {
+        let key = numbered_key(table, number);
+        if let Ok(Some(row)) = self.store.quarantine.get(key) {
+            state.quarantine_bytes = state.quarantine_bytes.saturating_sub(row.len() as u64);
+        }
+        batch.remove(&self.store.quarantine, key);
     }
 }

@@ -161,6 +161,9 @@ fn is_valid(base: &Base, time: i64, ttl: Option<i64>) -> bool {
     age_judgement(deleted, base.event_time, time, ttl) == Outcome::Present
 }
 
+/// A row of an earlier write in the group: event time, write, row.
+type EarlierRow = (i64, usize, usize);
+
 /// Finds bases outside of the write's own batch.
 struct Lookup<'a> {
     shard: &'a Shard,
@@ -168,7 +171,7 @@ struct Lookup<'a> {
     index: usize,
     plan: &'a MergePlan,
     /// Rows of the writes before this one in the group: by entity, in order of acceptance. Made when the first is asked for.
-    earlier: Option<HashMap<&'a [u8], Vec<(i64, usize, usize)>>>,
+    earlier: Option<HashMap<&'a [u8], Vec<EarlierRow>>>,
     /// Entities that history does not have all rows of; made when the first is asked for.
     since: Option<Option<HashSet<Box<[u8]>>>>,
 }

@@ -36,18 +36,24 @@ impl Quarantine {
         Quarantine(store)
     }
 
-    /// The oldest `limit` rows of a table with their numbers, those below `from` left out.
+    /// The oldest `limit` rows of a table with their numbers, those below `from` left out; fewer where they come to more than
+    /// `max_bytes`, but one at the least.
     pub fn list(
         &self,
         table: TableId,
         from: u64,
         limit: usize,
+        max_bytes: usize,
     ) -> Result<Vec<(u64, QuarantinedRow)>, ShardError> {
-        let mut rows = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
         for guard in
             self.0.quarantine.range(numbered_key(table, from)..=numbered_key(table, u64::MAX)).take(limit)
         {
             let (key, value) = guard.into_inner()?;
+            bytes += value.len();
+            if bytes > max_bytes && !rows.is_empty() {
+                break;
+            }
             let row = serde_json::from_slice(&value)
                 .map_err(|e| ShardError::Damaged(format!("a quarantined row cannot be read: {e}")))?;
             if let Some(number) = key_number(&key) {

@@ -45,6 +45,8 @@ pub struct ShardOptions {
     pub durability: Durability,
     /// Quarantined rows kept per table; older ones go first.
     pub quarantine_rows: u64,
+    /// Bytes of quarantined rows kept per table.
+    pub quarantine_bytes: u64,
 }
 
 pub struct Shard {

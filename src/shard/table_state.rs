@@ -21,6 +21,12 @@ pub struct TableState {
     /// The newest event time seen, µs; the table's watermark.
     pub newest_event: Option<i64>,
     pub next_quarantine: u64,
+    /// No row of the quarantine is below it.
+    #[serde(default)]
+    pub first_quarantine: u64,
+    /// Bytes of the rows in quarantine; rows of directories before this was counted are not in it.
+    #[serde(default)]
+    pub quarantine_bytes: u64,
     /// How often this was stored: also what brought no row of history is counted.
     #[serde(default)]
     pub commits: u64,

@@ -127,7 +127,7 @@ impl Bench {
             cache.clone(),
             committed.clone(),
             clock.clone(),
-            ShardOptions { durability: Durability::Buffer, quarantine_rows: 3 },
+            ShardOptions { durability: Durability::Buffer, quarantine_rows: 3, quarantine_bytes: u64::MAX },
             StreamDuty::default(),
         );
         let outbox = Outbox::new(store.clone(), committed.clone(), CatalogHandle::new(catalog));
@@ -329,7 +329,7 @@ fn quarantine_keeps_the_newest() {
     });
     let quarantined = Write { quarantine: rows.collect(), ..write(one(1)) };
     bench.shard.commit(&mut [quarantined])[0].as_ref().unwrap();
-    let kept = crate::shard::Quarantine::new(bench.store.clone()).list(TABLE, 0, 10).unwrap();
+    let kept = crate::shard::Quarantine::new(bench.store.clone()).list(TABLE, 0, 10, usize::MAX).unwrap();
     assert_eq!(kept.iter().map(|(_, row)| row.row).collect::<Vec<_>>(), [2, 3, 4]);
 }
 

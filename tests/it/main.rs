@@ -6,6 +6,7 @@ mod backup;
 mod bad_input;
 #[cfg(feature = "sql")]
 mod batch;
+mod bounds;
 mod clean_stop;
 mod command_line;
 mod damage;

@@ -348,7 +348,10 @@ fn the_command_line_keeps_what_each_row_leaves_out() {
 
 /// Versions of one entity in order of acceptance: time, and values where it is no deletion.
 #[derive(Debug, Default)]
-struct Naive(BTreeMap<String, Vec<(i64, Option<Map<String, Json>>)>>);
+struct Naive(BTreeMap<String, Vec<Version>>);
+
+/// Event time, and the features; none for a tombstone.
+type Version = (i64, Option<Map<String, Json>>);
 
 impl Naive {
     /// The newest at or before a time, of those accepted so far.

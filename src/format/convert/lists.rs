@@ -53,6 +53,14 @@ pub(super) fn list(
             bad.push(BadValue { index: row, reason });
         }
     }
+    let width = values.data_type().primitive_width().unwrap_or(1);
+    for (index, length) in offsets.lengths().enumerate() {
+        if length.saturating_mul(width) > limits.max_array_bytes && array.is_valid(index) {
+            let reason =
+                format!("an array of more than {} bytes (limits.array_bytes)", limits.max_array_bytes);
+            bad.push(BadValue { index, reason });
+        }
+    }
     if let Some(n) = exact {
         for (index, length) in offsets.lengths().enumerate().filter(|(i, _)| array.is_valid(*i)) {
             let start = offsets[index] as usize;

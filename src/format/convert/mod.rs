@@ -39,6 +39,8 @@ pub struct BadValue {
 pub struct ValueLimits {
     pub max_bytes: usize,
     pub max_depth: usize,
+    /// Bytes of an array's items.
+    pub max_array_bytes: usize,
     /// How times are written.
     pub times: TimeForm,
 }

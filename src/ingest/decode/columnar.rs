@@ -23,6 +23,11 @@ use crate::{
     model::{DataType, TableSchema, TimeForm},
 };
 
+/// Rows that are converted at once.
+const STRETCH: usize = 1 << 16;
+/// Wrong rows that are named where there are too many.
+const TOLD: usize = 100;
+
 pub(super) fn columnar(
     format: Format,
     body: Bytes,
@@ -83,8 +88,14 @@ fn decoded(
         State { limits, left: limits.max_decoded_bytes, rows: 0, rejected: Vec::new(), good: Vec::new() };
     for batch in batches {
         let batch = batch?;
-        for (part, column) in parts.iter_mut().zip(state.convert(&batch, fields, &sources)?) {
-            part.push(column);
+        // An Arrow stream has batches of any size; what is said of wrong values takes memory for each.
+        let stretches = (0..batch.num_rows())
+            .step_by(STRETCH)
+            .map(|start| batch.slice(start, STRETCH.min(batch.num_rows() - start)));
+        for stretch in stretches {
+            for (part, column) in parts.iter_mut().zip(state.convert(&stretch, fields, &sources)?) {
+                part.push(column);
+            }
         }
     }
     let columns = parts
@@ -217,6 +228,7 @@ impl State<'_> {
             let limits = ValueLimits {
                 max_bytes: field.max_bytes,
                 max_depth: self.limits.max_json_depth,
+                max_array_bytes: field.max_array_bytes,
                 times: field.times,
             };
             let mut bad = Vec::new();
@@ -242,6 +254,16 @@ impl State<'_> {
         self.good.extend((0..batch.num_rows()).filter(|i| !wrong.contains_key(i)).map(|i| first + i as u64));
         if wrong.is_empty() {
             return Ok(columns);
+        }
+        let limit = self.limits.max_json_rows;
+        if self.rejected.len() + wrong.len() > limit {
+            let detail = |(index, (field, reason)): (usize, (String, String))| Detail {
+                row: Some(first + index as u64),
+                field: Some(field),
+                reason,
+            };
+            let told = self.rejected.iter().map(Rejected::detail).chain(wrong.into_iter().map(detail));
+            return Err(DecodeError::TooManyWrong { details: told.take(TOLD).collect(), limit });
         }
         let keep: BooleanArray = (0..batch.num_rows()).map(|i| Some(!wrong.contains_key(&i))).collect();
         for (index, (field, reason)) in wrong {

@@ -19,6 +19,9 @@ pub enum DecodeError {
     Columns(Vec<Detail>),
     #[error("{what}; the limit is {limit}")]
     TooLarge { what: String, limit: usize },
+    /// More rows are wrong than are told one by one, or kept in quarantine.
+    #[error("more than {limit} rows are wrong; nothing was stored. The first: {}", first(.details))]
+    TooManyWrong { details: Vec<Detail>, limit: usize },
     /// HTTP's 415.
     #[error("content encoding `{0}` is not supported; supported: gzip, zstd, identity")]
     UnsupportedEncoding(String),
@@ -64,7 +67,7 @@ impl Coded for DecodeError {
 
     fn details(&self) -> Vec<Detail> {
         match self {
-            DecodeError::Columns(details) => details.clone(),
+            DecodeError::Columns(details) | DecodeError::TooManyWrong { details, .. } => details.clone(),
             _ => Vec::new(),
         }
     }

@@ -33,12 +33,14 @@ pub use error::DecodeError;
 /// What a body may be. [`Default`] is the contract's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Rows of a JSON or NDJSON body.
+    /// Rows of a JSON, NDJSON or CSV body, and rows of any body that may be wrong.
     pub max_json_rows: usize,
     /// Nesting of a JSON body, the document's own brackets included.
     pub max_json_depth: usize,
     /// Bytes of a string, a bytes value or a JSON document.
     pub max_string: usize,
+    /// Bytes of the items of one array.
+    pub max_array: usize,
     /// Bytes of a string that is a join key.
     pub max_key: usize,
     /// Bytes that the rows take as Arrow. A small number is 8 bytes there and may be 2 in CSV.
@@ -51,6 +53,7 @@ impl Default for DecodeLimits {
             max_json_rows: 10_000,
             max_json_depth: 64,
             max_string: 64 * 1024,
+            max_array: 256 * 1024,
             max_key: 1024,
             max_decoded_bytes: 64 * 1024 * 1024,
         }
@@ -160,6 +163,7 @@ fn fields(schema: &TableSchema, limits: &DecodeLimits, times: TimeForm) -> Vec<F
         data_type: column.data_type.clone(),
         required,
         max_bytes,
+        max_array_bytes: limits.max_array,
         times,
     };
     let time = Column { name: schema.event_time.clone(), data_type: DataType::Timestamp };

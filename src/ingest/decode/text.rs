@@ -66,7 +66,7 @@ pub(super) fn csv(
     let broken = |error: CsvError| malformed(Format::Csv, error);
     let header = reader.header().map_err(broken)?;
     let columns = csv_columns(&header, schema, &rows)?;
-    let mut sink = Sink::new(limits, usize::MAX);
+    let mut sink = Sink::new(limits, limits.max_json_rows);
     let mut record = CsvRecord::default();
     while reader.read(&mut record).map_err(broken)? {
         rows.begin();

@@ -127,6 +127,7 @@ fn any_changed_byte_of_a_segment_is_an_error_that_names_it() {
             known_at: None,
             by_then: false,
             columns: &["x"],
+            max_bytes: usize::MAX,
         };
         let joined = as_of_join(&request).err();
         let scanned = history.scan(&["x"]).unwrap().find_map(Result::err);

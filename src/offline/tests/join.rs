@@ -74,6 +74,7 @@ fn ask(
         known_at: limits.known_at,
         by_then: limits.by_then,
         columns: &["x", "y"],
+        max_bytes: usize::MAX,
     };
     let result = as_of_join(&request).unwrap();
     let others = [AsOf { ttl: None, columns: &["y"], ..request }, AsOf { columns: &[], ..request }, request];
@@ -188,6 +189,7 @@ fn a_column_that_no_segment_has_is_null_and_an_unknown_one_an_error() {
         known_at: None,
         by_then: false,
         columns,
+        max_bytes: usize::MAX,
     };
     let result = as_of_join(&request(&["y"])).unwrap();
     assert_eq!(result.outcomes, [Outcome::Present]);

@@ -34,8 +34,16 @@ fn values(
     let (bytes, offsets) = encode_keys(&RecordBatch::try_from_iter(columns).unwrap(), &[0, 1], |_, _| {});
     let spine = Spine::new(&bytes, &offsets, &vec![time; keys.len()], 0);
     let known_at = Some(known_at);
-    let result =
-        as_of_join(&AsOf { history, spine: &spine, ttl, known_at, by_then, columns: &["x"] }).unwrap();
+    let result = as_of_join(&AsOf {
+        history,
+        spine: &spine,
+        ttl,
+        known_at,
+        by_then,
+        columns: &["x"],
+        max_bytes: usize::MAX,
+    })
+    .unwrap();
     let x = arrow::compute::cast(result.features.column(0), &Arrow::Float64).unwrap();
     let x = x.as_primitive::<Float64Type>().iter();
     x.zip(result.outcomes).map(|(x, outcome)| x.filter(|_| outcome == Outcome::Present)).collect()

@@ -135,6 +135,7 @@ fn in_history(
         known_at: known_at.map(Timestamp::micros),
         by_then: false,
         columns: &[],
+        max_bytes: usize::MAX,
     })?;
     Ok(found.into_iter().flatten().next().map(|found| VersionSeen {
         event_time: Timestamp::from_micros(found.version.event_time),

@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// Bytes that the texts and lists of one view may come to in a portion.
+const MOST_JOINED: usize = 1 << 30;
+
 impl Order {
     pub(super) fn wanted(&self) -> Wanted {
         Wanted::Pinned(self.features.clone())
@@ -30,6 +33,7 @@ impl Order {
             spine,
             event_time: Some(self.event_time.clone()),
             times: self.times,
+            max_bytes: MOST_JOINED,
             known_at: self.by_time.then_some(self.known_at),
             until: Some(Arc::new(self.until())),
             full_feature_names: self.full_feature_names,
