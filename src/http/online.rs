@@ -170,7 +170,8 @@ impl Drop for Waits {
 }
 
 /// Reads history on a thread of its own, so that it does not hold up other requests; for no longer than until `deadline`.
-/// Reads of windows, which may hold many events, wait for each other.
+/// A few read at a time, and the others wait: reads of windows, which may hold many events, for each other, and reads of rows
+/// for each other.
 async fn history(
     app: &App,
     plan: Arc<Plan>,
@@ -185,13 +186,12 @@ async fn history(
     let read = {
         let (plan, progress) = (Arc::clone(&plan), Arc::clone(&progress));
         async move {
-            let slot = match plan.groups.iter().any(|group| group.stream.is_some()) {
-                true => {
-                    let slot = Arc::clone(&app.history_slots).acquire_owned().await;
-                    Some(slot.map_err(|_| Problem::unavailable("the node is stopping"))?)
-                }
-                false => None,
+            let slots = match plan.groups.iter().any(|group| group.stream.is_some()) {
+                true => &app.history_slots,
+                false => &app.as_of_slots,
             };
+            let slot = Arc::clone(slots).acquire_owned().await;
+            let slot = slot.map_err(|_| Problem::unavailable("the node is stopping"))?;
             let reads = Arc::clone(&app.reads);
             let read = tokio::task::spawn_blocking(move || {
                 // Held until the work is done, which goes on when nobody waits for it.

@@ -50,6 +50,8 @@ pub struct App {
     pub training_slots: Arc<Semaphore>,
     /// Online reads of windows as of a moment that may be answered at the same time: each may hold many events.
     pub history_slots: Arc<Semaphore>,
+    /// Online reads of rows as of a moment that may be answered at the same time; more wait.
+    pub as_of_slots: Arc<Semaphore>,
     /// Training sets that may be asked for at the same time, built or waiting; more get 429.
     pub training_queue: Arc<Semaphore>,
 }

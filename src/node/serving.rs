@@ -24,6 +24,8 @@ use crate::{
 const TRAINING_SLOTS: usize = 2;
 /// Reads of windows from history at the same time.
 const HISTORY_SLOTS: usize = 2;
+/// Reads of rows as of a moment at the same time; each works on all cores that are idle.
+const AS_OF_SLOTS: usize = 8;
 /// Each may take several times its body.
 const ASIDE_SLOTS: usize = 2;
 /// Their spines are in memory while they wait.
@@ -112,6 +114,7 @@ pub(super) fn app(
         aside: Arc::new(Semaphore::new(ASIDE_SLOTS)),
         training_slots: Arc::new(Semaphore::new(TRAINING_SLOTS)),
         history_slots: Arc::new(Semaphore::new(HISTORY_SLOTS)),
+        as_of_slots: Arc::new(Semaphore::new(AS_OF_SLOTS)),
         training_queue: Arc::new(Semaphore::new(TRAINING_QUEUE)),
     })
 }

@@ -14,7 +14,7 @@ use crate::{
         segment_read::{Footer, SegmentRows},
         seqs::rows_from,
         table::{STEP, Table, TableSnapshot},
-        tail::Tail,
+        tail::{Tail, TailRows},
     },
 };
 
@@ -24,6 +24,8 @@ pub struct History {
     pub(super) snapshot: Arc<TableSnapshot>,
     /// In the shape of `schema`.
     pub(super) tail: Vec<RecordBatch>,
+    /// Held so that readers who come meanwhile share its rows.
+    _shared: TailRows,
     pub(super) schema: SchemaRef,
     /// Rows from this `_seq` on do not exist; above all that there are unless [`History::until`] says otherwise.
     pub(super) before: i64,
@@ -33,15 +35,38 @@ impl History {
     /// Reads the tail first and takes the snapshot then: what was sealed in between is in both, and is dropped from
     /// the tail by its `_seq`. The other way round it could be in neither.
     pub fn open(table: &Table, tail: &dyn Tail, schema: &TableSchema) -> Result<History, OfflineError> {
+        History::of(table, tail, schema, None)
+    }
+
+    /// The same with these features alone: no others are decoded, however large they are.
+    pub fn with_columns(
+        table: &Table,
+        tail: &dyn Tail,
+        schema: &TableSchema,
+        columns: &[&str],
+    ) -> Result<History, OfflineError> {
+        History::of(table, tail, schema, Some(columns))
+    }
+
+    fn of(
+        table: &Table,
+        tail: &dyn Tail,
+        schema: &TableSchema,
+        columns: Option<&[&str]>,
+    ) -> Result<History, OfflineError> {
         table.layout.check(schema)?;
-        let rows = tail.tail(table.id, table.sealed_seq())?;
+        let shared = tail.tail(table.id, table.sealed_seq(), columns)?;
         let snapshot = table.snapshot();
         let layout = table.layout.clone();
-        let schema = evolve(table.name(), &snapshot.schema, schema.offline())?.schema;
-        let (rows, _) = rows_from(&layout, rows, snapshot.sealed_seq)?;
+        let evolved = evolve(table.name(), &snapshot.schema, schema.offline())?.schema;
+        let schema = match columns {
+            None => evolved,
+            Some(columns) => layout.with_columns(&evolved, columns)?,
+        };
+        let (rows, _) = rows_from(&layout, &shared, snapshot.sealed_seq)?;
         let tail = rows.iter().map(|batch| conform(batch, &schema)).collect::<Result<_, _>>();
         let tail = tail.map_err(OfflineError::columns(table.name()))?;
-        Ok(History { layout, snapshot, tail, schema, before: i64::MAX })
+        Ok(History { layout, snapshot, tail, _shared: shared, schema, before: i64::MAX })
     }
 
     /// The history as it was when `seq` was the next row's number: what was accepted from there on does not exist for

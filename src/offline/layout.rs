@@ -50,6 +50,13 @@ impl Layout {
         Ok(Arc::new(Schema::new(fields)))
     }
 
+    /// All that larder itself reads, and the columns `names`.
+    pub fn with_columns(&self, schema: &Schema, names: &[&str]) -> Result<SchemaRef, OfflineError> {
+        let mut fields: Vec<_> = self.choosing(schema, true)?.fields().iter().cloned().collect();
+        fields.extend(self.project(schema, names)?.fields().iter().cloned());
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
     /// The columns `names` of `schema`.
     pub fn project(&self, schema: &Schema, names: &[&str]) -> Result<SchemaRef, OfflineError> {
         let fields = names.iter().map(|name| self.field(schema, name)).collect::<Result<Vec<_>, _>>()?;

@@ -66,5 +66,5 @@ pub use scrub::{CorruptFile, ScrubLog, ScrubReport, Scrubber};
 pub use segment::Segment;
 pub use store::OfflineStore;
 pub use table::{Sealed, Table, TableSnapshot};
-pub use tail::{NoTail, Tail, TailError, Unsealed};
+pub use tail::{NoTail, Tail, TailError, TailRows, Unsealed};
 pub use windows::{Aggregation, EventFilter, EventSeries, Grouping, Watch, Watched, WindowJoin, window_join};

@@ -8,13 +8,13 @@ use crate::offline::{OfflineError, layout::Layout};
 /// Returns them with the `_seq` that comes after the last of all rows given (`from` when there are none).
 pub(super) fn rows_from(
     layout: &Layout,
-    batches: Vec<RecordBatch>,
+    batches: &[RecordBatch],
     from: u64,
 ) -> Result<(Vec<RecordBatch>, u64), OfflineError> {
     let mut kept = Vec::with_capacity(batches.len());
     let mut next = None;
     for batch in batches {
-        let seqs = layout.seqs(&batch)?;
+        let seqs = layout.seqs(batch)?;
         for &seq in seqs {
             let found = u64::try_from(seq).ok();
             let fits = match (next, found) {
@@ -64,7 +64,7 @@ mod tests {
         fn rows_already_in_are_skipped(first in 0..20u64, length in 0..20u64, ahead in 0..25u64, step in 1..7usize) {
             let all: Vec<i64> = (first..first + length).map(|s| s as i64).collect();
             let from = first + ahead;
-            let (rows, next) = rows_from(&layout(), all.chunks(step).map(batch).collect(), from).unwrap();
+            let (rows, next) = rows_from(&layout(), &all.chunks(step).map(batch).collect::<Vec<_>>(), from).unwrap();
             let got: Vec<i64> = rows.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
             prop_assert_eq!(got, all.into_iter().filter(|&s| s as u64 >= from).collect::<Vec<_>>());
             prop_assert_eq!(next, from.max(if length == 0 { from } else { first + length }));
@@ -76,7 +76,7 @@ mod tests {
         for (batches, from) in
             [(vec![&[5i64, 6][..]], 4), (vec![&[0, 2]], 0), (vec![&[0, 1], &[3]], 0), (vec![&[-1, 0]], 0)]
         {
-            assert!(rows_from(&layout(), batches.into_iter().map(batch).collect(), from).is_err());
+            assert!(rows_from(&layout(), &batches.into_iter().map(batch).collect::<Vec<_>>(), from).is_err());
         }
     }
 }

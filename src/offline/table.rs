@@ -133,7 +133,8 @@ impl Table {
         if up_to_seq <= current.sealed_seq {
             return Ok(Sealed { sealed_seq: current.sealed_seq, ..Sealed::default() });
         }
-        let (new, next) = rows_from(&self.layout, rows, current.sealed_seq)?;
+        let (new, next) = rows_from(&self.layout, &rows, current.sealed_seq)?;
+        drop(rows);
         if next != up_to_seq {
             let found = format!("the end of the rows, which were to go up to {up_to_seq}");
             return Err(OfflineError::Gap { table: self.name().to_owned(), expected: next, found });

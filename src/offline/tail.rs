@@ -9,11 +9,15 @@ use crate::{
     model::{TableId, TableSchema},
 };
 
+/// Rows of a tail; readers of one moment share them.
+pub type TailRows = Arc<Vec<RecordBatch>>;
+
 /// The acknowledged rows of each table that are not sealed yet.
 pub trait Tail: Send + Sync {
     /// All acknowledged rows of `table` with `_seq >= from_seq`, ascending and without gaps, in the offline schema
-    /// of the version that wrote them. Rows that a segment holds by now may be missing at the front.
-    fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError>;
+    /// of the version that wrote them. Rows that a segment holds by now may be missing at the front. Where `columns` are
+    /// named, the features that are not among them are left out.
+    fn tail(&self, table: TableId, from_seq: u64, columns: Option<&[&str]>) -> Result<TailRows, TailError>;
 }
 
 /// Unsealed rows in portions: what sealing reads, so that its memory is bounded.
@@ -46,7 +50,7 @@ impl Coded for TailError {
 pub struct NoTail;
 
 impl Tail for NoTail {
-    fn tail(&self, _: TableId, _: u64) -> Result<Vec<RecordBatch>, TailError> {
-        Ok(Vec::new())
+    fn tail(&self, _: TableId, _: u64, _: Option<&[&str]>) -> Result<TailRows, TailError> {
+        Ok(TailRows::default())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 
 use crate::{
     compute::as_of::{Outcome, Spine},
@@ -29,7 +29,9 @@ pub fn read(
         if progress.is_given_up() {
             return Ok(());
         }
-        progress.put(g, read_group(reads, plan, group, entities, at, known_at)?);
+        let asked = AsOfGroup { plan, number: g, group, at, known_at };
+        let Some(found) = read_group(reads, &asked, entities, progress)? else { return Ok(()) };
+        progress.put(g, found);
     }
     if progress.is_given_up() {
         return Ok(());
@@ -37,22 +39,36 @@ pub fn read(
     read_streams(reads, plan, entities, at, known_at, progress)
 }
 
-fn read_group(
-    reads: &Reads,
-    plan: &Plan,
-    group: &PlanGroup,
-    entities: &Entities,
+/// A group of the plan, and the moment it is read as of.
+struct AsOfGroup<'a> {
+    plan: &'a Plan,
+    number: usize,
+    group: &'a PlanGroup,
     at: Timestamp,
     known_at: Option<Timestamp>,
-) -> Result<Vec<Found>, ServeError> {
+}
+
+/// The features asked for of each entity; those that are not asked for are not read, and null. None where the read was
+/// given up.
+fn read_group(
+    reads: &Reads,
+    asked: &AsOfGroup<'_>,
+    entities: &Entities,
+    progress: &Progress,
+) -> Result<Option<Vec<Found>>, ServeError> {
+    let &AsOfGroup { plan, number, group, at, known_at } = asked;
     let (keys, offsets) = encode_keys(plan, group, entities)?;
     let view = &group.view;
     if !view.offline {
-        return Ok(vec![Found::NOTHING; entities.len()]);
+        return Ok(Some(vec![Found::NOTHING; entities.len()]));
     }
     let table = reads.offline.table(&view.schema)?;
-    let history = History::open(&table, reads.tail.as_ref(), &view.schema)?;
-    let columns: Vec<&str> = view.features.iter().map(|f| f.name.as_str()).collect();
+    let wanted = plan.features_of(number);
+    let columns: Vec<&str> = wanted.iter().map(|&feature| view.features[feature].name.as_str()).collect();
+    let history = History::with_columns(&table, reads.tail.as_ref(), &view.schema, &columns)?;
+    if progress.is_given_up() {
+        return Ok(None);
+    }
     let result = as_of_join(&AsOf {
         history: &history,
         spine: &Spine::new(&keys, &offsets, &vec![at.micros(); entities.len()], 0),
@@ -62,9 +78,12 @@ fn read_group(
         columns: &columns,
         max_bytes: reads.limits.answer_bytes,
     })?;
-    let features: Vec<ArrayRef> = (view.features.iter().zip(result.features.columns()))
-        .map(|(feature, column)| feature.data_type.fit(column))
-        .collect::<Result<_, _>>()?;
+    let rows = entities.len();
+    let mut features: Vec<ArrayRef> =
+        (view.features.iter()).map(|feature| new_null_array(&feature.data_type.arrow(), rows)).collect();
+    for (&feature, column) in wanted.iter().zip(result.features.columns()) {
+        features[feature] = view.features[feature].data_type.fit(column)?;
+    }
     // Into the form that the online store answers in, so that everything after this is the same.
     let mut found = Vec::with_capacity(entities.len());
     for (entity, outcome) in result.outcomes.iter().copied().enumerate() {
@@ -75,7 +94,7 @@ fn read_group(
         };
         found.push(Found::Row { row, outcome });
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 pub(super) fn encode_keys(

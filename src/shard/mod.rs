@@ -34,6 +34,7 @@ mod shards;
 mod store;
 mod stream;
 mod table_state;
+mod tails;
 #[cfg(test)]
 mod tests;
 mod upkeep;

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, TimestampMicrosecondBuilder};
+use arrow::{
+    array::{ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, TimestampMicrosecondBuilder},
+    datatypes::{Schema, SchemaRef},
+};
 
 use crate::{
     error::Coded,
     model::{TableId, TableSchema},
-    offline::{Tail, TailError, Unsealed},
+    offline::{Tail, TailError, TailRows, Unsealed},
     registry::CatalogHandle,
     shard::{
         CommittedTables, ShardError,
@@ -16,6 +19,7 @@ use crate::{
         key_columns::KeyDecoder,
         row::{Row, RowLayout, Slot},
         store::{Store, numbered_key},
+        tails::SharedTails,
     },
 };
 
@@ -29,26 +33,29 @@ pub struct Outbox {
     store: Store,
     committed: CommittedTables,
     catalog: CatalogHandle,
+    tails: SharedTails,
 }
 
 impl Outbox {
     pub fn new(store: Store, committed: CommittedTables, catalog: CatalogHandle) -> Outbox {
-        Outbox { store, committed, catalog }
+        Outbox { store, committed, catalog, tails: SharedTails::default() }
     }
 
     /// The acknowledged rows of `table` from `from_seq` on, in order of acceptance: a batch for each run of rows that
     /// one version of the table's schema wrote, in the shape of its `offline()`. Ends after the blob that reaches
-    /// `max_rows` or `max_bytes`. No batch is of much more than [`BATCH_BYTES`].
+    /// `max_rows` or `max_bytes`. No batch is of much more than [`BATCH_BYTES`]. Where `columns` are named, no other features
+    /// are decoded.
     pub fn read(
         &self,
         table: TableId,
         from_seq: u64,
         max_rows: usize,
         max_bytes: usize,
+        columns: Option<&[&str]>,
     ) -> Result<Vec<(Arc<TableSchema>, RecordBatch)>, ShardError> {
         let mut gap = None;
         loop {
-            match self.scan(table, from_seq, max_rows, max_bytes)? {
+            match self.scan(table, from_seq, max_rows, max_bytes, columns)? {
                 Scanned::Rows(rows) => return Ok(rows),
                 // A scan is no snapshot: truncation takes blobs away that it has not come to, behind one that it has
                 // seen. What is really missing is missing in the next one too.
@@ -69,6 +76,7 @@ impl Outbox {
         from_seq: u64,
         max_rows: usize,
         max_bytes: usize,
+        columns: Option<&[&str]>,
     ) -> Result<Scanned, ShardError> {
         // Rows beyond this are of a commit that is still going on. Taken before the catalog, which then knows the
         // versions of all rows below it.
@@ -102,7 +110,7 @@ impl Outbox {
                             blob.header.first_seq, table.0
                         ))
                     })?;
-                    runs.push(OfflineRows::new(Arc::clone(schema)));
+                    runs.push(OfflineRows::new(Arc::clone(schema), columns));
                     let last = runs.len() - 1;
                     &mut runs[last]
                 }
@@ -126,9 +134,13 @@ enum Scanned {
 }
 
 impl Tail for Outbox {
-    fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError> {
-        let runs = self.read(table, from_seq, usize::MAX, usize::MAX).map_err(tail_error)?;
-        Ok(runs.into_iter().map(|(_, batch)| batch).collect())
+    fn tail(&self, table: TableId, from_seq: u64, columns: Option<&[&str]>) -> Result<TailRows, TailError> {
+        let committed = self.committed.of(table);
+        let read = |from| {
+            let runs = self.read(table, from, usize::MAX, usize::MAX, columns)?;
+            Ok(runs.into_iter().map(|(_, batch)| batch).collect())
+        };
+        self.tails.get(table, from_seq, columns, || committed.next_seq(), read).map_err(tail_error)
     }
 }
 
@@ -139,7 +151,7 @@ impl Unsealed for Outbox {
         from_seq: u64,
         max_rows: usize,
     ) -> Result<Vec<(Arc<TableSchema>, RecordBatch)>, TailError> {
-        self.read(table, from_seq, max_rows, BATCH_BYTES).map_err(tail_error)
+        self.read(table, from_seq, max_rows, BATCH_BYTES, None).map_err(tail_error)
     }
 }
 
@@ -150,6 +162,8 @@ fn tail_error(error: ShardError) -> TailError {
 /// Builds an offline batch from encoded rows of one version of the table.
 struct OfflineRows {
     schema: Arc<TableSchema>,
+    /// The columns that are built.
+    offline: SchemaRef,
     slots: Vec<Slot>,
     keys: KeyDecoder,
     event_time: TimestampMicrosecondBuilder,
@@ -162,13 +176,20 @@ struct OfflineRows {
 }
 
 impl OfflineRows {
-    fn new(schema: Arc<TableSchema>) -> OfflineRows {
+    fn new(schema: Arc<TableSchema>, columns: Option<&[&str]>) -> OfflineRows {
         let layout = RowLayout::of(&schema);
+        let wanted = |name: &str| columns.is_none_or(|columns| columns.contains(&name));
+        let built: Vec<usize> =
+            (0..schema.columns.len()).filter(|&column| wanted(&schema.columns[column].name)).collect();
         OfflineRows {
-            slots: (0..schema.columns.len()).map(|column| layout.slot(column)).collect(),
+            offline: match columns {
+                None => Arc::clone(schema.offline()),
+                Some(_) => with_columns(&schema, &built),
+            },
+            slots: built.iter().map(|&column| layout.slot(column)).collect(),
             keys: KeyDecoder::new(&schema.keys),
             event_time: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
-            columns: schema.columns.iter().map(|c| ColumnBuilder::new(&c.data_type)).collect(),
+            columns: built.iter().map(|&c| ColumnBuilder::new(&schema.columns[c].data_type)).collect(),
             seq: Int64Builder::new(),
             accepted_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
             deleted: BooleanBuilder::new(),
@@ -208,10 +229,19 @@ impl OfflineRows {
         arrays.push(Arc::new(self.seq.finish()));
         arrays.push(Arc::new(self.accepted_at.finish()));
         arrays.push(Arc::new(self.deleted.finish()));
-        RecordBatch::try_new(Arc::clone(self.schema.offline()), arrays).map_err(|e| {
+        RecordBatch::try_new(self.offline, arrays).map_err(|e| {
             ShardError::Damaged(format!("rows of `{}` do not fit its schema: {e}", self.schema.name))
         })
     }
+}
+
+/// The offline schema without the features that are not among `built`.
+fn with_columns(schema: &TableSchema, built: &[usize]) -> SchemaRef {
+    let first = schema.first_column_index();
+    let features = first..first + schema.columns.len();
+    let fields = schema.offline().fields().iter().enumerate();
+    let kept = fields.filter(|(at, _)| !features.contains(at) || built.contains(&(at - first)));
+    Arc::new(Schema::new(kept.map(|(_, field)| Arc::clone(field)).collect::<Vec<_>>()))
 }
 
 /// Where each column of `target` lies in rows that `written` wrote; `None` where they do not have it.

@@ -16,7 +16,8 @@ use proptest::prelude::*;
 
 use crate::{
     clock::Clock,
-    model::{BatchId, Column, DataType, SEQ, TableId, TableSchema, Timestamp, Value},
+    model::{ACCEPTED_AT, BatchId, Column, DELETED, DataType, SEQ, TableId, TableSchema, Timestamp, Value},
+    offline::Tail,
     registry::{Catalog, CatalogHandle},
     shard::{
         ColumnBuilder, CommittedTables, Durability, Outbox, PreparedBatch, Row, RowCache, RowLayout, Shard,
@@ -137,7 +138,7 @@ impl Bench {
 
     /// The outbox from `seq` on, which one version wrote.
     fn unsealed(&self, seq: u64) -> Option<RecordBatch> {
-        let mut runs = self.outbox.read(TABLE, seq, usize::MAX, usize::MAX).unwrap();
+        let mut runs = self.outbox.read(TABLE, seq, usize::MAX, usize::MAX, None).unwrap();
         assert!(runs.len() <= 1);
         runs.pop().map(|(_, batch)| batch)
     }
@@ -306,7 +307,7 @@ fn acceptance_times_never_go_back() {
     bench.clock.set(Timestamp::from_micros(10));
     bench.shard.commit(&mut [write(one(2))])[0].as_ref().unwrap();
     let rows = bench.unsealed(0).unwrap();
-    let accepted = rows.column_by_name(crate::model::ACCEPTED_AT).unwrap();
+    let accepted = rows.column_by_name(ACCEPTED_AT).unwrap();
     let accepted = accepted.as_primitive::<arrow::datatypes::TimestampMicrosecondType>().values();
     assert_eq!(accepted, &[1000, 1000]);
 }
@@ -333,6 +334,37 @@ fn quarantine_keeps_the_newest() {
     assert_eq!(kept.iter().map(|(_, row)| row.row).collect::<Vec<_>>(), [2, 3, 4]);
 }
 
+#[test]
+fn readers_of_a_tail_share_its_rows_and_decode_no_other_columns() {
+    let mut bench = Bench::new();
+    let mut commit = |times: std::ops::Range<i64>| {
+        times.for_each(|time| bench.shard.commit(&mut [write(one(time))])[0].as_ref().map(|_| ()).unwrap());
+    };
+    let outbox = bench.outbox.clone();
+    let tail = |from: u64, columns: Option<&[&str]>| outbox.tail(TABLE, from, columns).unwrap();
+    let values =
+        |batch: &RecordBatch| batch.column_by_name("event_time").unwrap().to_data().buffers()[0].as_ptr();
+    commit(0..5);
+    let first = tail(0, None);
+    commit(5..8);
+    let second = tail(0, None);
+    let counts = |tail: &[RecordBatch]| tail.iter().map(RecordBatch::num_rows).collect::<Vec<_>>();
+    assert_eq!((counts(&first), counts(&second)), (vec![5], vec![5, 3]));
+    assert_eq!(values(&first[0]), values(&second[0]), "the same memory");
+    let all = arrow::compute::concat_batches(first[0].schema_ref(), second.iter()).unwrap();
+    assert_eq!(Some(&all), bench.unsealed(0).as_ref());
+
+    let narrow = tail(0, Some(&["d", "none"]));
+    let names: Vec<_> = narrow[0].schema_ref().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["k", "n", "event_time", "d", SEQ, ACCEPTED_AT, DELETED]);
+    let of_all: Vec<usize> = names.iter().map(|name| all.schema_ref().index_of(name).unwrap()).collect();
+    assert_eq!(narrow[0], all.project(&of_all).unwrap());
+    // Another run of the same reads begins anew: nobody holds the rows.
+    drop((first, second));
+    assert_eq!(counts(&tail(0, None)), [8]);
+    assert_eq!(counts(&tail(6, None)), [2]);
+}
+
 /// Sets the flag when it goes, also when a check has failed.
 struct Done<'a>(&'a AtomicBool);
 
@@ -350,7 +382,7 @@ fn a_scan_beside_a_truncation_finds_no_gap() {
         let reader = scope.spawn(|| {
             let mut reads = 0;
             while !done.load(Ordering::SeqCst) {
-                for (_, rows) in outbox.read(TABLE, 0, usize::MAX, usize::MAX).unwrap() {
+                for (_, rows) in outbox.read(TABLE, 0, usize::MAX, usize::MAX, None).unwrap() {
                     let seqs = rows.column_by_name(SEQ).unwrap().as_primitive::<Int64Type>();
                     assert!(seqs.values().windows(2).all(|pair| pair[0] + 1 == pair[1]), "{seqs:?}");
                 }
@@ -406,11 +438,11 @@ fn a_damaged_outbox_is_an_error_and_never_a_short_answer() {
     let key = crate::shard::store::numbered_key(TABLE, 1);
     let whole = bench.store.outbox.get(key).unwrap().unwrap().to_vec();
     bench.store.outbox.remove(key).unwrap();
-    assert!(bench.outbox.read(TABLE, 0, usize::MAX, usize::MAX).is_err(), "a blob is missing");
+    assert!(bench.outbox.read(TABLE, 0, usize::MAX, usize::MAX, None).is_err(), "a blob is missing");
     let mut flipped = whole.clone();
     flipped[50] ^= 1;
     bench.store.outbox.insert(key, flipped).unwrap();
-    assert!(bench.outbox.read(TABLE, 0, usize::MAX, usize::MAX).is_err(), "a blob was changed");
+    assert!(bench.outbox.read(TABLE, 0, usize::MAX, usize::MAX, None).is_err(), "a blob was changed");
     bench.store.outbox.insert(key, whole).unwrap();
     assert_eq!(bench.unsealed(0).unwrap().num_rows(), 3);
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ahead;
+mod as_of;
 mod backup;
 mod bad_input;
 #[cfg(feature = "sql")]

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 
 use crate::{
     model::{Column, DataType, SEQ, TableId, TableSchema},
-    offline::{History, OfflineOptions, OfflineStore, Table, Tail, TailError, seqs::rows_from},
+    offline::{History, OfflineOptions, OfflineStore, Table, Tail, TailError, TailRows, seqs::rows_from},
 };
 
 /// One accepted row; its `_seq` is its place in the list.
@@ -98,10 +98,10 @@ impl Outbox {
 }
 
 impl Tail for Outbox {
-    fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError> {
+    fn tail(&self, table: TableId, from_seq: u64, _: Option<&[&str]>) -> Result<TailRows, TailError> {
         assert_eq!(table, TableId(7));
         let layout = crate::offline::layout::Layout::of(&schema(1));
-        Ok(rows_from(&layout, self.0.lock().unwrap().clone(), from_seq).unwrap().0)
+        Ok(rows_from(&layout, &self.0.lock().unwrap(), from_seq).unwrap().0.into())
     }
 }
 

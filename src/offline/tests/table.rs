@@ -127,8 +127,8 @@ fn the_tail_joins_on_without_loss_or_doubling() {
     /// A tail that seals rows while it is being read.
     struct Racing<'a>(&'a Table, &'a Outbox, Vec<Row>);
     impl Tail for Racing<'_> {
-        fn tail(&self, table: TableId, from_seq: u64) -> Result<Vec<RecordBatch>, TailError> {
-            let rows = self.1.tail(table, from_seq);
+        fn tail(&self, table: TableId, from: u64, columns: Option<&[&str]>) -> Result<TailRows, TailError> {
+            let rows = self.1.tail(table, from, columns);
             self.0.append(&schema(1), vec![batch(&schema(1), &self.2[7..15], 7)], 15).unwrap();
             rows
         }
@@ -143,8 +143,8 @@ fn the_tail_joins_on_without_loss_or_doubling() {
     torn.push(batch(&v1, &all[17..], 17));
     struct Whole(Outbox);
     impl Tail for Whole {
-        fn tail(&self, _: TableId, _: u64) -> Result<Vec<RecordBatch>, TailError> {
-            Ok(self.0.0.lock().unwrap().clone())
+        fn tail(&self, _: TableId, _: u64, _: Option<&[&str]>) -> Result<TailRows, TailError> {
+            Ok(self.0.0.lock().unwrap().clone().into())
         }
     }
     assert!(matches!(History::open(&table, &Whole(torn), &v1), Err(OfflineError::Gap { expected: 15, .. })));
