@@ -96,6 +96,7 @@ impl Stores {
             catalog: self.catalog.clone(),
             offline: Arc::clone(&self.offline),
             tail: self.outbox.clone(),
+            clock: self.clock.clone(),
         }
     }
 }

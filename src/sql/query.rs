@@ -12,6 +12,7 @@ use std::{
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 
 use crate::{
+    clock::Clock,
     config::LimitsConfig,
     model::Duration,
     offline::{OfflineStore, Tail, Visible},
@@ -25,6 +26,8 @@ pub struct Inputs {
     pub catalog: CatalogHandle,
     pub offline: Arc<OfflineStore>,
     pub tail: Arc<dyn Tail>,
+    /// What `now()` is.
+    pub clock: Clock,
 }
 
 /// One statement, with a value for each placeholder (`$name`, or `$1` and so on) in it.

@@ -7,6 +7,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
+use chrono::DateTime;
 use datafusion::{
     common::{
         ScalarValue, TableReference,
@@ -64,7 +65,11 @@ impl Engine {
         let tables = Tables::with_rows(&catalog, &self.inputs, scope, control);
         // The same rows in the same order each time, where a repeat has to give the same.
         let parallel = matches!(scope, Scope::Everything);
-        let state = self.sessions.open(parallel)?;
+        let mut state = self.sessions.open(parallel)?;
+        if matches!(scope, Scope::Everything) {
+            let now = DateTime::from_timestamp_micros(self.inputs.clock.now().micros());
+            state.execution_props_mut().query_execution_start_time = now;
+        }
         let plan = plan(&state, query, &tables)?;
         let running = |error| errors::running(error, self.memory);
         let plan = state.optimize(&plan).map_err(errors::planning)?;
@@ -111,6 +116,9 @@ impl Drop for Engine {
 
 fn plan(state: &SessionState, query: &SqlQuery, tables: &Tables<'_>) -> Result<LogicalPlan, SqlError> {
     let mut parsed = text::parse(&query.text)?;
+    if state.execution_props().query_execution_start_time.is_none() {
+        parsed.check_clock()?;
+    }
     parameters::put_in(&mut parsed.statement, &query.parameters)?;
     let context = SessionContext::new_with_state(state.clone());
     for name in &parsed.tables {

@@ -89,6 +89,15 @@ pub(super) struct Parsed {
     pub statement: Statement,
     /// The names of the tables that it reads, each once.
     pub tables: Vec<String>,
+    /// A function of it that asks for the time.
+    pub clock: Option<&'static str>,
+}
+
+impl Parsed {
+    /// Refuses a query that asks for the time where its answer has to be the same each time.
+    pub fn check_clock(&self) -> Result<(), SqlError> {
+        self.clock.map_or(Ok(()), |name| Err(SqlError::query(unsteady(name))))
+    }
 }
 
 pub(super) fn parse(text: &str) -> Result<Parsed, SqlError> {
@@ -111,10 +120,10 @@ pub(super) fn parse(text: &str) -> Result<Parsed, SqlError> {
             return Err(SqlError::query(format!("it has {} statements; send one at a time", more + 1)));
         }
     };
-    check_statement(&statement)?;
+    let clock = check_statement(&statement)?;
     let (tables, _) = resolve_table_references(&statement, true).map_err(errors::planning)?;
     let tables = tables.into_iter().map(table_name).collect::<Result<_, _>>()?;
-    Ok(Parsed { statement, tables })
+    Ok(Parsed { statement, tables, clock })
 }
 
 fn table_name(reference: TableReference) -> Result<String, SqlError> {
@@ -179,7 +188,8 @@ fn check_tokens(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
 const READ_ONLY: &str =
     "only a SELECT (also WITH, VALUES or EXPLAIN) can be sent here: this reads, and changes nothing";
 
-fn check_statement(statement: &Statement) -> Result<(), SqlError> {
+/// Gives the function, if there is one, by which the statement asks for the time.
+fn check_statement(statement: &Statement) -> Result<Option<&'static str>, SqlError> {
     match statement {
         Statement::Explain(explain) => match explain.statement.as_ref() {
             Statement::Explain(_) => Err(SqlError::query("EXPLAIN of an EXPLAIN")),
@@ -189,7 +199,7 @@ fn check_statement(statement: &Statement) -> Result<(), SqlError> {
             SqlStatement::Query(query) => {
                 let mut limits = Limits::default();
                 match query.visit(&mut limits) {
-                    ControlFlow::Continue(()) => Ok(()),
+                    ControlFlow::Continue(()) => Ok(limits.clock),
                     ControlFlow::Break(reason) => Err(SqlError::query(reason)),
                 }
             }
@@ -212,22 +222,32 @@ struct Limits {
     names: HashMap<usize, String>,
     /// Tables of each query that has such a name.
     named: HashMap<String, usize>,
+    /// A function that asks for the time.
+    clock: Option<&'static str>,
+}
+
+fn unsteady(name: &str) -> String {
+    format!(
+        "`{name}` is not deterministic, and these rows have to be the same whenever they are computed; use $as_of: in a batch view the \
+         time of the run, elsewhere a parameter, as in {{\"parameters\": {{\"as_of\": \"2024-05-01T00:00:00Z\"}}}}"
+    )
 }
 
 fn is_subquery(expression: &Expr) -> bool {
     matches!(expression, Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. })
 }
 
+/// Functions that give the time of the query.
+fn clock(name: &str) -> Option<&'static str> {
+    const NAMES: [&str; 5] = ["now", "current_timestamp", "current_date", "current_time", "today"];
+    NAMES.into_iter().find(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Functions that give something else each time, of DataFusion and of other databases.
 fn not_deterministic(name: &str) -> Option<&'static str> {
-    const NAMES: [&str; 16] = [
-        "now",
-        "current_timestamp",
-        "current_date",
-        "current_time",
+    const NAMES: [&str; 11] = [
         "localtimestamp",
         "localtime",
-        "today",
         "getdate",
         "sysdate",
         "random",
@@ -337,13 +357,12 @@ impl Visitor for Limits {
     }
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<String> {
-        if let Expr::Function(function) = expression
-            && let Some(name) = not_deterministic(&function.name.to_string())
-        {
-            return ControlFlow::Break(format!(
-                "`{name}` is not deterministic, and a query gives the same rows whenever it runs; use $as_of: in a batch view the time \
-                 of the run, elsewhere a parameter, as in {{\"parameters\": {{\"as_of\": \"2024-05-01T00:00:00Z\"}}}}"
-            ));
+        if let Expr::Function(function) = expression {
+            let name = function.name.to_string();
+            self.clock = self.clock.or(clock(&name));
+            if let Some(name) = not_deterministic(&name) {
+                return ControlFlow::Break(unsteady(name));
+            }
         }
         self.subqueries += usize::from(is_subquery(expression));
         if self.subqueries > MAX_SUBQUERIES {
