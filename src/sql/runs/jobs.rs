@@ -22,7 +22,7 @@ use crate::{
         Inputs, Sql,
         engine::Schedule,
         query::Control,
-        runs::{Overview, RunError, queue::Queue, worker::Worker},
+        runs::{Overview, RunError, queue::Queue, turns::Turns, worker::Worker},
     },
 };
 
@@ -89,7 +89,7 @@ impl Runs {
             Err(error) => return tracing::error!(%error, "runs of batch feature views cannot be read"),
         }
         let Ok(runtime) = Handle::try_current() else { return };
-        let worker = Worker { inner: Arc::clone(inner), runtime };
+        let worker = Worker { inner: Arc::clone(inner), runtime, turns: Turns::default() };
         let builder = std::thread::Builder::new().name("larder-runs".to_owned()).stack_size(STACK);
         match builder.spawn(priority::waiting(move || worker.run())) {
             Ok(handle) => *thread = Some(handle),

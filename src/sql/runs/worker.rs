@@ -18,6 +18,7 @@ use crate::{
             RunError,
             jobs::{Inner, batch_views, due},
             output::Collected,
+            turns::{Rank, Turns},
         },
     },
 };
@@ -34,11 +35,12 @@ const LONGEST_WAIT: i64 = 3_600_000_000;
 pub(super) struct Worker {
     pub inner: Arc<Inner>,
     pub runtime: Handle,
+    pub turns: Turns,
 }
 
 impl Worker {
     /// Works off what there is; returns when there is nothing to do now.
-    pub fn run(&self) {
+    pub fn run(mut self) {
         while !self.inner.is_stopping() {
             match self.step() {
                 Ok(true) => {}
@@ -54,7 +56,7 @@ impl Worker {
     }
 
     /// Makes runs that are due, then does one; whether there was one.
-    fn step(&self) -> Result<bool, RunError> {
+    fn step(&mut self) -> Result<bool, RunError> {
         let catalog = self.inner.origin.inputs.catalog.current();
         let now = self.inner.origin.clock.now();
         for (view, batch) in batch_views(&catalog) {
@@ -68,14 +70,15 @@ impl Worker {
             }
         }
         let Some((view, run)) = self.next(&catalog, now)? else { return Ok(false) };
+        self.turns.take(view.schema.table, &run);
         self.attempt(&view, run)?;
         Ok(true)
     }
 
-    /// The run of the least moment whose inputs are complete.
+    /// Of the views' next runs whose inputs are complete, the one whose turn it is.
     fn next(&self, catalog: &Catalog, now: Timestamp) -> Result<Option<(Arc<FeatureView>, Run)>, RunError> {
         let mut queues = self.inner.queues();
-        let mut best: Option<(Arc<FeatureView>, Run)> = None;
+        let mut best: Option<(Rank, Arc<FeatureView>, Run)> = None;
         for (view, batch) in batch_views(catalog) {
             let queue = self.inner.readable(&mut queues, view)?;
             let Some(run) = queue.and_then(|queue| queue.next(now).cloned()) else { continue };
@@ -86,11 +89,12 @@ impl Worker {
                     complete &= queue.is_some_and(|queue| !queue.waits_for(run.moment));
                 }
             }
-            if complete && best.as_ref().is_none_or(|(_, best)| run.moment < best.moment) {
-                best = Some((Arc::clone(view), run));
+            let rank = self.turns.rank(view.schema.table, &run);
+            if complete && best.as_ref().is_none_or(|(best, ..)| rank < *best) {
+                best = Some((rank, Arc::clone(view), run));
             }
         }
-        Ok(best)
+        Ok(best.map(|(_, view, run)| (view, run)))
     }
 
     fn attempt(&self, view: &Arc<FeatureView>, run: Run) -> Result<(), RunError> {
