@@ -1,7 +1,7 @@
 //! All runs of a node: which there are, when they are due, and the thread that works them off.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -89,7 +89,8 @@ impl Runs {
             Err(error) => return tracing::error!(%error, "runs of batch feature views cannot be read"),
         }
         let Ok(runtime) = Handle::try_current() else { return };
-        let worker = Worker { inner: Arc::clone(inner), runtime, turns: Turns::default() };
+        let inner = Arc::clone(inner);
+        let worker = Worker { inner, runtime, turns: Turns::default(), behind: BTreeSet::new() };
         let builder = std::thread::Builder::new().name("larder-runs".to_owned()).stack_size(STACK);
         match builder.spawn(priority::waiting(move || worker.run())) {
             Ok(handle) => *thread = Some(handle),

@@ -1,16 +1,20 @@
 //! The thread that runs.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     failpoint, metrics,
-    model::Timestamp,
+    model::{TableId, Timestamp},
     offline::History,
     registry::{Batch, Catalog, FeatureView},
-    shard::{Cause, PreparedBatch, Run, RunState},
+    shard::{Cause, PreparedBatch, Run, RunState, ShardError},
     sql::{
         SqlError, SqlQuery,
         query::{AsOf, Parameter, Scope},
@@ -36,6 +40,8 @@ pub(super) struct Worker {
     pub inner: Arc<Inner>,
     pub runtime: Handle,
     pub turns: Turns,
+    /// Views whose tables take no more rows for now; the next thread tries again.
+    pub behind: BTreeSet<TableId>,
 }
 
 impl Worker {
@@ -60,19 +66,32 @@ impl Worker {
         let catalog = self.inner.origin.inputs.catalog.current();
         let now = self.inner.origin.clock.now();
         for (view, batch) in batch_views(&catalog) {
+            if self.behind.contains(&view.schema.table) {
+                continue;
+            }
             let moment = {
                 let mut queues = self.inner.queues();
                 self.inner.readable(&mut queues, view)?.and_then(|queue| due(batch, queue, now))
             };
             if let Some(moment) = moment {
                 let moments = [moment.micros()];
-                self.runtime.block_on(self.inner.enqueue(view, &moments, Cause::Schedule))?;
+                let stored = self.runtime.block_on(self.inner.enqueue(view, &moments, Cause::Schedule));
+                self.unless_behind(view, stored.map(|_| ()))?;
             }
         }
         let Some((view, run)) = self.next(&catalog, now)? else { return Ok(false) };
         self.turns.take(view.schema.table, &run);
-        self.attempt(&view, run)?;
+        let attempted = self.attempt(&view, run);
+        self.unless_behind(&view, attempted)?;
         Ok(true)
+    }
+
+    /// Sets a view aside whose table takes no more rows for now, so that the others' runs go on.
+    fn unless_behind(&mut self, view: &FeatureView, result: Result<(), RunError>) -> Result<(), RunError> {
+        let Err(RunError::Shard(error @ ShardError::Overloaded(_))) = result else { return result };
+        tracing::warn!(view = view.name, %error, "its runs wait, those of other views go on");
+        self.behind.insert(view.schema.table);
+        Ok(())
     }
 
     /// Of the views' next runs whose inputs are complete, the one whose turn it is.
@@ -80,6 +99,9 @@ impl Worker {
         let mut queues = self.inner.queues();
         let mut best: Option<(Rank, Arc<FeatureView>, Run)> = None;
         for (view, batch) in batch_views(catalog) {
+            if self.behind.contains(&view.schema.table) {
+                continue;
+            }
             let queue = self.inner.readable(&mut queues, view)?;
             let Some(run) = queue.and_then(|queue| queue.next(now).cloned()) else { continue };
             let mut complete = true;
