@@ -32,6 +32,7 @@ mod online;
 mod operations;
 mod registry;
 mod retention;
+#[cfg(feature = "sql")]
 mod run_turns;
 mod scrub;
 #[cfg(feature = "sql")]

@@ -91,7 +91,7 @@ fn a_view_whose_table_is_behind_holds_up_no_other() {
     wait(&node, "behind", 1);
     wait(&node, "other", 1);
     let (status, body) = node.post_json(&materialize("behind"), &json!({}));
-    assert_eq!(status, 503, "{body:#}");
+    assert_eq!(status, 429, "{body:#}");
     node.set_time("2024-05-01T13:00:00Z");
     wait(&node, "other", 2);
     assert_eq!(done(&node, "behind"), 1);
