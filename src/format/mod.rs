@@ -35,7 +35,7 @@ mod writer;
 
 pub use cell::{row_json, value_text};
 pub use column::{CellError, ColumnBuilder};
-pub use convert::{BadValue, TypeFit, ValueLimits, convert_column, type_fit, undeclared_time};
+pub use convert::{BadValue, TypeFit, ValueLimits, convert_column, type_fit, undeclared, undeclared_time};
 pub use csv_reader::{CsvError, CsvReader, CsvRecord, STRAY};
 pub use encoding::utf8_text;
 pub use error::FormatError;

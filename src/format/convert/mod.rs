@@ -6,7 +6,7 @@ mod numbers;
 mod texts;
 mod times;
 
-pub use times::undeclared_time;
+pub use times::{undeclared, undeclared_time};
 
 use arrow::{
     array::{Array, ArrayRef, new_null_array},

@@ -13,7 +13,7 @@ use arrow::{
 };
 
 use crate::{
-    format::plain,
+    format::{plain, plain_type},
     model::{DataType, ParseTimestampError, TimeForm, TimeUnit, Timestamp},
 };
 
@@ -32,6 +32,19 @@ pub(super) fn holds_times(from: &Arrow) -> bool {
     ) || from.is_integer()
 }
 
+/// The declaration that columns of this type need as timestamps, and `times` lacks.
+pub fn undeclared(data_type: &Arrow, times: TimeForm) -> Option<&'static str> {
+    match plain_type(data_type) {
+        Arrow::Timestamp(_, None) | Arrow::Date32 | Arrow::Date64 if times.time_zone.is_none() => {
+            Some("its times have no time zone; declare `time_zone` on the view or source, or in the request")
+        }
+        number if number.is_numeric() && times.time_unit.is_none() => {
+            Some("its numbers have no unit; declare `time_unit` on the view or source, or in the request")
+        }
+        _ => None,
+    }
+}
+
 /// The first value of a column that is to be timestamps, where its type needs a unit or a zone that `times` lacks, and what is to
 /// be said of it. Texts are looked at one by one.
 pub fn undeclared_time(
@@ -43,12 +56,8 @@ pub fn undeclared_time(
         return Ok(None);
     }
     let array = &plain(array)?;
-    let lacks = match array.data_type() {
-        Arrow::Timestamp(_, None) | Arrow::Date32 | Arrow::Date64 => times.time_zone.is_none(),
-        data_type => data_type.is_numeric() && times.time_unit.is_none(),
-    };
     let first = (0..array.len()).find(|row| array.is_valid(*row));
-    let (true, Some(row)) = (lacks, first) else { return Ok(None) };
+    let (Some(_), Some(row)) = (undeclared(array.data_type(), times), first) else { return Ok(None) };
     let mut found = None;
     timestamps(&array.slice(row, 1), times, |_, error| found = Some((row, error)))?;
     Ok(found)

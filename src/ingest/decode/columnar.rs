@@ -14,7 +14,8 @@ use crate::{
     error::Detail,
     format::{
         FieldSpec, Format, FormatError, NamedColumns, ReadOptions, TableReader, TypeFit, ValueLimits,
-        convert_column, decoded_size, row_json, type_fit, type_words, undeclared_time, value_text,
+        convert_column, decoded_size, row_json, type_fit, type_words, undeclared, undeclared_time,
+        value_text,
     },
     ingest::decode::{
         DecodeError, DecodeLimits, Decoded, Rejected, fields, null_row_bytes,
@@ -155,6 +156,10 @@ fn sources(
     details.extend(fields.iter().zip(&sources).filter_map(|(field, source)| match source {
         Some(Source { fit: TypeFit::Nulls(reason), .. }) => {
             Some(Detail { row: None, field: Some(field.name.clone()), reason: reason.clone() })
+        }
+        Some(Source { position, .. }) if field.data_type == DataType::Timestamp => {
+            let reason = undeclared(given.field(*position).data_type(), field.times)?;
+            Some(Detail { row: None, field: Some(field.name.clone()), reason: reason.to_owned() })
         }
         _ => None,
     }));
