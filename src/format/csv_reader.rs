@@ -277,5 +277,4 @@ pub fn write_field(text: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[path = "csv_reader_tests.rs"]
 mod tests;

@@ -153,7 +153,12 @@ fn names_given_twice_are_refused_everywhere() {
         (sets, NDJSON, row.clone(), "n"),
         (sets, JSON, format!("{{\"rows\":[{row}]}}"), "n"),
         (sets, CSV, format!("k,event_time,n,n\na,{T},1,2\n"), "n"),
-        (jobs, JSON, format!("{{\"features\":[\"v\"],\"spine\":{{\"inline\":[{row}]}}}}"), "spine.inline[0]"),
+        (
+            jobs,
+            JSON,
+            format!("{{\"features\":[\"v\"],\"spine\":{{\"inline\":[{row}]}}}}"),
+            "row 0, column `n`",
+        ),
         ("/v1/online-features", JSON, r#"{"features":["v"],"entities":[{"k":"a","k":"b"}]}"#.to_owned(), "k"),
         (
             "/v1/online-features",
