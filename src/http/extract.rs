@@ -40,7 +40,7 @@ pub fn parse_json<'a, T: Deserialize<'a>>(body: &'a [u8], max_depth: usize) -> R
 }
 
 /// Refuses a key that an object of the body has twice.
-pub fn refuse_repeated(body: &[u8]) -> Result<(), Problem> {
+fn refuse_repeated(body: &[u8]) -> Result<(), Problem> {
     match repeated_key(text(body)?) {
         Some(repeated) => Err(Problem::bad_request(format!("the body: {repeated}; give it once"))),
         None => Ok(()),

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     error::Detail,
-    format::{Format, ReadOptions, TableReader, json_weight},
+    format::{Format, ReadOptions, TableReader, json_weight, repeated_key},
     http::{
         App, Problem,
         extract::{parse_text, weigh},
@@ -92,7 +92,12 @@ impl JobRequest {
     pub fn parse(body: &[u8], max_depth: usize) -> Result<JobRequest, Problem> {
         let members: HashMap<Cow<'_, str>, &RawValue> = parse_text(body, max_depth)?;
         let others = members.iter().filter(|(name, _)| *name != "spine");
-        weigh(others.map(|(_, text)| json_weight(text.get())).sum())?;
+        weigh(others.clone().map(|(_, text)| json_weight(text.get())).sum())?;
+        for (name, text) in others {
+            if let Some(repeated) = repeated_key(text.get()) {
+                return Err(wrong(name, repeated).into());
+            }
+        }
         parse_text(body, max_depth)
     }
 

@@ -20,7 +20,7 @@ use crate::{
     http::{
         App, Problem, ProblemBody, answer_arrow, answer_json,
         aside::aside,
-        extract::{Body, parse_text, refuse_repeated},
+        extract::{Body, parse_text},
         media,
         times::time_form,
     },
@@ -139,9 +139,6 @@ fn read(app: &App, body: &[u8]) -> Result<Asking, Problem> {
     let request: OnlineRequest<'_> = parse_text(body, app.config.limits.json_depth)?;
     let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
     let entities = Entities::from_json(&plan, request.entities.get(), &app.reads.limits)?;
-    if request.request.is_some() {
-        refuse_repeated(body)?;
-    }
     let given = request.request.map(|text| request_json(text.get())).transpose()?;
     let times = time_form(request.time_unit.as_deref(), request.time_zone.as_deref())?;
     let brought = request_columns(&plan, given, entities.len(), &app.reads.limits, times)?;

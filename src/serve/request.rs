@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::{
     error::Detail,
-    format::{MOST_JSON, json_weight},
+    format::{MOST_JSON, json_weight, repeated_key},
     model::{Column, DataType, TimeForm, Value},
     registry::RequestColumn,
     serve::{Plan, ReadLimits, ServeError, entities::note},
@@ -76,13 +76,12 @@ pub fn request_json(text: &str) -> Result<Json, ServeError> {
         let what = "bytes of memory for the request's values";
         return Err(ServeError::TooMany { what, given: weight, limit: MOST_JSON });
     }
-    serde_json::from_str(text).map_err(|error| {
-        ServeError::Request(vec![Detail {
-            row: None,
-            field: Some(FIELD.to_owned()),
-            reason: error.to_string(),
-        }])
-    })
+    let wrong =
+        |reason| ServeError::Request(vec![Detail { row: None, field: Some(FIELD.to_owned()), reason }]);
+    match repeated_key(text) {
+        Some(repeated) => Err(wrong(repeated)),
+        None => serde_json::from_str(text).map_err(|error| wrong(error.to_string())),
+    }
 }
 
 /// What was read so far, and what is wrong with it.

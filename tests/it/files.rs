@@ -176,14 +176,14 @@ fn names_given_twice_are_refused_everywhere() {
             "/v1/online-features",
             JSON,
             r#"{"features":["v"],"entities":[{"k":"a"}],"request":[{"x":1,"x":2}]}"#.to_owned(),
-            "request[0]",
+            "`[0]` has the key `x` twice",
         ),
         ("/v1/feature-views/v/delete", JSON, r#"{"entities":[{"k":"a","k":"b"}]}"#.to_owned(), "entities[0]"),
         (
             "/v1/explain",
             JSON,
             r#"{"features":["v"],"entities":[{"k":"a","k":"b"}]}"#.to_owned(),
-            "entities[0]",
+            "the key is given twice",
         ),
         (
             "/v1/registry/apply",
