@@ -20,6 +20,8 @@ mod files;
 mod flights;
 mod format;
 mod formats;
+mod frames;
+mod fuzz_frames;
 mod hostile_expressions;
 mod layers;
 mod leaks;
@@ -30,6 +32,7 @@ mod merge;
 mod on_demand;
 mod online;
 mod operations;
+mod random_frames;
 mod registry;
 mod retention;
 #[cfg(feature = "sql")]
