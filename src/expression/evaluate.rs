@@ -32,16 +32,18 @@ impl Batch<'_> {
             Kind::Null => Err(ArrowError::InvalidArgumentError("a null without a type".to_owned())),
             Kind::Constant(array) => Ok(Values::constant(array.clone())),
             Kind::Column(index) => Ok(Values::of(self.columns[*index].clone())),
-            Kind::Cast { input, lenient } => self.one(input, |input| cast(input, &node.data_type, *lenient)),
+            Kind::Cast { input, lenient } => {
+                self.one(input, |input| cast(input, &node.data_type, *lenient).map(Values::one_nan))
+            }
             Kind::Not(input) => self.one(input, negate),
             Kind::IsNull(input) => self.one(input, missing),
             Kind::Like { input, pattern } => self.one(input, |input| like(input, pattern)),
             Kind::Shift { timestamp, interval, forward } => self.one(timestamp, |timestamp| {
                 shift(timestamp, &Values::constant(interval.clone()), *forward, rows)
             }),
-            Kind::Arithmetic { operator, left, right } => {
-                self.two(left, right, |left, right| arithmetic(*operator, left, right, rows))
-            }
+            Kind::Arithmetic { operator, left, right } => self.two(left, right, |left, right| {
+                arithmetic(*operator, left, right, rows).map(Values::one_nan)
+            }),
             Kind::Compare { comparison, left, right } => {
                 self.two(left, right, |left, right| compare(*comparison, left, right, rows))
             }
@@ -61,9 +63,9 @@ impl Batch<'_> {
             }),
             Kind::Replace(parts) => self.three(parts, |input, from, to| replace(input, from, to, rows)),
             Kind::Concat { parts, skip_nulls } => self.all(parts, |parts| concat(parts, *skip_nulls, rows)),
-            Kind::Call(call) => {
-                self.all(&call.arguments, |arguments| call.evaluate(arguments, &node.data_type, rows))
-            }
+            Kind::Call(call) => self.all(&call.arguments, |arguments| {
+                call.evaluate(arguments, &node.data_type, rows).map(Values::one_nan)
+            }),
             Kind::In { needle, members, others } => self.one(needle, |needle| {
                 self.all(others, |others| contains(needle, members.as_ref(), others, rows))
             }),

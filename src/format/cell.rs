@@ -16,7 +16,7 @@ use arrow::{
 };
 
 use crate::{
-    format::{plain, plain_batch, text},
+    format::{forms::as_text, text},
     model::Timestamp,
 };
 
@@ -191,7 +191,7 @@ pub(super) fn json_keys<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Vec<u8>
 
 /// One value of a column, as text of at most 80 characters for messages; `None` where it cannot be written.
 pub fn value_text(column: &ArrayRef, row: usize) -> Option<String> {
-    let column = plain(&column.slice(row, 1)).ok()?;
+    let column = as_text(&column.slice(row, 1)).ok()?;
     let mut out = Vec::new();
     CellWriter::new(&column).ok()?.json(0, &mut out).ok()?;
     Some(text::shorten(&String::from_utf8_lossy(&out)).into_owned())
@@ -199,11 +199,11 @@ pub fn value_text(column: &ArrayRef, row: usize) -> Option<String> {
 
 /// One row of `batch` as a JSON object, for people and for the quarantine.
 pub fn row_json(batch: &RecordBatch, row: usize) -> Result<String, ArrowError> {
-    let batch = plain_batch(&batch.slice(row, 1))?;
-    let row = 0;
-    let cells = batch.columns().iter().map(CellWriter::new).collect::<Result<Vec<_>, _>>()?;
+    let columns: Vec<ArrayRef> =
+        batch.columns().iter().map(|column| as_text(&column.slice(row, 1))).collect::<Result<_, _>>()?;
+    let cells = columns.iter().map(CellWriter::new).collect::<Result<Vec<_>, _>>()?;
     let names = json_keys(batch.schema_ref().fields().iter().map(|f| f.name().as_str()));
     let mut out = Vec::new();
-    write_row(&names, &cells, row, &mut out)?;
+    write_row(&names, &cells, 0, &mut out)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }

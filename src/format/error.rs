@@ -24,8 +24,8 @@ pub enum FormatError {
     #[error("row {row}{}{}: {reason}", line.map(|n| format!(" (line {n})")).unwrap_or_default(),
         field.as_ref().map(|f| format!(", column `{f}`")).unwrap_or_default())]
     Row { row: u64, line: Option<u64>, field: Option<String>, reason: String },
-    /// A column that cannot be written in the format.
-    #[error("the column `{field}` cannot be written: {reason}")]
+    /// A column that cannot be read, or not be written in the format.
+    #[error("the column `{field}`: {reason}")]
     Column { field: String, reason: String },
     #[error("{what} would take more than the limit of {limit} bytes")]
     TooLarge { what: String, limit: usize },

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch},
+    array::{Array, ArrayRef, RecordBatch, timezone::Tz},
     compute::cast,
     datatypes::{DataType as Arrow, Field, FieldRef, IntervalUnit, Schema, SchemaRef},
+    error::ArrowError,
 };
 
 use crate::format::{Format, FormatError, plain, plain_type, type_words};
@@ -57,7 +58,33 @@ fn form(format: Format, data_type: &Arrow) -> Result<Arrow, &'static str> {
             let plain = plain_type(data_type);
             in_parquet(&plain).map(|()| plain)
         }
-        Format::Csv | Format::Json | Format::NdJson => in_text(&plain_type(data_type)),
+        Format::Csv | Format::Json | Format::NdJson => match has_union(data_type) {
+            true => Err("unions"),
+            false => Ok(text_type(&plain_type(data_type))),
+        },
+    }
+}
+
+/// The column as text has it, whatever its type.
+pub(super) fn as_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let plain = plain(column)?;
+    let form = text_type(plain.data_type());
+    if form == *plain.data_type() { Ok(plain) } else { cast(&plain, &form) }
+}
+
+fn has_union(data_type: &Arrow) -> bool {
+    match data_type {
+        Arrow::Union(..) => true,
+        Arrow::Struct(members) => members.iter().any(|member| has_union(member.data_type())),
+        Arrow::Dictionary(_, values) => has_union(values),
+        Arrow::List(item)
+        | Arrow::LargeList(item)
+        | Arrow::ListView(item)
+        | Arrow::LargeListView(item)
+        | Arrow::FixedSizeList(item, _)
+        | Arrow::Map(item, _)
+        | Arrow::RunEndEncoded(_, item) => has_union(item.data_type()),
+        _ => false,
     }
 }
 
@@ -67,7 +94,6 @@ fn in_parquet(data_type: &Arrow) -> Result<(), &'static str> {
         Arrow::Struct(members) if members.is_empty() => Err("structs without members"),
         Arrow::Struct(members) => members.iter().try_for_each(|member| in_parquet(member.data_type())),
         Arrow::Interval(IntervalUnit::MonthDayNano) => Err("intervals of months, days and nanoseconds"),
-        Arrow::FixedSizeBinary(0) => Err("bytes of length 0"),
         Arrow::Decimal32(_, scale)
         | Arrow::Decimal64(_, scale)
         | Arrow::Decimal128(_, scale)
@@ -83,19 +109,20 @@ fn in_parquet(data_type: &Arrow) -> Result<(), &'static str> {
     }
 }
 
-/// Text has one kind of list and one of string.
-fn in_text(data_type: &Arrow) -> Result<Arrow, &'static str> {
-    let item = |field: &FieldRef| -> Result<FieldRef, &'static str> {
-        Ok(Arc::new(Field::clone(field).with_data_type(in_text(field.data_type())?)))
-    };
-    Ok(match data_type {
-        Arrow::Union(..) => return Err("unions"),
+/// Text has one kind of list and one of string; an instant has no zone but those that are known.
+fn text_type(data_type: &Arrow) -> Arrow {
+    let item = |field: &FieldRef| Arc::new(Field::clone(field).with_data_type(text_type(field.data_type())));
+    match data_type {
         Arrow::LargeUtf8 => Arrow::Utf8,
         Arrow::LargeBinary | Arrow::FixedSizeBinary(_) => Arrow::Binary,
-        Arrow::List(field) | Arrow::LargeList(field) | Arrow::FixedSizeList(field, _) => {
-            Arrow::List(item(field)?)
+        Arrow::Timestamp(unit, Some(zone)) if zone.parse::<Tz>().is_err() => {
+            Arrow::Timestamp(*unit, Some("UTC".into()))
         }
-        Arrow::Struct(members) => Arrow::Struct(members.iter().map(item).collect::<Result<_, _>>()?),
+        Arrow::List(field) | Arrow::LargeList(field) | Arrow::FixedSizeList(field, _) => {
+            Arrow::List(item(field))
+        }
+        Arrow::Struct(members) => Arrow::Struct(members.iter().map(item).collect()),
+        Arrow::Map(entries, ordered) => Arrow::Map(item(entries), *ordered),
         other => other.clone(),
-    })
+    }
 }

@@ -43,19 +43,32 @@ pub(super) fn read(bytes: Bytes) -> Result<(SchemaRef, Batches), FormatError> {
         return Err(malformed("it is a Feather file of version 1; write version 2, or Parquet"));
     }
     let is_file = bytes.starts_with(FILE_MAGIC);
-    let mut stream = bytes;
-    if is_file {
-        stream.advance(8.min(stream.len()));
-        while stream.starts_with(&[0; 8]) {
-            stream.advance(8);
-        }
-    }
+    let mut stream = if is_file { stream_of_file(bytes).map_err(malformed)? } else { bytes };
     let end = check(&stream).map_err(malformed)?;
     if is_file {
         stream.truncate(end);
     }
-    let chunk = Buffer::from(stream);
+    // A body begins anywhere in memory, and some columns' readers insist on eight bytes as a unit.
+    let chunk = match stream.as_ptr().align_offset(8) {
+        0 => Buffer::from(stream),
+        _ => Buffer::from_slice_ref(&stream),
+    };
     start(Stream { reader: Box::new(std::io::empty()), decoder: StreamDecoder::new(), chunk, over: false })
+}
+
+/// The messages of a file: between its first eight bytes, with what its writer padded them by, and its footer.
+fn stream_of_file(mut file: Bytes) -> Result<Bytes, &'static str> {
+    const NO_END: &str = "it begins as an Arrow file and does not end as one; it may be cut off";
+    let (rest, tail) = file.split_last_chunk::<10>().ok_or(NO_END)?;
+    let (length, magic) = tail.split_at(4);
+    let length = <[u8; 4]>::try_from(length).map(u32::from_le_bytes).map_err(|_| NO_END)?;
+    let end = rest.len().checked_sub(length as usize).filter(|end| *end >= 8 && magic == FILE_MAGIC);
+    file.truncate(end.ok_or(NO_END)?);
+    file.advance(8);
+    while file.starts_with(&[0; 8]) {
+        file.advance(8);
+    }
+    Ok(file)
 }
 
 /// A file in the Arrow file format, from a trusted source.

@@ -28,8 +28,21 @@ fn malformed(reason: impl ToString) -> FormatError {
     FormatError::malformed(Format::Parquet, reason)
 }
 
-/// Checks the footer, before the metadata is parsed by the library.
-pub(super) fn check_footer(file: &[u8]) -> Result<(), FormatError> {
+/// Checks the footer, before the metadata is parsed by the library. Gives the file with a footer that the library reads:
+/// fastparquet notes of an empty list (a file without rows has no row groups) that it is one of bytes, which the library
+/// takes for an error.
+pub(super) fn check_footer(file: Bytes) -> Result<Bytes, FormatError> {
+    let lists = empty_lists(&file)?;
+    if lists.is_empty() {
+        return Ok(file);
+    }
+    let mut mended = file.to_vec();
+    lists.into_iter().for_each(|at| mended[at] = STRUCT);
+    Ok(Bytes::from(mended))
+}
+
+/// Where in the file its footer has lists of no structs that are said to be of something else.
+fn empty_lists(file: &[u8]) -> Result<Vec<usize>, FormatError> {
     let not_parquet = || malformed("it does not end as a Parquet file does; it may be cut off");
     let (rest, tail) = file.split_last_chunk::<8>().ok_or_else(not_parquet)?;
     let (length, magic) = tail.split_first_chunk::<4>().ok_or_else(not_parquet)?;
@@ -39,12 +52,22 @@ pub(super) fn check_footer(file: &[u8]) -> Result<(), FormatError> {
     let length = u32::from_le_bytes(*length) as usize;
     let start = rest.len().checked_sub(length).ok_or_else(not_parquet)?;
     let footer = rest.get(start..).ok_or_else(not_parquet)?;
-    Thrift::new(footer)
-        .fields(|reader, id, kind| match (id, kind) {
-            (2, thrift::LIST) => check_schema(reader),
-            _ => reader.skip(kind),
-        })
-        .map_err(malformed)
+    let mut found = Vec::new();
+    let walked = Thrift::new(footer).fields(|reader, id, kind| {
+        let at = reader.position();
+        match (id, kind) {
+            (2, thrift::LIST) => return check_schema(reader),
+            // Row groups, notes of the writer, orders of columns: all of them structs.
+            (4 | 5 | 7, thrift::LIST)
+                if footer.get(at).is_some_and(|head| head >> 4 == 0 && *head != STRUCT) =>
+            {
+                found.push(start + at);
+            }
+            _ => {}
+        }
+        reader.skip(kind)
+    });
+    walked.map(|()| found).map_err(malformed)
 }
 
 /// The schema is a tree, flattened: each element says how many of those that follow are its children.
@@ -126,10 +149,8 @@ pub(super) fn check_pages(file: &Bytes, metadata: &ParquetMetaData, limit: usize
 
 /// The bytes of a column chunk, where it lies within the file.
 fn column_bytes<'a>(file: &'a Bytes, column: &ColumnChunkMetaData) -> Option<&'a [u8]> {
-    let start = match column.dictionary_page_offset() {
-        Some(dictionary) if dictionary > 0 => dictionary.min(column.data_page_offset()),
-        _ => column.data_page_offset(),
-    };
+    // As the reader has it. A chunk without values has no data page, whose offset some writers then leave at 0.
+    let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
     let start = usize::try_from(start).ok()?;
     let length = usize::try_from(column.compressed_size()).ok()?;
     file.get(start..start.checked_add(length)?)
@@ -250,7 +271,7 @@ mod tests {
     }
 
     fn check(file: &Bytes, limit: usize) -> Result<(), FormatError> {
-        check_footer(file)?;
+        check_footer(file.clone())?;
         let metadata = ParquetMetaDataReader::new().parse_and_finish(file).unwrap();
         check_pages(file, &metadata, limit)
     }
@@ -302,15 +323,27 @@ mod tests {
 
     #[test]
     fn lying_footers() {
-        assert!(check_footer(&chain(15)).is_ok());
-        assert!(check_footer(&chain(100)).unwrap_err().to_string().contains("too deeply"));
-        assert!(check_footer(b"PAR1").is_err());
-        assert!(check_footer(b"\xFF\xFF\xFF\x7FPAR1").is_err());
+        assert!(check_footer(chain(15).into()).is_ok());
+        assert!(check_footer(chain(100).into()).unwrap_err().to_string().contains("too deeply"));
+        assert!(check_footer(Bytes::from_static(b"PAR1")).is_err());
+        assert!(check_footer(Bytes::from_static(b"\xFF\xFF\xFF\x7FPAR1")).is_err());
         // Row groups: a list that declares 2³¹ elements.
         let mut file = vec![0x49, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0];
         file.extend(8_u32.to_le_bytes());
         file.extend(b"PAR1");
-        assert!(check_footer(&file).unwrap_err().to_string().contains("more elements"));
+        assert!(check_footer(file.into()).unwrap_err().to_string().contains("more elements"));
+    }
+
+    #[test]
+    fn an_empty_list_of_another_kind_is_mended() {
+        // { 1: 1, 2: [], 4: [] of bytes }, as fastparquet ends a file without rows.
+        let mut file = vec![0x15, 2, 0x19, 0x0C, 0x29, 0x03, 0];
+        file.extend(7_u32.to_le_bytes());
+        file.extend(b"PAR1");
+        let mended = check_footer(file.clone().into()).unwrap();
+        file[5] = 0x0C;
+        assert_eq!(mended, file);
+        assert_eq!(check_footer(mended.clone()).unwrap(), mended);
     }
 
     #[test]

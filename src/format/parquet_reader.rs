@@ -1,6 +1,12 @@
 //! Parquet as record batches.
 
-use std::{collections::HashSet, fs::File, path::Path, sync::Arc};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{Read, Seek},
+    path::Path,
+    sync::Arc,
+};
 
 use arrow::{
     array::RecordBatch,
@@ -33,7 +39,18 @@ fn malformed(error: impl ToString) -> FormatError {
 
 /// A file that is trusted, with the Arrow schema that its writer kept in it.
 pub(super) fn open(file: File, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
-    unchecked(builder(file)?, options)
+    match builder(file.try_clone()?) {
+        Ok(builder) => unchecked(builder, options),
+        // A file without rows, as fastparquet writes it.
+        Err(_) if file.metadata()?.len() <= SMALL => {
+            let mut bytes = Vec::new();
+            let mut file = file;
+            file.rewind()?;
+            file.read_to_end(&mut bytes)?;
+            unchecked(builder(check_footer(Bytes::from(bytes))?)?, options)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A reader with the file's own Arrow schema, but for its INT96 columns.
@@ -66,6 +83,9 @@ fn with_instants(metadata: &ArrowReaderMetadata) -> Option<SchemaRef> {
     found.then(|| Arc::new(Schema::new_with_metadata(fields, metadata.schema().metadata().clone())))
 }
 
+/// Bytes of a file that is looked at a second time.
+const SMALL: u64 = 1 << 20;
+
 fn unchecked<T: ChunkReader + 'static>(
     builder: ParquetRecordBatchReaderBuilder<T>,
     options: &ReadOptions,
@@ -87,9 +107,9 @@ pub(super) fn rows(path: &Path) -> Option<u64> {
 /// Bytes from anywhere. With `max_decoded_bytes` they are checked before and while they are decoded.
 pub(super) fn read(bytes: Bytes, options: &ReadOptions) -> Result<(SchemaRef, Batches), FormatError> {
     let Some(limit) = options.max_decoded_bytes else {
-        return unchecked(builder(bytes)?, options);
+        return unchecked(builder(check_footer(bytes)?)?, options);
     };
-    check_footer(&bytes)?;
+    let bytes = check_footer(bytes)?;
     // Without the embedded Arrow schema: the types are those of Parquet, one to one.
     let plain = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let metadata = ArrowReaderMetadata::load(&bytes, plain.clone()).map_err(malformed)?;

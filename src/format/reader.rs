@@ -7,11 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType as Arrow, SchemaRef},
+};
 use bytes::{Buf, Bytes};
 
 use crate::{
-    format::{Compression, Format, FormatError, ipc, parquet_reader, size::decoded_size, text_reader},
+    format::{
+        Compression, Format, FormatError, ipc, parquet_reader, size::decoded_size, text_reader, type_words,
+    },
     model::{DataType, TimeForm},
 };
 
@@ -147,6 +152,15 @@ impl TableReader {
         open: impl FnOnce() -> Result<(SchemaRef, Batches), FormatError>,
     ) -> Result<TableReader, FormatError> {
         let (schema, batches) = no_panic(format, open)?;
+        for field in schema.fields() {
+            if let Some(refused) = refused(field.data_type()) {
+                let reason = format!(
+                    "its type is {}, and {refused} are not taken; leave the column out, or send it in another type",
+                    type_words(field.data_type())
+                );
+                return Err(FormatError::Column { field: field.name().clone(), reason });
+            }
+        }
         Ok(TableReader { format, schema, batches, rows: None, failed: false })
     }
 
@@ -191,6 +205,26 @@ fn bounded(
         Ok(batch)
     });
     (schema, Box::new(batches))
+}
+
+/// Types of which no table is made. The library cannot tell how many values of length 0 there are, and mixes up the members
+/// of unions within lists.
+fn refused(data_type: &Arrow) -> Option<&'static str> {
+    match data_type {
+        Arrow::FixedSizeBinary(..=0) => Some("bytes of length 0"),
+        Arrow::FixedSizeList(_, ..=0) => Some("lists of length 0"),
+        Arrow::Union(..) => Some("unions"),
+        Arrow::Dictionary(_, values) => refused(values),
+        Arrow::Struct(members) => members.iter().find_map(|member| refused(member.data_type())),
+        Arrow::List(item)
+        | Arrow::LargeList(item)
+        | Arrow::ListView(item)
+        | Arrow::LargeListView(item)
+        | Arrow::FixedSizeList(item, _)
+        | Arrow::Map(item, _)
+        | Arrow::RunEndEncoded(_, item) => refused(item.data_type()),
+        _ => None,
+    }
 }
 
 /// The readers of Parquet and Arrow have been seen to panic on damaged bytes.

@@ -8,6 +8,11 @@ use arrow::{
     datatypes::{DataType as Arrow, Float32Type, Float64Type},
 };
 
+/// The float, or the one NaN.
+pub fn one_nan(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value }
+}
+
 /// The column with every NaN as [`f64::NAN`] has it; columns of other types as they are.
 pub fn canonical_nans(column: ArrayRef) -> ArrayRef {
     match column.data_type() {

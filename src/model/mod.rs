@@ -24,7 +24,7 @@ mod value;
 pub use batch_id::BatchId;
 pub use data_type::{DataType, ParseDataTypeError};
 pub use duration::{Duration, ParseDurationError};
-pub use float::canonical_nans;
+pub use float::{canonical_nans, one_nan};
 pub use key::{EntityKey, KeyError, MAX_KEY_STRING, encode_key_part, encode_keys, in_key_order, row_keys};
 pub use name::{NameError, check_name};
 pub use schema::{ACCEPTED_AT, Column, DELETED, EVENT_TIME, SEQ, TableId, TableKind, TableSchema};

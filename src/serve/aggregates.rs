@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 
 use crate::{
     compute::window::{Datum, Output},
-    model::{Column, DataType, Timestamp, Value},
+    model::{Column, DataType, Timestamp, Value, one_nan},
     offline::{Aggregation, EventFilter, EventSeries, Grouping, SpineKeys, Watch, WindowJoin, window_join},
     registry::{Catalog, FeatureView, Source, Stream, compile_filter},
     serve::{
@@ -167,8 +167,8 @@ pub fn to_value(output: Output, data_type: &DataType) -> Value {
         (Output::Int(n), DataType::Int32) => i32::try_from(n).map_or(Value::Null, Value::Int32),
         (Output::Int(n), DataType::Timestamp) => Value::Timestamp(Timestamp::from_micros(n)),
         (Output::Int(n), DataType::Bool) => Value::Bool(n != 0),
-        (Output::Float(x), DataType::Float64) => Value::Float64(x),
-        (Output::Float(x), DataType::Float32) => Value::Float32(x as f32),
+        (Output::Float(x), DataType::Float64) => Value::Float64(one_nan(x)),
+        (Output::Float(x), DataType::Float32) => Value::Float32(one_nan(x) as f32),
         (Output::Bytes(bytes), DataType::Bytes) => Value::Bytes(bytes),
         (Output::Bytes(bytes), DataType::String) => text(bytes).map_or(Value::Null, Value::String),
         (Output::Bytes(bytes), DataType::Json) => text(bytes).map_or(Value::Null, Value::Json),

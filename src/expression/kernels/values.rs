@@ -7,6 +7,8 @@ use arrow::{
     error::ArrowError,
 };
 
+use crate::model::canonical_nans;
+
 /// What a node has for each row. Failed rows are null in `array`.
 #[derive(Debug, Clone)]
 pub(in crate::expression) struct Values {
@@ -33,6 +35,11 @@ impl Values {
         };
         let array = nullif(&array, &BooleanArray::new(failed.clone(), None))?;
         Ok(Self { array, constant: false, failed: Some(failed) })
+    }
+
+    /// With one NaN: comparisons take those of another sign or payload for other values.
+    pub fn one_nan(self) -> Self {
+        Self { array: canonical_nans(self.array), ..self }
     }
 
     /// One value for each of `rows`.

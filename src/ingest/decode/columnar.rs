@@ -273,7 +273,9 @@ impl State<'_> {
         let keep: BooleanArray = (0..batch.num_rows()).map(|i| Some(!wrong.contains_key(&i))).collect();
         for (index, (field, reason)) in wrong {
             let row = first + index as u64;
-            self.rejected.push(Rejected { row, field: Some(field), reason, raw: row_json(batch, index)? });
+            let raw = row_json(batch, index);
+            let raw = raw.unwrap_or_else(|error| format!("this row cannot be shown: {error}"));
+            self.rejected.push(Rejected { row, field: Some(field), reason, raw });
         }
         Ok(columns.iter().map(|column| filter(column, &keep)).collect::<Result<_, _>>()?)
     }

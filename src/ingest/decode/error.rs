@@ -51,6 +51,9 @@ impl From<FormatError> for DecodeError {
             FormatError::TooLarge { what, limit } => {
                 DecodeError::TooLarge { what: format!("{what} is too large"), limit }
             }
+            FormatError::Column { field, reason } => {
+                DecodeError::Columns(vec![Detail { row: None, field: Some(field), reason }])
+            }
             other => DecodeError::Unsupported(other.to_string()),
         }
     }

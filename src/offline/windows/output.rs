@@ -12,7 +12,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::{compute::window::Output, model::DataType};
+use crate::{
+    compute::window::Output,
+    model::{DataType, one_nan},
+};
 
 /// A column of results that grows.
 pub(super) enum OutputColumn {
@@ -63,7 +66,7 @@ impl OutputColumn {
             _ => None,
         };
         let float = |output: &Output| match output {
-            Output::Float(x) => Some(*x),
+            Output::Float(x) => Some(one_nan(*x)),
             _ => None,
         };
         let bytes = |output: Output| match output {

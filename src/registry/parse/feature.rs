@@ -43,7 +43,7 @@ pub(super) fn feature(tree: &Tree, view: &str, report: &Report) -> Option<Featur
 /// What stands in where there is no value.
 pub(super) fn default(fields: &Fields<'_>, data_type: &DataType) -> Option<Value> {
     let tree = fields.get("default")?;
-    let value = Value::from_json(&tree.node.to_json(), data_type).and_then(finite);
+    let value = tree.value(data_type).and_then(finite);
     fields.check(tree, value.map_err(|error| format!("`default`: {error}")))
 }
 
@@ -106,7 +106,7 @@ fn allowed(rules: &Fields<'_>, data_type: &DataType) -> Option<Vec<Value>> {
         return None;
     }
     let value = |tree: &Tree| {
-        let value = match Value::from_json(&tree.node.to_json(), data_type) {
+        let value = match tree.value(data_type) {
             Ok(Value::Null) => Err("null is always allowed; forbid it by not_null = true".to_owned()),
             value => value.and_then(finite),
         };

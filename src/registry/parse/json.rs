@@ -64,7 +64,7 @@ fn located(raw: Raw, file: &Arc<str>, path: String, report: &Report) -> Tree {
             Node::Table(table)
         }
     };
-    Tree { place, node }
+    Tree { place, node, digits: None }
 }
 
 impl<'de> Deserialize<'de> for Raw {

@@ -8,15 +8,20 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::registry::{
-    parse::{DefinitionFile, walk::Report},
-    place::Place,
+use crate::{
+    model::{DataType, Value},
+    registry::{
+        parse::{DefinitionFile, walk::Report},
+        place::Place,
+    },
 };
 
 #[derive(Debug)]
 pub(super) struct Tree {
     pub place: Place,
     pub node: Node,
+    /// A float as it is written: one of another width is rounded from this, not from the float64 that `node` has.
+    pub digits: Option<String>,
 }
 
 #[derive(Debug)]
@@ -38,6 +43,27 @@ pub(super) struct Member {
     /// Of the name.
     pub place: Place,
     pub value: Tree,
+}
+
+impl Tree {
+    /// As a value of the type; the error says what is wrong.
+    pub fn value(&self, data_type: &DataType) -> Result<Value, String> {
+        let item = match data_type {
+            DataType::Array(item) => Some(item.as_ref()),
+            DataType::Vector(_) => Some(&DataType::Float32),
+            _ => None,
+        };
+        let value = Value::from_json(&self.node.to_json(), data_type)?;
+        Ok(match (value, &self.node, item, &self.digits) {
+            (Value::Float32(rounded), _, _, Some(digits)) => {
+                Value::Float32(digits.parse().unwrap_or(rounded))
+            }
+            (Value::Array(_), Node::List(items), Some(item), _) => {
+                Value::Array(items.iter().map(|tree| tree.value(item)).collect::<Result<_, _>>()?)
+            }
+            (value, ..) => value,
+        })
+    }
 }
 
 impl Node {
@@ -70,13 +96,14 @@ impl Node {
 /// None, and all syntax errors reported, where the text is not TOML.
 pub(super) fn from_toml(file: &DefinitionFile, report: &Report) -> Option<Tree> {
     let reader = TomlReader::new(file, report);
-    let (root, errors) = DeTable::parse_recoverable(&file.text);
+    let (parsed, errors) = DeTable::parse_recoverable(&file.text);
     for error in &errors {
         // The parser's messages may have several lines.
         let message = error.message().replace('\n', ", ");
         report.add(&reader.place(error.span().map_or(0, |span| span.start)), format!("not TOML: {message}"));
     }
-    errors.is_empty().then(|| Tree { place: reader.place(0), node: reader.table(root.get_ref()) })
+    let root = |root| Tree { place: reader.place(0), node: reader.table(root), digits: None };
+    errors.is_empty().then(|| root(parsed.get_ref()))
 }
 
 struct TomlReader<'a> {
@@ -126,7 +153,11 @@ impl<'a> TomlReader<'a> {
             DeValue::Array(items) => Node::List(items.iter().map(|item| self.tree(item)).collect()),
             DeValue::Table(table) => self.table(table),
         };
-        Tree { place, node }
+        let digits = match value.get_ref() {
+            DeValue::Float(text) => Some(text.as_str().to_owned()),
+            _ => None,
+        };
+        Tree { place, node, digits }
     }
 
     fn unusable(&self, place: &Place, message: String) -> Node {

@@ -357,3 +357,21 @@ fn deep_nesting_in_toml_is_refused_and_not_overflown() {
         assert!(matches!(parse_toml(&[file("f.toml", &text)]), Err(RegistryError::Invalid(_))));
     }
 }
+
+#[test]
+fn a_default_of_float32_is_rounded_once() {
+    // Just above the middle of 1 and the next float32. By way of a float64, which has it as the middle, it would become 1.
+    let digits = "1.00000005960464477539062500000000001";
+    let written = |feature: &str| {
+        let view =
+            format!("[[feature_view]]\nname = \"v\"\nentities = [\"airport\"]\nfeature = [{feature}]\n");
+        read(&lines(&[AIRPORT, &view])).feature_views[0].features[0].default.clone()
+    };
+    let scalar = written(&format!("{{ name = \"x\", type = \"float32\", default = {digits} }}"));
+    assert_eq!(scalar, Some(Value::Float32(1.0 + f32::EPSILON)));
+    let list =
+        written(&format!("{{ name = \"x\", type = \"array<float32, 2>\", default = [{digits}, 0.1] }}"));
+    assert_eq!(list, Some(Value::Array(vec![Value::Float32(1.0 + f32::EPSILON), Value::Float32(0.1)])));
+    let double = written(&format!("{{ name = \"x\", type = \"float64\", default = {digits} }}"));
+    assert_eq!(double, Some(Value::Float64(1.0 + f64::from(f32::EPSILON) / 2.0)));
+}
