@@ -244,7 +244,7 @@ impl Asked<'_> {
         let bytes = response.bytes().map_err(CliError::failed)?;
         let reader = TableReader::from_bytes(Format::ArrowStream, bytes, &ReadOptions::default())
             .map_err(CliError::failed)?;
-        // An answer without rows has no batch, but its columns.
+        // An answer without rows may be a schema alone.
         out.write(&RecordBatch::new_empty(reader.schema().clone()))?;
         for batch in reader {
             out.write(&batch.map_err(CliError::failed)?)?;

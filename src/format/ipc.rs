@@ -14,11 +14,11 @@ use arrow::{
         reader::{FileReader, StreamDecoder},
     },
 };
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
-use crate::format::{Format, FormatError, reader::Batches};
+use crate::format::{Format, FormatError, ipc_file, reader::Batches};
 
-fn malformed(error: impl ToString) -> FormatError {
+pub(super) fn malformed(error: impl ToString) -> FormatError {
     FormatError::malformed(Format::ArrowStream, error)
 }
 
@@ -34,41 +34,22 @@ pub(super) fn stream(reader: impl Read + Send + 'static) -> Result<(SchemaRef, B
     })
 }
 
-/// Begins a file in the Arrow file format, which is also Feather's.
-pub(super) const FILE_MAGIC: &[u8] = b"ARROW1";
-
-/// A stream that is in memory, from anywhere. Also a file: behind its first bytes and some padding is a stream.
+/// A stream that is in memory, from anywhere; also a file.
 pub(super) fn read(bytes: Bytes) -> Result<(SchemaRef, Batches), FormatError> {
     if bytes.starts_with(b"FEA1") {
         return Err(malformed("it is a Feather file of version 1; write version 2, or Parquet"));
     }
-    let is_file = bytes.starts_with(FILE_MAGIC);
-    let mut stream = if is_file { stream_of_file(bytes).map_err(malformed)? } else { bytes };
-    let end = check(&stream).map_err(malformed)?;
-    if is_file {
-        stream.truncate(end);
-    }
     // A body begins anywhere in memory, and some columns' readers insist on eight bytes as a unit.
-    let chunk = match stream.as_ptr().align_offset(8) {
-        0 => Buffer::from(stream),
-        _ => Buffer::from_slice_ref(&stream),
+    let aligned = |bytes: Bytes| match bytes.as_ptr().align_offset(8) {
+        0 => Buffer::from(bytes),
+        _ => Buffer::from_slice_ref(&bytes),
     };
-    start(Stream { reader: Box::new(std::io::empty()), decoder: StreamDecoder::new(), chunk, over: false })
-}
-
-/// The messages of a file: between its first eight bytes, with what its writer padded them by, and its footer.
-fn stream_of_file(mut file: Bytes) -> Result<Bytes, &'static str> {
-    const NO_END: &str = "it begins as an Arrow file and does not end as one; it may be cut off";
-    let (rest, tail) = file.split_last_chunk::<10>().ok_or(NO_END)?;
-    let (length, magic) = tail.split_at(4);
-    let length = <[u8; 4]>::try_from(length).map(u32::from_le_bytes).map_err(|_| NO_END)?;
-    let end = rest.len().checked_sub(length as usize).filter(|end| *end >= 8 && magic == FILE_MAGIC);
-    file.truncate(end.ok_or(NO_END)?);
-    file.advance(8);
-    while file.starts_with(&[0; 8]) {
-        file.advance(8);
+    if bytes.starts_with(ipc_file::MAGIC) {
+        return ipc_file::read(&aligned(bytes));
     }
-    Ok(file)
+    check(&bytes).map_err(malformed)?;
+    let (reader, decoder) = (Box::new(std::io::empty()), StreamDecoder::new());
+    start(Stream { reader, decoder, chunk: aligned(bytes), over: false })
 }
 
 /// A file in the Arrow file format, from a trusted source.
@@ -123,8 +104,8 @@ impl Iterator for Stream {
 }
 
 /// Walks the messages: each must lie within the stream, and its buffers must not overlap, or a small body could
-/// stand for a large one. Gives where the last of them ends.
-fn check(bytes: &[u8]) -> Result<usize, String> {
+/// stand for a large one.
+pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
     const CUT_OFF: &str = "it is cut off";
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -133,7 +114,7 @@ fn check(bytes: &[u8]) -> Result<usize, String> {
             length = word(&mut rest).ok_or(CUT_OFF)?;
         }
         if length == 0 {
-            return Ok(bytes.len() - rest.len());
+            return Ok(());
         }
         let (metadata, after) = rest.split_at_checked(length as usize).ok_or(CUT_OFF)?;
         let message = ipc::root_as_message(metadata).map_err(|error| error.to_string())?;
@@ -161,7 +142,7 @@ fn check(bytes: &[u8]) -> Result<usize, String> {
             return Err("a message's buffers are larger than its body".to_owned());
         }
     }
-    Ok(bytes.len())
+    Ok(())
 }
 
 fn word(rest: &mut &[u8]) -> Option<u32> {

@@ -13,6 +13,7 @@ mod error;
 mod forms;
 mod infer;
 mod ipc;
+mod ipc_file;
 mod json;
 mod json_error;
 mod kind;

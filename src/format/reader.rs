@@ -15,7 +15,8 @@ use bytes::{Buf, Bytes};
 
 use crate::{
     format::{
-        Compression, Format, FormatError, ipc, parquet_reader, size::decoded_size, text_reader, type_words,
+        Compression, Format, FormatError, ipc, ipc_file, parquet_reader, size::decoded_size, text_reader,
+        type_words,
     },
     model::{DataType, TimeForm},
 };
@@ -111,7 +112,7 @@ impl TableReader {
                 let mut magic = Vec::new();
                 input.reader()?.take(6).read_to_end(&mut magic)?;
                 match magic.as_slice() {
-                    ipc::FILE_MAGIC if compression.is_none() => {
+                    ipc_file::MAGIC if compression.is_none() => {
                         ipc::file(fs_err::File::open(path)?.into_parts().0)
                     }
                     _ => ipc::stream(input.reader()?),

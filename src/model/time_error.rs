@@ -7,7 +7,7 @@ use crate::model::{TimeUnit, TimeZone, Timestamp, time_form::is_date, time_text:
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseTimestampError {
     #[error(
-        "`{0}` has no time zone; write UTC as 2013-01-31T12:00:00Z or an offset as +02:00, or declare `time_zone` (\"UTC\" or an \
+        "`{0}` has no time zone; write it by RFC 3339, as 2013-01-31T12:00:00Z or with an offset as +02:00, or declare `time_zone` (\"UTC\" or an \
          IANA name) on the view or source, or in the request"
     )]
     NoZone(String),
@@ -33,7 +33,7 @@ pub enum ParseTimestampError {
         "`{0}` has a suffix in brackets, which is not read; leave it out and keep the offset, as in 2013-01-31T12:00:00+01:00"
     )]
     Bracketed(String),
-    #[error("`{0}` is not a time such as 2013-01-31T12:00:00Z")]
+    #[error("`{0}` is not an RFC 3339 time such as 2013-01-31T12:00:00Z")]
     Malformed(String),
     #[error("{0} is outside the years 0001 to 9999")]
     OutOfRange(String),

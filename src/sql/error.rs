@@ -64,6 +64,7 @@ impl Coded for SqlError {
                 let place = at.map_or(String::new(), |(line, column)| format!(":{line}:{column}"));
                 vec![Detail { row: None, field: Some(format!("query{place}")), reason: reason.clone() }]
             }
+            SqlError::Format(error) => error.details(),
             _ => Vec::new(),
         }
     }

@@ -611,7 +611,7 @@ fn what_is_wrong_is_told_before_a_job_is_stored() {
     refused(&node, "feature_service=model&name=No", good, 422, "No");
     refused(&node, "feature_service=model&format=arrow", good, 422, "parquet");
     refused(&node, "feature_service=model&known_at=yesterday@1", good, 404, "yesterday");
-    refused(&node, "feature_service=model&known_at=12", good, 422, "RFC 3339");
+    refused(&node, "feature_service=model&known_at=12", good, 422, "time_unit");
     refused(&node, "feature_service=model&known_at=2024-05-10T00:00:00.000001Z", good, 422, "future");
     refused(&node, "feature_service=model", "user\n1\n", 422, "event_time");
     refused(&node, "feature_service=model", "event_time\n2024-05-01T00:00:00Z\n", 422, "user");
