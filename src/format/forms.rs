@@ -58,10 +58,10 @@ fn form(format: Format, data_type: &Arrow) -> Result<Arrow, &'static str> {
             let plain = plain_type(data_type);
             in_parquet(&plain).map(|()| plain)
         }
-        Format::Csv | Format::Json | Format::NdJson => match has_union(data_type) {
-            true => Err("unions"),
-            false => Ok(text_type(&plain_type(data_type))),
-        },
+        Format::Csv | Format::Json | Format::NdJson => {
+            in_text(data_type)?;
+            Ok(text_type(&plain_type(data_type)))
+        }
     }
 }
 
@@ -72,19 +72,30 @@ pub(super) fn as_text(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     if form == *plain.data_type() { Ok(plain) } else { cast(&plain, &form) }
 }
 
-fn has_union(data_type: &Arrow) -> bool {
+/// A struct becomes an object, in which a name stands once.
+fn in_text(data_type: &Arrow) -> Result<(), &'static str> {
     match data_type {
-        Arrow::Union(..) => true,
-        Arrow::Struct(members) => members.iter().any(|member| has_union(member.data_type())),
-        Arrow::Dictionary(_, values) => has_union(values),
+        Arrow::Union(..) => Err("unions"),
+        Arrow::Struct(members) => {
+            let name_again = |at: usize| members[..at].iter().any(|other| other.name() == members[at].name());
+            if (0..members.len()).any(name_again) {
+                return Err("structs with two members of one name");
+            }
+            members.iter().try_for_each(|member| in_text(member.data_type()))
+        }
+        Arrow::Dictionary(_, values) => in_text(values),
+        Arrow::Map(entries, _) => match entries.data_type() {
+            // Its two members are key and value, whatever they are called.
+            Arrow::Struct(members) => members.iter().try_for_each(|member| in_text(member.data_type())),
+            other => in_text(other),
+        },
         Arrow::List(item)
         | Arrow::LargeList(item)
         | Arrow::ListView(item)
         | Arrow::LargeListView(item)
         | Arrow::FixedSizeList(item, _)
-        | Arrow::Map(item, _)
-        | Arrow::RunEndEncoded(_, item) => has_union(item.data_type()),
-        _ => false,
+        | Arrow::RunEndEncoded(_, item) => in_text(item.data_type()),
+        _ => Ok(()),
     }
 }
 
