@@ -30,7 +30,7 @@ use larder::{
         encode_keys,
     },
     node,
-    offline::{AsOf, History, NoTail, OfflineOptions, OfflineStore, as_of_join},
+    offline::{AsOf, ByteBudget, History, NoTail, OfflineOptions, OfflineStore, as_of_join},
     registry::{ApplyMode, CatalogHandle, DefinitionFile, MemoryLog, Registry, parse_toml},
     serve::{Entities, Wanted, request_columns},
     shard::{
@@ -319,7 +319,7 @@ fn segments(c: &mut Criterion) {
                 known_at: None,
                 by_then: false,
                 columns,
-                max_bytes: usize::MAX,
+                budget: ByteBudget::unlimited(),
             };
             as_of_join(&question).unwrap().outcomes.len()
         });

@@ -27,7 +27,9 @@ use arrow::{
 };
 use larder::{
     model::{Column, DataType, Duration, TableId, TableSchema, encode_keys},
-    offline::{AsOf, History, NoTail, OfflineOptions, OfflineStore, SpineKeys, as_of_joins, spines},
+    offline::{
+        AsOf, ByteBudget, History, NoTail, OfflineOptions, OfflineStore, SpineKeys, as_of_joins, spines,
+    },
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -78,7 +80,7 @@ fn run(spine: &str, store: &str, views: u32, ttl: &str, out: Option<&str>) {
         known_at: None,
         by_then: false,
         columns: &names,
-        max_bytes: usize::MAX,
+        budget: ByteBudget::unlimited(),
     });
     let joined = as_of_joins(&joins.collect::<Vec<_>>()).unwrap();
     let columns: Vec<(String, ArrayRef)> = (joined.iter().enumerate())

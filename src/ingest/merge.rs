@@ -15,7 +15,7 @@ use crate::{
     compute::as_of::{Outcome, Spine},
     ingest::{Decoded, Ingest, IngestError, validate::Violation},
     model::encode_keys,
-    offline::{AsOf, History, as_of_join},
+    offline::{AsOf, ByteBudget, History, as_of_join},
     registry::FeatureView,
     shard::{Base, LateBases, MergePlan, PreparedBatch, ShardError},
 };
@@ -131,7 +131,7 @@ impl Ingest {
             known_at: None,
             by_then: false,
             columns: &columns,
-            max_bytes: usize::MAX,
+            budget: &ByteBudget::new(self.limits.max_decoded_bytes),
         })?;
         // In the form of stored rows, at the times of the versions.
         let at = found.event_times.iter().zip(times.values()).map(|(at, own)| at.unwrap_or(*own));

@@ -23,6 +23,10 @@ const UNITS: [(&str, i64); 6] = [
 impl Duration {
     pub const ZERO: Duration = Duration(0);
 
+    pub const fn from_millis(millis: u32) -> Duration {
+        Duration(millis as i64 * 1_000)
+    }
+
     /// `None` where `micros` is negative.
     pub fn from_micros(micros: i64) -> Option<Duration> {
         (micros >= 0).then_some(Duration(micros))

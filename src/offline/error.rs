@@ -34,8 +34,8 @@ pub enum OfflineError {
     #[error("table `{table}`, column `{column}`: {reason}")]
     Schema { table: String, column: String, reason: String },
     #[error(
-        "the values of `{table}` come to more than {limit} bytes for these rows; ask for fewer rows or features at once, or for a \
-         named training set, which is built in parts"
+        "the values of `{table}` come to more than {limit} bytes for these rows; send fewer rows or ask for fewer features at once; a \
+         named training set is built in parts"
     )]
     TooLarge { table: String, limit: usize },
     #[error(transparent)]

@@ -1,14 +1,7 @@
 //! Second pass of a join: the wanted columns of the rows chosen, and of no others, column by column on all cores. Of what is
 //! read no more than a column for each core is in memory beside the answer.
 
-use std::{
-    collections::BTreeMap,
-    ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use arrow::{
     array::{
@@ -23,7 +16,7 @@ use arrow::{
 use crate::{
     compute::as_of::{Place, Spine},
     offline::{
-        History, OfflineError, evolve::conform, parallel::map_in_parallel, picked::Picked,
+        ByteBudget, History, OfflineError, evolve::conform, parallel::map_in_parallel, picked::Picked,
         segment_read::Footer, table::STEP,
     },
 };
@@ -73,19 +66,17 @@ impl<'a> Places<'a> {
 
     /// The columns `wanted`, as long as the spine.
     ///
-    /// A row of many bytes may be wanted by many rows of the spine: where texts and lists come to more than `max_bytes`, it is an
-    /// error before they are copied.
-    pub fn fetch(&self, wanted: &SchemaRef, max_bytes: usize) -> Result<RecordBatch, OfflineError> {
-        let left = AtomicUsize::new(max_bytes);
+    /// A row of many bytes may be wanted by many rows of the spine: where strings, lists and vectors come to more than is left
+    /// of `budget`, it is an error before they are copied.
+    pub fn fetch(&self, wanted: &SchemaRef, budget: &ByteBudget) -> Result<RecordBatch, OfflineError> {
         // Texts and lists first: they take the most memory on the way, and the answer is small yet.
         let mut order: Vec<usize> = (0..wanted.fields().len()).collect();
         order.sort_by_key(|&field| wanted.field(field).data_type().primitive_width().is_some());
         let columns = map_in_parallel(&order, usize::MAX, |&field| {
             let values = self.values(&wanted.fields()[field])?;
-            let bytes = taken_bytes(&values, &self.positions);
-            if left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_err() {
+            if !budget.take(taken_bytes(&values, &self.positions)) {
                 let table = self.history.layout.table.clone();
-                return Err(OfflineError::TooLarge { table, limit: max_bytes });
+                return Err(OfflineError::TooLarge { table, limit: budget.limit() });
             }
             Ok((field, take(&values, &self.positions, None).map_err(|error| self.wrong(error))?))
         })?;
@@ -135,7 +126,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Bytes that values of any length take when they are taken at `positions`; those of a fixed width are not counted.
+/// Bytes that strings, lists and vectors take when they are taken at `positions`; single numbers are not counted.
 fn taken_bytes(values: &ArrayRef, positions: &UInt32Array) -> usize {
     let sum = |length: &dyn Fn(usize) -> usize| -> usize {
         positions.iter().flatten().map(|position| length(position as usize)).sum()
@@ -158,6 +149,10 @@ fn taken_bytes(values: &ArrayRef, positions: &UInt32Array) -> usize {
                 .primitive_width()
                 .unwrap_or_else(|| items.values().get_buffer_memory_size() / items.values().len().max(1) + 1);
             sum(&|row| (offsets[row + 1] - offsets[row]) as usize * width)
+        }
+        DataType::FixedSizeList(item, length) => {
+            let width = item.data_type().primitive_width().unwrap_or_default();
+            (positions.len() - positions.null_count()) * *length as usize * width
         }
         _ => 0,
     }

@@ -10,7 +10,7 @@ use arrow::{
 
 use crate::{
     compute::as_of::{Outcome, Spine, Version, judge},
-    offline::{History, OfflineError, choose::choose, fetch::Places, parallel::map_in_parallel},
+    offline::{ByteBudget, History, OfflineError, choose::choose, fetch::Places, parallel::map_in_parallel},
 };
 
 /// Questions that all sweeps of a request together hold (32 bytes each), beyond those of one.
@@ -37,8 +37,8 @@ pub struct AsOf<'a> {
     pub by_then: bool,
     /// Wanted columns of the table.
     pub columns: &'a [&'a str],
-    /// Bytes that the wanted texts and lists may come to for all rows of the spine.
-    pub max_bytes: usize,
+    /// Bytes that the wanted strings, lists and vectors may come to for all rows of the spine; several joins may share it.
+    pub budget: &'a ByteBudget,
 }
 
 impl AsOf<'_> {
@@ -62,7 +62,7 @@ impl AsOf<'_> {
         });
         let places = Places::of(self.history, self.spine, present)?;
         drop(newest);
-        places.fetch(&self.wanted()?, self.max_bytes)
+        places.fetch(&self.wanted()?, self.budget)
     }
 }
 

@@ -8,7 +8,7 @@ use arrow::{
 use crate::{
     compute::as_of::Version,
     model::ACCEPTED_AT,
-    offline::{AsOf, OfflineError, choose::choose, fetch::Places, join::sweeps},
+    offline::{AsOf, ByteBudget, OfflineError, choose::choose, fetch::Places, join::sweeps},
 };
 
 /// A version that answers a row of a spine, and when it was accepted (microseconds).
@@ -41,7 +41,7 @@ fn by_question(request: &AsOf<'_>) -> Result<Vec<Option<Chosen>>, OfflineError> 
     let wanted = history.layout.project(&history.schema, &[ACCEPTED_AT])?;
     let versions = choose(request, sweeps(request))?;
     let places = Places::of(history, spine, versions.iter().map(|version| version.map(|it| it.place)))?;
-    let accepted = places.fetch(&wanted, usize::MAX)?;
+    let accepted = places.fetch(&wanted, ByteBudget::unlimited())?;
     let accepted = accepted.column(0).as_primitive::<TimestampMicrosecondType>();
     let chosen = spine.questions().zip(versions).map(|((row, _), version)| {
         let accepted_at = accepted.is_valid(row).then(|| accepted.value(row))?;

@@ -8,6 +8,7 @@
 //! Nothing here is an actor and nothing here is async; everything may be called from any thread that may block.
 
 pub mod actor;
+mod byte_budget;
 mod choose;
 mod compact;
 mod delta_log;
@@ -51,6 +52,7 @@ mod tail;
 mod tests;
 mod windows;
 
+pub use byte_budget::ByteBudget;
 pub use compact::CompactOutcome;
 pub use durable::{NewFile, Written, sync_dir};
 pub use error::OfflineError;

@@ -142,7 +142,7 @@ fn fits(bytes: usize, most: usize) -> Result<(), ServeError> {
 }
 
 /// Bytes of values that may have any length.
-fn variable_bytes(array: &ArrayRef) -> usize {
+pub(super) fn variable_bytes(array: &ArrayRef) -> usize {
     match array.data_type().is_primitive() || *array.data_type() == Arrow::Boolean {
         true => 0,
         // Of the slice alone: a part of a column shares its memory.

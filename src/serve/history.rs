@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use crate::{
     compute::as_of::{Outcome, Spine},
     model::{Timestamp, Value},
-    offline::{AsOf, History, as_of_join},
+    offline::{AsOf, ByteBudget, History, as_of_join},
     serve::{
         Entities, Found, Plan, PlanGroup, Progress, Reads, ServeError,
         aggregates::{Asked, Look, Moments, aggregate, value_at},
@@ -76,7 +76,7 @@ fn read_group(
         known_at: known_at.map(Timestamp::micros),
         by_then: false,
         columns: &columns,
-        max_bytes: reads.limits.answer_bytes,
+        budget: &ByteBudget::new(reads.limits.answer_bytes),
     })?;
     let rows = entities.len();
     let mut features: Vec<ArrayRef> =

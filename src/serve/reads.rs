@@ -22,7 +22,7 @@ pub struct ReadLimits {
     pub value_bytes: usize,
     /// Bytes of an online answer.
     pub answer_bytes: usize,
-    /// Bytes that the texts and lists of one view may take in a training set that is answered at once.
+    /// Bytes that strings, lists and vectors may take in a training set that is answered at once.
     pub joined_bytes: usize,
 }
 

@@ -3,18 +3,20 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar},
+    array::{Array, ArrayRef, AsArray, RecordBatch, Scalar},
     compute::{is_null, kernels::zip::zip},
     datatypes::{Field, Schema, TimestampMicrosecondType},
 };
 
 use crate::{
     error::Detail,
-    model::{DataType, EVENT_TIME, TimeForm, Timestamp, Value},
+    model::{EVENT_TIME, TimeForm, Timestamp},
+    offline::ByteBudget,
     registry::{Catalog, Feature, Origin},
     serve::{
         Computation, Leak, LeakGuard, Reads, ServeError, Split, Until, Wanted,
         aggregates::{Asked, Look, Moments, aggregate},
+        computation::variable_bytes,
         guard::Leaks,
         spine_columns::{check_names, request_columns, spine_keys, time_column},
         written,
@@ -38,7 +40,7 @@ pub struct TrainingRequest {
     /// `view__feature` rather than `feature`.
     pub full_feature_names: bool,
     pub guard: LeakGuard,
-    /// Bytes that the texts and lists of one view may come to.
+    /// Bytes that strings, lists and vectors of all features together may come to.
     pub max_bytes: usize,
     /// Adds the column `split`.
     pub split: Option<Split>,
@@ -54,9 +56,6 @@ pub struct TrainingSet {
     /// Per feature that was looked up, where the guard was asked for.
     pub leaks: Vec<Leak>,
 }
-
-/// Bytes of texts and lists that on-demand features may come to in one training set.
-const MOST_COMPUTED: usize = 1 << 30;
 
 pub fn training_set(
     reads: &Reads,
@@ -89,7 +88,8 @@ pub fn training_set(
             }
         }
     }
-    let joined = written::join(reads, &written, &times, request, &leaks)?;
+    let budget = ByteBudget::new(request.max_bytes);
+    let joined = written::join(reads, &written, &times, request, &budget, &leaks)?;
     for (of, joined) in written.into_iter().zip(joined) {
         columns.extend(of.features.into_iter().map(|feature| (of.number, feature)).zip(joined));
     }
@@ -99,11 +99,12 @@ pub fn training_set(
     let aggregates = aggregate(reads, catalog, &asked, moments)?;
     for ((g, feature), column) in places.into_iter().zip(aggregates.into_iter().flatten()) {
         let definition = &resolved.groups[g].view.features[feature];
-        columns.insert((g, feature), finished(&column, definition)?);
+        take_bytes(&budget, variable_bytes(&column))?;
+        columns.insert((g, feature), finished(&column, definition, &budget)?);
     }
     let inputs: Vec<ArrayRef> =
         resolved.computation.inputs.iter().filter_map(|input| columns.get(input).cloned()).collect();
-    let computed = computation.evaluate(&brought, &inputs, spine.num_rows(), MOST_COMPUTED)?;
+    let computed = computation.evaluate(&brought, &inputs, spine.num_rows(), budget.left())?;
 
     let mut fields: Vec<Field> = spine.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
     let mut arrays: Vec<ArrayRef> = spine.columns().to_vec();
@@ -134,12 +135,33 @@ pub fn training_set(
     Ok(TrainingSet { rows, failed, leaks: leaks.finish(&resolved) })
 }
 
-/// The column in its feature's type, with the default where there is no value.
-pub(super) fn finished(column: &ArrayRef, definition: &Feature) -> Result<ArrayRef, ServeError> {
+/// The column in its feature's type, with the default where there is no value. Copies of the default are counted too: a spine
+/// of many unknown entities is small, and a string for each of them need not be.
+pub(super) fn finished(
+    column: &ArrayRef,
+    definition: &Feature,
+    budget: &ByteBudget,
+) -> Result<ArrayRef, ServeError> {
     let column = definition.data_type.fit(column)?;
-    match &definition.default {
-        Some(default) => with_default(&column, &definition.data_type, default),
-        None => Ok(column),
+    let Some(default) = &definition.default else { return Ok(column) };
+    if column.null_count() == 0 {
+        return Ok(column);
+    }
+    let mut builder = ColumnBuilder::new(&definition.data_type);
+    builder.push_value(default);
+    let default = builder.finish();
+    take_bytes(budget, variable_bytes(&default).saturating_mul(column.null_count()))?;
+    Ok(zip(&is_null(&column)?, &Scalar::new(default), &column)?)
+}
+
+fn take_bytes(budget: &ByteBudget, bytes: usize) -> Result<(), ServeError> {
+    match budget.take(bytes) {
+        true => Ok(()),
+        false => Err(ServeError::AnswerTooLarge {
+            limit: budget.limit(),
+            setting: "limits.training_answer_bytes",
+            instead: "ask for fewer rows or features at once, or for a named training set, which is built in parts",
+        }),
     }
 }
 
@@ -154,16 +176,4 @@ pub(super) fn event_times(spine: &RecordBatch, name: &str, times: TimeForm) -> R
         }]));
     }
     Ok(micros.as_primitive::<TimestampMicrosecondType>().values().to_vec())
-}
-
-/// The feature's default wherever there is no value.
-fn with_default(column: &ArrayRef, data_type: &DataType, default: &Value) -> Result<ArrayRef, ServeError> {
-    if column.null_count() == 0 {
-        return Ok(Arc::clone(column));
-    }
-    let mut builder = ColumnBuilder::new(data_type);
-    builder.push_value(default);
-    let scalar = Scalar::new(builder.finish());
-    let nulls: BooleanArray = is_null(column)?;
-    Ok(zip(&nulls, &scalar, column)?)
 }

@@ -5,7 +5,7 @@ use arrow::array::ArrayRef;
 use crate::{
     compute::as_of::Spine,
     model::{Duration, Timestamp},
-    offline::{AsOf, History, SpineKeys, accepted_later, as_of_joins, spines},
+    offline::{AsOf, ByteBudget, History, SpineKeys, accepted_later, as_of_joins, spines},
     registry::{Feature, Group},
     serve::{
         Reads, ServeError, TrainingRequest, guard::Leaks, spine_columns::spine_keys, training::finished,
@@ -33,6 +33,7 @@ pub(super) fn join(
     asked: &[Asked<'_>],
     times: &[i64],
     request: &TrainingRequest,
+    budget: &ByteBudget,
     leaks: &Leaks,
 ) -> Result<Vec<Vec<ArrayRef>>, ServeError> {
     let (spines, spine_of) = questions(asked, times, request)?;
@@ -50,7 +51,7 @@ pub(super) fn join(
             known_at: request.known_at.map(Timestamp::micros),
             by_then: request.guard.excludes(),
             columns: &names[at],
-            max_bytes: request.max_bytes,
+            budget,
         };
         if !request.guard.is_off() {
             let later = match request.guard.counts_acceptance() {
@@ -65,7 +66,7 @@ pub(super) fn join(
     let joined = as_of_joins(&joins)?;
     let columns = asked.iter().zip(joined).map(|(one, features)| {
         let columns = one.definitions().zip(features.columns());
-        columns.map(|(definition, column)| finished(column, definition)).collect()
+        columns.map(|(definition, column)| finished(column, definition, budget)).collect()
     });
     columns.collect()
 }

@@ -14,6 +14,7 @@ mod engine;
 #[cfg(feature = "sql")]
 mod engine;
 mod error;
+mod places;
 mod query;
 mod runs;
 #[allow(clippy::module_inception)]

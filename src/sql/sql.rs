@@ -9,14 +9,16 @@ use std::{
 };
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     config::Size,
     format::{Format, FormatError, TableWriter},
+    model::Duration,
     sql::{
         Inputs, SqlAnswer, SqlError, SqlLimits, SqlQuery,
         engine::Engine,
+        places::{Place, Places},
         query::{Control, Scope},
     },
 };
@@ -26,7 +28,7 @@ use crate::{
 pub struct Sql {
     pub(super) engine: Arc<Engine>,
     limits: Arc<SqlLimits>,
-    slots: Arc<Semaphore>,
+    places: Places,
 }
 
 /// Of a thread that plans and drives a query: parser, planner and optimizer are recursive.
@@ -43,14 +45,28 @@ impl Drop for EndWith {
 
 impl Sql {
     pub fn new(inputs: Inputs, limits: SqlLimits) -> Result<Sql, SqlError> {
-        let slots = Arc::new(Semaphore::new(limits.concurrency));
-        Ok(Sql { engine: Arc::new(Engine::new(inputs, &limits)?), limits: Arc::new(limits), slots })
+        let places = Places::new(limits.concurrency, limits.timeout);
+        Ok(Sql { engine: Arc::new(Engine::new(inputs, &limits)?), limits: Arc::new(limits), places })
     }
 
     /// The answer as a whole. Dropping the future ends the query.
     pub async fn query(&self, query: SqlQuery, format: Format) -> Result<SqlAnswer, SqlError> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| SqlError::Overloaded)?;
-        let control = Arc::new(Control::within(self.limits.timeout));
+        let query = Arc::new(query);
+        let run = |place, has: Option<Duration>| {
+            let has = has.map_or(self.limits.timeout, |has| self.limits.timeout.min(has));
+            self.answer(place, Arc::clone(&query), format, has)
+        };
+        self.places.run(run).await
+    }
+
+    async fn answer(
+        &self,
+        place: Place,
+        query: Arc<SqlQuery>,
+        format: Format,
+        within: Duration,
+    ) -> Result<SqlAnswer, SqlError> {
+        let control = Arc::new(Control::within(within));
         let _end = EndWith(Arc::clone(&control));
         let (reply, answer) = oneshot::channel();
         let (engine, limits, control) =
@@ -62,11 +78,11 @@ impl Sql {
                 .run(&query, &Scope::Everything, &control, &mut |schema, batch| writer.take(schema, batch));
             let result = result.and_then(|()| writer.finish());
             // Held until the work is done, however long the client has waited.
-            drop(slot);
+            drop(place);
             let _ = reply.send(result);
         })?;
-        let late = || SqlError::Timeout { limit: self.limits.timeout.to_string() };
-        match tokio::time::timeout(self.limits.timeout.std(), answer).await {
+        let late = || SqlError::Timeout { limit: within.to_string() };
+        match tokio::time::timeout(within.std(), answer).await {
             Err(_) => Err(late()),
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(SqlError::Internal("a query ended with a panic".to_owned())),

@@ -140,6 +140,51 @@ fn a_small_spine_joined_to_large_texts_is_too_large_an_answer() {
 }
 
 #[test]
+fn views_of_one_training_set_share_its_bytes_and_defaults_and_vectors_count() {
+    let node = TestNode::with(NOW, &[("limits.training_answer_bytes", "1MiB")]);
+    let mut definitions =
+        "[[entity]]\nname = \"k\"\njoin_keys = [{ name = \"k\", type = \"string\" }]\n".to_owned();
+    let default = "d".repeat(6_000);
+    for (view, feature) in [
+        ("first", r#"name = "s", type = "string""#.to_owned()),
+        ("second", r#"name = "s", type = "string""#.to_owned()),
+        ("wide", r#"name = "v", type = "vector<float32, 256>""#.to_owned()),
+        ("filled", format!(r#"name = "s", type = "string", default = "{default}""#)),
+    ] {
+        writeln!(
+            definitions,
+            "[[feature_view]]\nname = \"{view}\"\nentities = [\"k\"]\nfeature = [{{ {feature} }}]"
+        )
+        .unwrap();
+    }
+    node.apply(&definitions);
+    for view in ["first", "second"] {
+        node.write(view, json!([{ "k": "a", "event_time": T, "s": "x".repeat(6_000) }]));
+    }
+    node.write("wide", json!([{ "k": "a", "event_time": T, "v": vec![0.5; 256] }]));
+    let join = |features: &str, key: &str, rows: usize| {
+        let spine = format!("k,event_time\n{}", format!("{key},{NOW}\n").repeat(rows));
+        let path = format!("/v1/training-sets?features={features}&full_feature_names=true");
+        let request = node.post(&path).header("Content-Type", CSV);
+        let response = request.header("Accept", NDJSON).body(spine).send().unwrap();
+        (response.status().as_u16(), response.text().unwrap())
+    };
+    for (features, key, fits, exceeds) in [
+        ("first:s", "a", 150, 200),
+        ("first:s,second:s", "a", 80, 100),
+        // 1 KiB each.
+        ("wide:v", "a", 1000, 1100),
+        // Of an entity that nothing is known of.
+        ("filled:s", "nobody", 150, 200),
+    ] {
+        let (status, said) = join(features, key, fits);
+        assert_eq!(status, 200, "{features}: {said}");
+        let (status, said) = join(features, key, exceeds);
+        assert!(status == 413 && said.contains("training set is built in parts"), "{features}: {status}");
+    }
+}
+
+#[test]
 fn what_clients_invent_makes_no_series() {
     let node = node(&[]);
     node.write("v", json!([{ "k": "a", "event_time": T, "x": 1 }]));

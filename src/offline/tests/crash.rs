@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     compute::as_of::Spine,
     error::{Code, Coded},
-    offline::{AsOf, NoTail, OfflineError, as_of_join},
+    offline::{AsOf, ByteBudget, NoTail, OfflineError, as_of_join},
 };
 
 fn rows(count: i64) -> Vec<Row> {
@@ -127,7 +127,7 @@ fn any_changed_byte_of_a_segment_is_an_error_that_names_it() {
             known_at: None,
             by_then: false,
             columns: &["x"],
-            max_bytes: usize::MAX,
+            budget: ByteBudget::unlimited(),
         };
         let joined = as_of_join(&request).err();
         let scanned = history.scan(&["x"]).unwrap().find_map(Result::err);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     compute::as_of::{Outcome, Spine},
     model::encode_keys,
-    offline::{AsOf, as_of_join, as_of_joins},
+    offline::{AsOf, ByteBudget, as_of_join, as_of_joins},
 };
 
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ fn ask(
         known_at: limits.known_at,
         by_then: limits.by_then,
         columns: &["x", "y"],
-        max_bytes: usize::MAX,
+        budget: ByteBudget::unlimited(),
     };
     let result = as_of_join(&request).unwrap();
     let others = [AsOf { ttl: None, columns: &["y"], ..request }, AsOf { columns: &[], ..request }, request];
@@ -189,7 +189,7 @@ fn a_column_that_no_segment_has_is_null_and_an_unknown_one_an_error() {
         known_at: None,
         by_then: false,
         columns,
-        max_bytes: usize::MAX,
+        budget: ByteBudget::unlimited(),
     };
     let result = as_of_join(&request(&["y"])).unwrap();
     assert_eq!(result.outcomes, [Outcome::Present]);

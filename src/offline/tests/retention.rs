@@ -7,7 +7,7 @@ use crate::{
         retention::Horizon,
     },
     model::encode_keys,
-    offline::{AsOf, NoTail, Visible, as_of_join},
+    offline::{AsOf, ByteBudget, NoTail, Visible, as_of_join},
 };
 
 fn horizon(time: i64) -> Horizon {
@@ -41,7 +41,7 @@ fn values(
         known_at,
         by_then,
         columns: &["x"],
-        max_bytes: usize::MAX,
+        budget: ByteBudget::unlimited(),
     })
     .unwrap();
     let x = arrow::compute::cast(result.features.column(0), &Arrow::Float64).unwrap();

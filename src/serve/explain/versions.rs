@@ -3,7 +3,7 @@
 use crate::{
     compute::as_of::Spine,
     model::{Duration, Timestamp},
-    offline::{AsOf, chosen},
+    offline::{AsOf, ByteBudget, chosen},
     serve::{Entities, Plan, PlanGroup, Reads, ServeError, history::encode_keys},
     shard::{Row, version_at},
 };
@@ -135,7 +135,7 @@ fn in_history(
         known_at: known_at.map(Timestamp::micros),
         by_then: false,
         columns: &[],
-        max_bytes: usize::MAX,
+        budget: ByteBudget::unlimited(),
     })?;
     Ok(found.into_iter().flatten().next().map(|found| VersionSeen {
         event_time: Timestamp::from_micros(found.version.event_time),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
 
 use crate::{
+    error::{Code, Coded},
     format::{Format, FormatError, ReadOptions, TableReader, TableWriter},
     offline::NewFile,
     registry::{Catalog, Resolved},
@@ -19,8 +20,8 @@ use crate::{
     },
 };
 
-/// Bytes that the texts and lists of one view may come to in a portion.
-const MOST_JOINED: usize = 1 << 30;
+/// Bytes that strings, lists and vectors may come to in a portion; a portion with more is made in halves.
+const MOST_JOINED: usize = 512 << 20;
 
 impl Order {
     pub(super) fn wanted(&self) -> Wanted {
@@ -110,10 +111,26 @@ pub(super) fn derive(
         let part = concat_batches(&schema, &portion).map_err(ServeError::from)?;
         drop(portion);
         rows += part.num_rows() as u64;
-        give(pinned.training_set(order, part)?)?;
+        in_parts(part, &|part| pinned.training_set(order, part), &mut give)?;
         next = portions.next();
     }
     done(rows)
+}
+
+/// Joins `spine` at once, or in halves where that comes to too many bytes; a single row that does is an error.
+fn in_parts(
+    spine: RecordBatch,
+    join: &impl Fn(RecordBatch) -> Result<TrainingSet, SetError>,
+    give: &mut impl FnMut(TrainingSet) -> Result<(), SetError>,
+) -> Result<(), SetError> {
+    let rows = spine.num_rows();
+    match join(spine.clone()) {
+        Err(error) if rows > 1 && error.code() == Code::TooLarge => {
+            in_parts(spine.slice(0, rows / 2), join, give)?;
+            in_parts(spine.slice(rows / 2, rows - rows / 2), join, give)
+        }
+        joined => give(joined?),
+    }
 }
 
 /// A set in its directory.
