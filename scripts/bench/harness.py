@@ -130,7 +130,7 @@ class Larder(Process):
         return f"http://127.0.0.1:{self.port}"
 
     def apply(self, text):
-        code, answer = self.request("POST", "/v1/registry/apply?allow_retire=true", text, {"Content-Type": "application/toml"})
+        code, answer = self.request("POST", "/v1/registry/apply", text, {"Content-Type": "application/toml"})
         if code != 200:
             raise SystemExit(f"apply: {code} {answer}")
 

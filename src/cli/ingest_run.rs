@@ -90,7 +90,7 @@ impl IngestRun {
     /// Says how to go on, on Ctrl-C and in errors.
     pub fn hint(&self) -> String {
         let id = if self.file.is_some() { String::new() } else { format!("={}", self.id) };
-        format!("what was sent is stored; the same command with --resume{id} stores the rest")
+        format!("what the node accepted is stored; the same command with --resume{id} stores the rest")
     }
 
     /// Where it cannot be noted the hint gives the id.

@@ -29,16 +29,17 @@ pub fn encode(
         let data_type = &answer.plan.columns[column].data_type;
         let mut builder = ColumnBuilder::with_capacity(data_type, answer.entities);
         let mut reader = answer.reader(column);
-        let has_any_length = data_type.arrow().primitive_width().is_none();
-        for entity in 0..answer.entities {
-            let value = reader.value(entity, tally).0;
-            if has_any_length {
+        // Two loops: numbers, which most values are, are bounded by the number of entities and need no check each.
+        if data_type.has_any_length() {
+            for entity in 0..answer.entities {
+                let value = reader.value(entity, tally).0;
                 bytes += value.bytes();
                 limits.check_answer(bytes)?;
+                push(&mut builder, value);
             }
-            match value {
-                Served::Cell(cell) => builder.push(cell),
-                Served::Value(value) => builder.push_value(value),
+        } else {
+            for entity in 0..answer.entities {
+                push(&mut builder, reader.value(entity, tally).0);
             }
         }
         arrays.push(builder.finish());
@@ -80,6 +81,14 @@ pub fn encode(
         metadata.insert("partial".to_owned(), "true".to_owned());
     }
     stream(&ArrowHead::new(Schema::new(fields).with_metadata(metadata))?, arrays, answer.entities)
+}
+
+#[inline]
+fn push(builder: &mut ColumnBuilder, value: Served<'_>) {
+    match value {
+        Served::Cell(cell) => builder.push(cell),
+        Served::Value(value) => builder.push_value(value),
+    }
 }
 
 fn stream(head: &ArrowHead, arrays: Vec<ArrayRef>, rows: usize) -> Result<Vec<u8>, ServeError> {

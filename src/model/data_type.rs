@@ -74,6 +74,24 @@ impl DataType {
         cast_with_options(array, &wanted, &CastOptions { safe: true, ..CastOptions::default() })
     }
 
+    /// Whether a value may have any number of bytes.
+    pub fn has_any_length(&self) -> bool {
+        match self {
+            DataType::Bool
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Timestamp
+            | DataType::Uuid => false,
+            DataType::String
+            | DataType::Json
+            | DataType::Bytes
+            | DataType::Array(_)
+            | DataType::Vector(_) => true,
+        }
+    }
+
     /// Whether every value of `self` is exactly a value of `wider`, so that a version may widen the column.
     pub fn widens_to(&self, wider: &DataType) -> bool {
         matches!(
