@@ -26,7 +26,15 @@
 //! | 3 | [`shard`] | fjall, foyer, key bytes, row codec |
 //! | 2 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
 //! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
-//! | 0 | [`compute`], [`expression`], [`model`], [`format`](mod@format), [`config`], [`actor`], [`clock`], [`manual`], [`metrics`], [`telemetry`], [`error`], [`failpoint`], [`priority`] | kernels, vocabulary |
+//! | 0 | [`config`], [`actor`], [`manual`], [`telemetry`] | settings, links to actors, pages, logs |
+//!
+//! Below them are packages of their own, each with its `Cargo.toml` in its folder. The compiler keeps them from knowing what is
+//! above, their tests compile without the rest, and a change in one does not compile the others of its floor:
+//!
+//! | floor | package | knows |
+//! |---|---|---|
+//! | 1 | [`compute`] · [`format`](mod@format) · [`expression`] | kernels: as-of, windows, retention · Arrow, Parquet, CSV, JSON · SQL scalar expressions (the only one with DataFusion's functions) |
+//! | 0 | [`model`] · [`metrics`] | values, keys, times, names; also [`error`] codes, the [`clock`], [`priority`], [`failpoint`] · names of metrics |
 //!
 //! Only owners of mutable durable state are actors: one `ShardActor` per shard, the `SegmentWriterActor`, the
 //! `RegistryActor`, and the `NodeSupervisor`. Readers, planners, joiners and validators are plain values.
@@ -53,25 +61,22 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+pub use larder_compute as compute;
+pub use larder_expression as expression;
+pub use larder_format as format;
+pub use larder_metrics as metrics;
+pub use larder_model::{self as model, clock, error, failpoint, priority};
+
 pub mod actor;
 pub mod backfill;
 pub mod backup;
 pub mod cli;
-pub mod clock;
-pub mod compute;
 pub mod config;
-pub mod error;
-pub mod expression;
-pub mod failpoint;
-pub mod format;
 pub mod http;
 pub mod ingest;
 pub mod manual;
-pub mod metrics;
-pub mod model;
 pub mod node;
 pub mod offline;
-pub mod priority;
 pub mod registry;
 pub mod serve;
 pub mod shard;

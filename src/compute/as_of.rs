@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use arrow::array::BooleanArray;
 
-pub use crate::compute::spine::Spine;
+pub use crate::spine::Spine;
 
 /// Where a version's row is: row `row` of source `source`; the caller numbers its sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

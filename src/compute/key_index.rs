@@ -3,7 +3,7 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::model::in_key_order;
+use larder_model::in_key_order;
 
 /// A set of byte strings; each has a dense number. Bytes are kept once, end to end.
 #[derive(Default)]

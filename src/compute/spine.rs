@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::compute::KeyIndex;
+use crate::KeyIndex;
 
 /// The questions: (key, time) pairs in order of key and time. Of use for any number of histories.
 pub struct Spine {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::{
+use larder_model::{
+    DataType,
     error::{Code, Coded},
-    model::DataType,
 };
 
 /// Line and character in the text, both from 1; zeros where that is not known.

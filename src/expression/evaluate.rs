@@ -2,7 +2,7 @@
 
 use arrow::{array::ArrayRef, error::ArrowError};
 
-use crate::expression::{
+use crate::{
     kernels::{
         Comparison, Connective, Values, arithmetic, cast, choose, coalesce, compare, concat, connect,
         contains, like, measure, missing, negate, null_if, replace, shift,

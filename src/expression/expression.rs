@@ -13,10 +13,8 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::{
-    expression::{compile::compile, error::ExpressionError, node::Node},
-    model::{Column, DataType},
-};
+use crate::{compile::compile, error::ExpressionError, node::Node};
+use larder_model::{Column, DataType};
 
 /// A SQL scalar expression, checked and ready. Immutable, to be shared in an `Arc`.
 pub struct Expression {

@@ -3,10 +3,8 @@
 use arrow::array::ArrayRef;
 use regex::Regex;
 
-use crate::{
-    expression::kernels::{Call, Comparison, Connective, Measure, Members, Operator},
-    model::DataType,
-};
+use crate::kernels::{Call, Comparison, Connective, Measure, Members, Operator};
+use larder_model::DataType;
 
 #[derive(Debug)]
 pub(super) struct Node {

@@ -15,10 +15,8 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 
-use crate::{
-    format::{forms::as_text, text},
-    model::Timestamp,
-};
+use crate::{forms::as_text, text};
+use larder_model::Timestamp;
 
 /// Writes the cells of one array. Integers are exact, floats the shortest text that reads back the same, timestamps
 /// RFC 3339 in UTC, bytes base64. JSON has no NaN and no infinities: they are written as null.

@@ -12,10 +12,8 @@ use arrow::{
 };
 use serde::de::DeserializeSeed;
 
-use crate::{
-    format::{list::Items, repeated_key, text},
-    model::{DataType, TimeForm, canonical_uuid},
-};
+use crate::{list::Items, repeated_key, text};
+use larder_model::{DataType, TimeForm, canonical_uuid};
 
 /// Why a cell is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -335,11 +333,11 @@ pub(super) fn check_length(length: usize, limit: usize, what: &str) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::TimeUnit;
     use arrow::{
         array::AsArray,
         datatypes::{Float32Type, TimestampMicrosecondType},
     };
+    use larder_model::TimeUnit;
 
     fn build(data_type: &str, cells: &[&str]) -> Result<ArrayRef, CellError> {
         let mut column = ColumnBuilder::new(&data_type.parse().unwrap(), 64, 8);

@@ -8,7 +8,7 @@ use std::io::{self, BufRead};
 
 use memchr::{memchr, memchr3};
 
-use crate::format::encoding::not_utf8;
+use crate::encoding::not_utf8;
 
 /// The longest record of a file; a quote that is not closed would make all that follows one record.
 const MAX_RECORD: usize = 16 * 1024 * 1024;

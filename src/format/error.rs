@@ -4,10 +4,8 @@ use std::io;
 
 use arrow::error::ArrowError;
 
-use crate::{
-    error::{Code, Coded, Detail},
-    format::{Format, kind::UnknownFormat},
-};
+use crate::{Format, kind::UnknownFormat};
+use larder_model::error::{Code, Coded, Detail};
 
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {

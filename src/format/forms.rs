@@ -9,7 +9,7 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::format::{Format, FormatError, plain, plain_type, type_words};
+use crate::{Format, FormatError, plain, plain_type, type_words};
 
 /// The schema of a table once it is written in `format`, or which of its columns the format has no type for.
 pub(super) fn written_schema(format: Format, schema: &SchemaRef) -> Result<SchemaRef, FormatError> {

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use crate::{
-    format::csv_reader::CsvField,
-    model::{DataType, Timestamp},
-};
+use crate::csv_reader::CsvField;
+use larder_model::{DataType, Timestamp};
 
 /// What the values of one column have been so far.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use arrow::{
 };
 use bytes::Bytes;
 
-use crate::format::{Format, FormatError, ipc_file, reader::Batches};
+use crate::{Format, FormatError, ipc_file, reader::Batches};
 
 pub(super) fn malformed(error: impl ToString) -> FormatError {
     FormatError::malformed(Format::ArrowStream, error)

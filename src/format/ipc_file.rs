@@ -10,7 +10,7 @@ use arrow::{
     ipc::{self, Block, convert::fb_to_schema, reader::FileDecoder},
 };
 
-use crate::format::{
+use crate::{
     FormatError,
     ipc::{check, malformed},
     reader::Batches,

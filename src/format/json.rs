@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::format::{json_error, rows::RowBuilder, text};
+use crate::{json_error, rows::RowBuilder, text};
 
 /// Why reading rows of JSON stopped.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +88,7 @@ pub(super) fn cells(row: &str, cell: impl FnMut(&str, &str)) -> Result<(), serde
 }
 
 /// The text of each of a document's rows, for those who read it a second time.
-pub(crate) fn raw_rows(body: &str) -> Result<Vec<&RawValue>, serde_json::Error> {
+pub fn raw_rows(body: &str) -> Result<Vec<&RawValue>, serde_json::Error> {
     #[derive(serde::Deserialize)]
     struct Rows<'a> {
         #[serde(borrow)]

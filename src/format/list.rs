@@ -3,7 +3,7 @@
 use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::format::column::{CellError, ColumnBuilder};
+use crate::column::{CellError, ColumnBuilder};
 
 /// The elements of a JSON array, pushed one by one.
 pub(super) struct Items<'b> {

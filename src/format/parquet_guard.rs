@@ -13,7 +13,7 @@ use parquet::{
     file::metadata::{ColumnChunkMetaData, ParquetMetaData},
 };
 
-use crate::format::{
+use crate::{
     Format, FormatError,
     thrift::{self, STRUCT, Thrift},
 };

@@ -24,14 +24,12 @@ use parquet::{
 };
 
 use crate::{
-    format::{
-        Format, FormatError, ReadOptions,
-        parquet_guard::{check_footer, check_pages},
-        reader::Batches,
-        size::decoded_size,
-    },
-    model::DataType,
+    Format, FormatError, ReadOptions,
+    parquet_guard::{check_footer, check_pages},
+    reader::Batches,
+    size::decoded_size,
 };
+use larder_model::DataType;
 
 fn malformed(error: impl ToString) -> FormatError {
     FormatError::malformed(Format::Parquet, error)

@@ -14,12 +14,10 @@ use arrow::{
 use bytes::{Buf, Bytes};
 
 use crate::{
-    format::{
-        Compression, Format, FormatError, ipc, ipc_file, parquet_reader, size::decoded_size, text_reader,
-        type_words,
-    },
-    model::{DataType, TimeForm},
+    Compression, Format, FormatError, ipc, ipc_file, parquet_reader, size::decoded_size, text_reader,
+    type_words,
 };
+use larder_model::{DataType, TimeForm};
 
 /// How a table is read.
 #[derive(Debug, Clone)]
@@ -246,7 +244,8 @@ mod tests {
         datatypes::Int64Type,
     };
 
-    use crate::{error::Coded, format::TableWriter};
+    use crate::TableWriter;
+    use larder_model::error::Coded;
 
     fn spine(rows: i64) -> RecordBatch {
         let ids = (0..rows).map(|n| format!("{n:03}"));
@@ -375,7 +374,7 @@ mod tests {
             );
         }
         let missing = TableReader::open(Path::new("/nowhere/spine.csv"), &options).err().unwrap();
-        assert_eq!(missing.code(), crate::error::Code::NotFound);
+        assert_eq!(missing.code(), larder_model::error::Code::NotFound);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt, fmt::Write as _};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use crate::format::{json::Key, text::shorten};
+use crate::{json::Key, text::shorten};
 
 /// Keys of an object that are compared one by one; further ones are hashed.
 const FEW: usize = 16;

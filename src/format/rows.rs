@@ -9,15 +9,13 @@ use arrow::{
 };
 
 use crate::{
-    format::{
-        NamedColumns,
-        column::{CellError, ColumnBuilder},
-        csv_reader::{CsvField, CsvRecord, STRAY},
-        suggest::did_you_mean,
-        text,
-    },
-    model::{DataType, TimeForm},
+    NamedColumns,
+    column::{CellError, ColumnBuilder},
+    csv_reader::{CsvField, CsvRecord, STRAY},
+    suggest::did_you_mean,
+    text,
 };
+use larder_model::{DataType, TimeForm};
 
 /// One column to be built.
 #[derive(Debug, Clone)]
@@ -272,7 +270,7 @@ impl RowBuilder {
 }
 
 /// The reason that names an unknown column's nearest known one.
-pub(crate) fn unknown_column<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+pub fn unknown_column<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let hint: Cow<'_, str> = match did_you_mean(name, known.clone()) {
         Some(near) => format!("did you mean `{near}`?").into(),
         None => format!("known: {}", text::shorten(&known.collect::<Vec<_>>().join(", "))).into(),

@@ -4,10 +4,8 @@ use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{
-    format::column::CellError,
-    model::{DataType, TimeForm, Timestamp},
-};
+use crate::column::CellError;
+use larder_model::{DataType, TimeForm, Timestamp};
 
 /// At most 80 characters of `text`, for error messages.
 pub fn shorten(text: &str) -> Cow<'_, str> {

@@ -13,17 +13,15 @@ use arrow::{
 };
 
 use crate::{
-    format::{
-        CsvError, CsvReader, CsvRecord, FieldSpec, Format, FormatError, JsonRowsError, ReadOptions,
-        RowBuilder, RowError,
-        encoding::{TextInput, not_utf8, text_reader, utf8_text},
-        infer::Inference,
-        json::{self, json_rows, raw_rows},
-        json_error,
-        reader::{Batches, Input},
-    },
-    model::DataType,
+    CsvError, CsvReader, CsvRecord, FieldSpec, Format, FormatError, JsonRowsError, ReadOptions, RowBuilder,
+    RowError,
+    encoding::{TextInput, not_utf8, text_reader, utf8_text},
+    infer::Inference,
+    json::{self, json_rows, raw_rows},
+    json_error,
+    reader::{Batches, Input},
 };
+use larder_model::DataType;
 
 /// How deep JSON may nest within one cell.
 const MAX_DEPTH: usize = 64;

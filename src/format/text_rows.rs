@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use crate::format::{
+use crate::{
     Compression, CsvError, CsvReader, CsvRecord, Format, FormatError,
     csv_reader::write_field,
     encoding::{TextInput, text_reader, utf8_text},

@@ -10,7 +10,7 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
-use crate::format::{
+use crate::{
     Format, FormatError,
     cell::{CellWriter, json_keys, write_row},
     csv_reader::write_field,

@@ -12,7 +12,7 @@ use super::{
     names::{ALL, BUILD_INFO, Kind},
     process,
 };
-use crate::error::{Code, Coded};
+use larder_model::error::{Code, Coded};
 
 /// Latencies from 50 µs to 10 s: an online read is well below a millisecond, a training set is not.
 const SECONDS: [f64; 17] = [
@@ -100,7 +100,7 @@ mod tests {
     use metrics::{counter, histogram};
 
     use super::*;
-    use crate::metrics::{COMMIT_GROUP_SIZE, INGEST_ROWS, ONLINE_SECONDS};
+    use crate::{COMMIT_GROUP_SIZE, INGEST_ROWS, ONLINE_SECONDS};
 
     #[test]
     fn what_is_recorded_is_rendered_with_help_and_buckets() {

@@ -154,7 +154,7 @@ impl FromStr for DataType {
     }
 }
 
-crate::model::text::serde_as_text!(DataType);
+crate::text::serde_as_text!(DataType);
 
 #[cfg(test)]
 mod tests {

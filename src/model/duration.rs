@@ -70,7 +70,7 @@ impl fmt::Display for Duration {
     }
 }
 
-crate::model::text::serde_as_text!(Duration);
+crate::text::serde_as_text!(Duration);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use arrow::{
     datatypes::{DataType as Arrow, Int32Type, Int64Type},
 };
 
-use crate::model::{DataType, Value};
+use crate::{DataType, Value};
 
 /// The encoded join keys of one entity.
 pub type EntityKey = Box<[u8]>;

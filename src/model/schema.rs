@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType as Arrow, Field, Schema, SchemaRef};
 
-use crate::model::{DataType, TimeForm};
+use crate::{DataType, TimeForm};
 
 /// A feature view's event-time column. A source names its own.
 pub const EVENT_TIME: &str = "event_time";

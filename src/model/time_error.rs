@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::model::{TimeUnit, TimeZone, Timestamp, time_form::is_date, time_text::decimal};
+use crate::{TimeUnit, TimeZone, Timestamp, time_form::is_date, time_text::decimal};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseTimestampError {

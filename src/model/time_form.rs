@@ -4,7 +4,7 @@
 
 use chrono::{NaiveDate, NaiveDateTime};
 
-use crate::model::{
+use crate::{
     ParseTimestampError, TimeUnit, TimeZone, Timestamp,
     time_error::meanings,
     time_text::{TextTime, decimal, read},

@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate};
 use proptest::prelude::*;
 
-use crate::model::{ParseTimestampError, TimeForm, TimeUnit, TimeZone, Timestamp};
+use crate::{ParseTimestampError, TimeForm, TimeUnit, TimeZone, Timestamp};
 
 fn form(unit: Option<&str>, zone: Option<&str>) -> TimeForm {
     TimeForm {

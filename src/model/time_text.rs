@@ -5,7 +5,7 @@
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
-use crate::model::{ParseTimestampError, TimeUnit, Timestamp, time_form::shortened};
+use crate::{ParseTimestampError, TimeUnit, Timestamp, time_form::shortened};
 
 /// A text that has the form of a time.
 pub(super) enum TextTime {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat};
 
-use crate::model::{ParseTimestampError, TimeForm, TimeUnit};
+use crate::{ParseTimestampError, TimeForm, TimeUnit};
 
 /// A moment, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

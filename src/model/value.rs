@@ -1,6 +1,6 @@
 //! One value of any type: for defaults, join keys and answers; bulk data is Arrow.
 
-use crate::model::{DataType, TimeForm, Timestamp, canonical_uuid};
+use crate::{DataType, TimeForm, Timestamp, canonical_uuid};
 
 /// A typed value or null.
 #[derive(Debug, Clone, PartialEq)]

@@ -32,6 +32,9 @@ const LAYERS: [&[&str]; 8] = [
     &["cli", "main"],
 ];
 
+/// Modules that are packages of their own: the compiler keeps them from knowing what is above.
+const PACKAGES: [&str; 5] = ["compute", "expression", "format", "metrics", "model"];
+
 /// Modules of one layer that must not know each other.
 const STRANGERS: [(&str, &str); 1] = [("ingest", "serve")];
 
@@ -121,7 +124,7 @@ fn layer_of(module: &str) -> Option<usize> {
 
 fn check_imports(path: &str, code: &str, report: &mut impl FnMut(usize, String)) {
     let importer = module_of(path);
-    if importer == "lib" {
+    if importer == "lib" || PACKAGES.contains(&importer) {
         return;
     }
     let Some(layer) = layer_of(importer) else {

@@ -2,10 +2,8 @@
 
 use std::cmp::Ordering;
 
-use crate::{
-    compute::window::codec::{MalformedState, array, put_signed, put_varint, signed, take, varint},
-    model::DataType,
-};
+use crate::window::codec::{MalformedState, array, put_signed, put_varint, signed, take, varint};
+use larder_model::DataType;
 
 /// One value of a column. Integers, timestamps (µs) and booleans (0, 1) are `Int`; strings, JSON and bytes `Bytes`.
 #[derive(Debug, Clone, Copy, PartialEq)]

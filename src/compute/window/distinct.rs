@@ -8,7 +8,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::compute::window::{
+use crate::window::{
     Datum,
     codec::{MalformedState, put_varint, take, varint},
 };

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::compute::window::{
+use crate::window::{
     Event, Output,
     codec::{MalformedState, array, put_signed, put_varint, signed, varint},
     datum::{Datum, Held},

@@ -5,7 +5,7 @@
 //! and large superaccumulators*, 2015). Digits to the base 2³² sit in 64 bits each, so that carries need to be moved on
 //! only once in a billion additions, and only the digits between the least and the greatest in use are there.
 
-use crate::compute::window::codec::{MalformedState, put_signed, put_varint, signed, take, varint};
+use crate::window::codec::{MalformedState, put_signed, put_varint, signed, take, varint};
 
 /// The lowest digit that is ever used: half of the least subnormal's square is 2⁻²¹⁴⁸.
 const LEAST: i32 = -68;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::DataType;
+use larder_model::DataType;
 
 /// An aggregate function. Nulls are skipped by all of them.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]

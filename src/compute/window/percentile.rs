@@ -6,7 +6,7 @@
 //! of f64's range has 146,862 buckets and only those in use are kept; none is ever joined to another, so the histogram
 //! depends on the set of values alone. Zeros have a bucket of their own, and so has each infinity; NaNs are left out.
 
-use crate::compute::window::{
+use crate::window::{
     Datum,
     codec::{MalformedState, put_signed, put_varint, signed, varint},
 };

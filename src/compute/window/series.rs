@@ -1,6 +1,6 @@
 //! Events of one entity, column by column.
 
-use crate::compute::window::Datum;
+use crate::window::Datum;
 
 /// The events of one entity that count for one aggregation: ascending by (time, seq), without nulls. All columns are
 /// equally long.

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::compute::window::{
+use crate::window::{
     Function, Output, Series, StateKind, Values, Window,
     slide_distinct::SlidingDistinct,
     slide_extreme::SlidingExtreme,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::compute::window::{
+use crate::window::{
     Function, Output, Series,
     distinct::{FEW, RANKS, estimate, hash, place},
     slide::Contents,

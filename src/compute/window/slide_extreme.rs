@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::compute::window::{Function, Output, Series, Values, slide::Contents};
+use crate::window::{Function, Output, Series, Values, slide::Contents};
 
 /// Events that may still become the extreme, in order of time and from best to worst: a monotonic queue. Whatever is
 /// no better than a later one never will.

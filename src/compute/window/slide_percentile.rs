@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::compute::window::{
+use crate::window::{
     Function, Output, Series,
     percentile::{bucket, rank, representative},
     slide::Contents,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{Duration, ParseDurationError};
+use larder_model::{Duration, ParseDurationError};
 
 /// How a window's edges lie (semantics: Windows).
 #[derive(

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::compute::window::{
+use crate::window::{
     Class, Datum, Function, Output,
     codec::{MalformedState, array, put_varint, varint},
     datum::Held,

@@ -1,6 +1,6 @@
 //! Sums and what is made of them: of integers, of floating-point numbers, and of squares.
 
-use crate::compute::window::{
+use crate::window::{
     Datum, Output,
     codec::{MalformedState, array, put_varint, take, varint},
     exact_sum::ExactSum,

@@ -10,20 +10,18 @@ use sqlparser::ast::{
 };
 
 use crate::{
-    expression::{
-        compile::{
-            functions::{self, Function, FunctionKind},
-            literal,
-            lower::{Lowering, Refused, place},
-            meet::{arithmetic, coerced, met, shown},
-            types::{is_array, is_text},
-        },
-        error::{Place, Reason},
-        kernels::{Call, Operator},
-        node::{Kind, Node},
+    compile::{
+        functions::{self, Function, FunctionKind},
+        literal,
+        lower::{Lowering, Refused, place},
+        meet::{arithmetic, coerced, met, shown},
+        types::{is_array, is_text},
     },
-    model::DataType,
+    error::{Place, Reason},
+    kernels::{Call, Operator},
+    node::{Kind, Node},
 };
+use larder_model::DataType;
 
 impl Lowering<'_> {
     /// A call in any of its forms.

@@ -4,19 +4,17 @@ use arrow::array::AsArray;
 use sqlparser::ast::{self, CaseWhen, CastKind, Expr, Spanned, TypedString, Value, ValueWithSpan};
 
 use crate::{
-    expression::{
-        compile::{
-            literal,
-            lower::{Lowering, Refused, place},
-            meet::{coerced, comparable, met},
-            types::{casts, is_array, is_text},
-        },
-        error::{Place, Reason},
-        kernels::{Members, like_pattern},
-        node::{Kind, Node},
+    compile::{
+        literal,
+        lower::{Lowering, Refused, place},
+        meet::{coerced, comparable, met},
+        types::{casts, is_array, is_text},
     },
-    model::DataType,
+    error::{Place, Reason},
+    kernels::{Members, like_pattern},
+    node::{Kind, Node},
 };
+use larder_model::DataType;
 
 impl Lowering<'_> {
     /// `TIMESTAMP '…'` and its like: a cast.

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use datafusion_expr::ScalarUDF;
 use datafusion_functions::{core, datetime, math, string, unicode};
 
-use crate::{
-    expression::{compile::meet::listed, error::Reason, kernels::Measure},
-    format::did_you_mean,
-};
+use crate::{compile::meet::listed, error::Reason, kernels::Measure};
+use larder_format::did_you_mean;
 
 pub(super) struct Function {
     pub name: &'static str,

@@ -13,13 +13,11 @@ use arrow::{
 use sqlparser::ast;
 
 use crate::{
-    expression::{
-        compile::types::{is_number, is_text, widens},
-        kernels::{Values, cast},
-        node::{Kind, Node},
-    },
-    model::DataType,
+    compile::types::{is_number, is_text, widens},
+    kernels::{Values, cast},
+    node::{Kind, Node},
 };
+use larder_model::DataType;
 
 pub(super) fn text(text: &str) -> Node {
     constant(Arc::new(StringArray::from(vec![text])), DataType::String)

@@ -6,19 +6,17 @@ use sqlparser::{
 };
 
 use crate::{
-    expression::{
-        compile::{
-            literal,
-            meet::{arithmetic, coerced, comparable, fold, listed},
-            tokens::{MAX_DEPTH, MAX_NODES},
-        },
-        error::{Place, Reason},
-        kernels::{Comparison, Connective, Operator},
-        node::{Kind, Node},
+    compile::{
+        literal,
+        meet::{arithmetic, coerced, comparable, fold, listed},
+        tokens::{MAX_DEPTH, MAX_NODES},
     },
-    format::did_you_mean,
-    model::{Column, DataType},
+    error::{Place, Reason},
+    kernels::{Comparison, Connective, Operator},
+    node::{Kind, Node},
 };
+use larder_format::did_you_mean;
+use larder_model::{Column, DataType};
 
 /// What is wrong, and where.
 pub(super) type Refused = (Reason, Place);

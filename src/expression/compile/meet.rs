@@ -1,18 +1,16 @@
 //! Operands brought to one type, and constant parts computed.
 
 use crate::{
-    expression::{
-        compile::{
-            literal,
-            lower::Refused,
-            types::{common, is_array, is_number, widens},
-        },
-        error::{Place, Reason},
-        kernels::Operator,
-        node::{Kind, Node},
+    compile::{
+        literal,
+        lower::Refused,
+        types::{common, is_array, is_number, widens},
     },
-    model::DataType,
+    error::{Place, Reason},
+    kernels::Operator,
+    node::{Kind, Node},
 };
+use larder_model::DataType;
 
 /// The constant that `node`, which reads no column, has for every row.
 pub(super) fn fold(node: Node, at: Place) -> Result<Node, Refused> {

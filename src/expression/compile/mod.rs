@@ -14,17 +14,15 @@ use std::thread;
 pub use tokens::{MAX_DEPTH, MAX_LENGTH, MAX_NODES};
 
 use crate::{
-    expression::{
-        compile::{
-            lower::{Lowering, Refused},
-            meet::coerced,
-            tokens::parse,
-        },
-        error::{ExpressionError, Reason},
-        node::Node,
+    compile::{
+        lower::{Lowering, Refused},
+        meet::coerced,
+        tokens::parse,
     },
-    model::{Column, DataType},
+    error::{ExpressionError, Reason},
+    node::Node,
 };
+use larder_model::{Column, DataType};
 
 /// Stack of the thread that compiles. sqlparser takes up to 21 KiB a level in a development build (measured with calls
 /// within calls), which is 1.4 MiB at [`MAX_DEPTH`].

@@ -16,12 +16,10 @@ use sqlparser::{
 };
 
 use crate::{
-    expression::{
-        compile::{functions::is_not_deterministic, lower::Refused},
-        error::{ExpressionError, Reason},
-    },
-    model::Column,
+    compile::{functions::is_not_deterministic, lower::Refused},
+    error::{ExpressionError, Reason},
 };
+use larder_model::Column;
 
 /// The longest text of an expression, in bytes.
 pub const MAX_LENGTH: usize = 4096;

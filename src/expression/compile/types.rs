@@ -1,6 +1,6 @@
 //! Which types meet in which, and what a CAST may do.
 
-use crate::model::DataType;
+use larder_model::DataType;
 
 pub(super) fn is_number(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Int32 | DataType::Int64 | DataType::Float32 | DataType::Float64)

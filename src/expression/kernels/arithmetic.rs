@@ -9,10 +9,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::kernels::values::{Values, either, rows_set};
+use crate::kernels::values::{Values, either, rows_set};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::expression) enum Operator {
+pub(crate) enum Operator {
     Add,
     Subtract,
     Multiply,
@@ -33,7 +33,7 @@ impl Operator {
 }
 
 /// Both sides have the same numeric type, which is the result's.
-pub(in crate::expression) fn arithmetic(
+pub(crate) fn arithmetic(
     operator: Operator,
     left: &Values,
     right: &Values,

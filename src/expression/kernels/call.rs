@@ -7,21 +7,19 @@ use datafusion_common::{DataFusionError, ScalarValue, config::ConfigOptions};
 use datafusion_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
 use crate::{
-    expression::{
-        kernels::{
-            cast::{cast, infinite},
-            each_row::whole_or_each,
-            values::{Values, either},
-        },
-        node::Node,
+    kernels::{
+        cast::{cast, infinite},
+        each_row::whole_or_each,
+        values::{Values, either},
     },
-    model::DataType,
+    node::Node,
 };
+use larder_model::DataType;
 
 static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(Arc::default);
 
 #[derive(Debug)]
-pub(in crate::expression) struct Call {
+pub(crate) struct Call {
     pub function: Arc<ScalarUDF>,
     pub arguments: Vec<Node>,
     /// For each argument its value, where it is constant: some functions insist.

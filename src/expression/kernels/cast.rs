@@ -8,18 +8,12 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::{
-    expression::kernels::values::{Values, either},
-    model::DataType,
-};
+use crate::kernels::values::{Values, either};
+use larder_model::DataType;
 
 /// Null where the value does not say one of type `to`; failed there, unless `lenient`. Floats lose their fraction on the
 /// way to integers.
-pub(in crate::expression) fn cast(
-    input: &Values,
-    to: &DataType,
-    lenient: bool,
-) -> Result<Values, ArrowError> {
+pub(crate) fn cast(input: &Values, to: &DataType, lenient: bool) -> Result<Values, ArrowError> {
     let options = CastOptions { safe: true, ..CastOptions::default() };
     let made = cast_with_options(&input.array, &to.arrow(), &options)?;
     let Some(lost) = lost(&input.array, &made) else {
@@ -52,7 +46,7 @@ fn lost(before: &ArrayRef, after: &ArrayRef) -> Option<BooleanBuffer> {
 }
 
 /// Where a float is not finite; nothing for other types, or where all are.
-pub(in crate::expression) fn infinite(array: &ArrayRef) -> Option<BooleanBuffer> {
+pub(crate) fn infinite(array: &ArrayRef) -> Option<BooleanBuffer> {
     match array.data_type() {
         Arrow::Float32 => infinite_floats(array.as_primitive::<Float32Type>(), f32::is_finite),
         Arrow::Float64 => infinite_floats(array.as_primitive::<Float64Type>(), f64::is_finite),

@@ -7,10 +7,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::kernels::values::{Values, either};
+use crate::kernels::values::{Values, either};
 
 /// Per row `result` where `condition` is true, else `otherwise`; failed where the condition, or what was taken, failed.
-pub(in crate::expression) fn choose(
+pub(crate) fn choose(
     condition: &Values,
     result: &Values,
     otherwise: &Values,
@@ -24,11 +24,7 @@ pub(in crate::expression) fn choose(
 }
 
 /// Per row `first` where it is not null, else `second`. A failed first fails the row.
-pub(in crate::expression) fn coalesce(
-    first: &Values,
-    second: &Values,
-    rows: usize,
-) -> Result<Values, ArrowError> {
+pub(crate) fn coalesce(first: &Values, second: &Values, rows: usize) -> Result<Values, ArrowError> {
     // Where nothing is null nothing of the second is taken; what failed is null.
     if !first.constant && first.array.null_count() == 0 && first.failed.is_none() {
         return Ok(first.clone());
@@ -43,11 +39,7 @@ pub(in crate::expression) fn coalesce(
 }
 
 /// Per row null where `equal` is true, else `value`.
-pub(in crate::expression) fn null_if(
-    value: &Values,
-    equal: &Values,
-    rows: usize,
-) -> Result<Values, ArrowError> {
+pub(crate) fn null_if(value: &Values, equal: &Values, rows: usize) -> Result<Values, ArrowError> {
     let equal_array = equal.expand(rows)?;
     let values = nullif(&value.expand(rows)?, equal_array.as_boolean())?;
     Values::masked(values, either(value.failed.as_ref(), equal.failed.as_ref()))

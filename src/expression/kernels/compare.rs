@@ -11,10 +11,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::kernels::values::{Values, either};
+use crate::kernels::values::{Values, either};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::expression) enum Comparison {
+pub(crate) enum Comparison {
     Equal,
     NotEqual,
     Less,
@@ -39,7 +39,7 @@ impl Comparison {
 }
 
 /// Both sides have the same type, which is not an array's.
-pub(in crate::expression) fn compare(
+pub(crate) fn compare(
     comparison: Comparison,
     left: &Values,
     right: &Values,

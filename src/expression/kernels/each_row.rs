@@ -7,11 +7,11 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::kernels::values::{Values, either, rows_set};
+use crate::kernels::values::{Values, either, rows_set};
 
 /// Calls for all rows at once; where that fails, for each row alone, so that a bad row costs only itself its value.
 /// `call` is given the arguments and their number of rows.
-pub(in crate::expression) fn whole_or_each<E>(
+pub(crate) fn whole_or_each<E>(
     arguments: &[Values],
     rows: usize,
     data_type: &Arrow,

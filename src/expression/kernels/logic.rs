@@ -8,16 +8,16 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::kernels::values::{Values, either};
+use crate::kernels::values::{Values, either};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::expression) enum Connective {
+pub(crate) enum Connective {
     And,
     Or,
 }
 
 /// A row fails where a side failed and the other one does not decide.
-pub(in crate::expression) fn connect(
+pub(crate) fn connect(
     connective: Connective,
     left: &Values,
     right: &Values,
@@ -34,12 +34,12 @@ pub(in crate::expression) fn connect(
     Ok(Values { array: Arc::new(joined), constant: false, failed })
 }
 
-pub(in crate::expression) fn negate(input: &Values) -> Result<Values, ArrowError> {
+pub(crate) fn negate(input: &Values) -> Result<Values, ArrowError> {
     let negated: BooleanArray = not(input.array.as_boolean())?;
     Ok(Values { array: Arc::new(negated), constant: input.constant, failed: input.failed.clone() })
 }
 
-pub(in crate::expression) fn missing(input: &Values) -> Result<Values, ArrowError> {
+pub(crate) fn missing(input: &Values) -> Result<Values, ArrowError> {
     let missing = is_null(&input.array)?;
     match input.constant {
         true => Ok(Values::constant(Arc::new(missing))),

@@ -9,7 +9,7 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::kernels::{
+use crate::kernels::{
     compare::{Comparison, compare},
     logic::{Connective, connect},
     values::Values,
@@ -17,7 +17,7 @@ use crate::expression::kernels::{
 
 /// Constants of one type, sorted.
 #[derive(Debug)]
-pub(in crate::expression) enum Members {
+pub(crate) enum Members {
     Integers(Vec<i64>),
     Texts(Vec<Box<str>>),
 }
@@ -68,7 +68,7 @@ fn integer(array: &ArrayRef, row: usize) -> i64 {
 }
 
 /// True where `needle` equals one of `members` or of `others`; else null where one of them is null, as SQL has it.
-pub(in crate::expression) fn contains(
+pub(crate) fn contains(
     needle: &Values,
     members: Option<&Members>,
     others: &[Values],

@@ -2,13 +2,11 @@
 
 use arrow::{compute::kernels::numeric, error::ArrowError};
 
-use crate::{
-    expression::kernels::{each_row::whole_or_each, values::Values},
-    model::DataType,
-};
+use crate::kernels::{each_row::whole_or_each, values::Values};
+use larder_model::DataType;
 
 /// Months and days by the calendar, in UTC. A time beyond what the calendar has is a failure.
-pub(in crate::expression) fn shift(
+pub(crate) fn shift(
     timestamps: &Values,
     interval: &Values,
     forward: bool,

@@ -9,7 +9,7 @@ use arrow::{
 };
 use regex::{Regex, RegexBuilder};
 
-use crate::expression::kernels::values::{Values, either, rows_set};
+use crate::kernels::values::{Values, either, rows_set};
 
 /// The longest text, in bytes, that `||`, `concat` and `replace` make; a longer one is a failure.
 pub const MAX_TEXT: usize = 4096;
@@ -17,11 +17,7 @@ pub const MAX_TEXT: usize = 4096;
 const MAX_PATTERN: usize = 1 << 20;
 
 /// Joins `parts`; null where one is, or `skip_nulls`.
-pub(in crate::expression) fn concat(
-    parts: &[Values],
-    skip_nulls: bool,
-    rows: usize,
-) -> Result<Values, ArrowError> {
+pub(crate) fn concat(parts: &[Values], skip_nulls: bool, rows: usize) -> Result<Values, ArrowError> {
     let texts: Vec<_> = parts.iter().map(|part| (part.array.as_string::<i32>(), part.step())).collect();
     let mut made = StringBuilder::with_capacity(rows, 0);
     let mut failed = Vec::new();
@@ -42,12 +38,7 @@ pub(in crate::expression) fn concat(
 }
 
 /// Replaces all occurrences. An empty text to look for is found nowhere.
-pub(in crate::expression) fn replace(
-    input: &Values,
-    from: &Values,
-    to: &Values,
-    rows: usize,
-) -> Result<Values, ArrowError> {
+pub(crate) fn replace(input: &Values, from: &Values, to: &Values, rows: usize) -> Result<Values, ArrowError> {
     let arguments = [input, from, to];
     let texts = arguments.map(|values| (values.array.as_string::<i32>(), values.step()));
     let mut made = StringBuilder::with_capacity(rows, 0);
@@ -75,7 +66,7 @@ pub(in crate::expression) fn replace(
 }
 
 /// A LIKE pattern as a regular expression: matching takes time linear in the text.
-pub(in crate::expression) fn like_pattern(
+pub(crate) fn like_pattern(
     pattern: &str,
     escape: Option<char>,
     ignore_case: bool,
@@ -103,7 +94,7 @@ pub(in crate::expression) fn like_pattern(
         .map_err(|_| "the LIKE pattern is too large")
 }
 
-pub(in crate::expression) fn like(input: &Values, pattern: &Regex) -> Result<Values, ArrowError> {
+pub(crate) fn like(input: &Values, pattern: &Regex) -> Result<Values, ArrowError> {
     let texts = input.array.as_string::<i32>();
     let matched = BooleanBuffer::collect_bool(texts.len(), |row| {
         texts.is_valid(row) && pattern.is_match(texts.value(row))

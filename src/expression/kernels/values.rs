@@ -7,11 +7,11 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::model::canonical_nans;
+use larder_model::canonical_nans;
 
 /// What a node has for each row. Failed rows are null in `array`.
 #[derive(Debug, Clone)]
-pub(in crate::expression) struct Values {
+pub(crate) struct Values {
     pub array: ArrayRef,
     /// `array` has one value, which stands for every row. A constant never fails.
     pub constant: bool,
@@ -80,10 +80,7 @@ impl Datum for Values {
 }
 
 /// What failed on either side.
-pub(in crate::expression) fn either(
-    a: Option<&BooleanBuffer>,
-    b: Option<&BooleanBuffer>,
-) -> Option<BooleanBuffer> {
+pub(crate) fn either(a: Option<&BooleanBuffer>, b: Option<&BooleanBuffer>) -> Option<BooleanBuffer> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a | b),
         (one, other) => one.or(other).cloned(),
@@ -91,7 +88,7 @@ pub(in crate::expression) fn either(
 }
 
 /// A buffer with these rows set, where there are any.
-pub(in crate::expression) fn rows_set(rows: usize, set: &[usize]) -> Option<BooleanBuffer> {
+pub(crate) fn rows_set(rows: usize, set: &[usize]) -> Option<BooleanBuffer> {
     if set.is_empty() {
         return None;
     }

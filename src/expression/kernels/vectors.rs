@@ -9,10 +9,10 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::expression::kernels::values::{Values, either, rows_set};
+use crate::kernels::values::{Values, either, rows_set};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::expression) enum Measure {
+pub(crate) enum Measure {
     Dot,
     Cosine,
     L2,
@@ -36,7 +36,7 @@ impl Measure {
 }
 
 /// Null where a vector is; failed where they have different lengths or null elements, or the result is not finite.
-pub(in crate::expression) fn measure(
+pub(crate) fn measure(
     measure: Measure,
     left: &Values,
     right: &Values,

@@ -20,10 +20,8 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 
-use crate::{
-    expression::{Evaluated, Expression, ExpressionError},
-    model::{Column, DataType},
-};
+use crate::{Evaluated, Expression, ExpressionError};
+use larder_model::{Column, DataType};
 
 pub(super) fn inputs() -> Vec<Column> {
     [

@@ -9,10 +9,8 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::{
-    format::convert::{BadValue, ValueLimits, convert_column},
-    model::DataType,
-};
+use crate::convert::{BadValue, ValueLimits, convert_column};
+use larder_model::DataType;
 
 /// Lists of `item`, of `exact` items each where that is given. What is wrong with an item is wrong with its list.
 pub(super) fn list(

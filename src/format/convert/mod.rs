@@ -15,17 +15,15 @@ use arrow::{
 };
 
 use crate::{
-    format::{
-        convert::{
-            lists::list,
-            numbers::{floats, integers},
-            texts::{bytes, documents, strings, uuids},
-            times::{holds_times, timestamps},
-        },
-        plain, plain_type, type_words,
+    convert::{
+        lists::list,
+        numbers::{floats, integers},
+        texts::{bytes, documents, strings, uuids},
+        times::{holds_times, timestamps},
     },
-    model::{DataType, TimeForm},
+    plain, plain_type, type_words,
 };
+use larder_model::{DataType, TimeForm};
 
 /// A value that the column's type cannot hold, and where it is.
 #[derive(Debug)]

@@ -12,10 +12,8 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::{
-    format::convert::{BadValue, ValueLimits, texts::by_text},
-    model::{DataType, canonical_nans},
-};
+use crate::convert::{BadValue, ValueLimits, texts::by_text};
+use larder_model::{DataType, canonical_nans};
 
 /// Integers, whole floats and whole decimals as `int32` or `int64`.
 pub(super) fn integers(

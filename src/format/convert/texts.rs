@@ -11,12 +11,10 @@ use arrow::{
 };
 
 use crate::{
-    format::{
-        CellError, ColumnBuilder,
-        convert::{BadValue, ValueLimits},
-    },
-    model::{DataType, uuid_column, uuid_of_bytes},
+    CellError, ColumnBuilder,
+    convert::{BadValue, ValueLimits},
 };
+use larder_model::{DataType, uuid_column, uuid_of_bytes};
 
 /// Strings; 16 bytes that are said to be a UUID as its text.
 pub(super) fn strings(

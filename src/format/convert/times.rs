@@ -12,10 +12,8 @@ use arrow::{
     error::ArrowError,
 };
 
-use crate::{
-    format::{plain, plain_type},
-    model::{DataType, ParseTimestampError, TimeForm, TimeUnit, Timestamp},
-};
+use crate::{plain, plain_type};
+use larder_model::{DataType, ParseTimestampError, TimeForm, TimeUnit, Timestamp};
 
 /// Whether a column of type `from` can hold times. Whether it does depends on what is declared: see [`undeclared_time`].
 pub(super) fn holds_times(from: &Arrow) -> bool {

@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray};
 use proptest::prelude::*;
 
 use super::*;
-use crate::format::{Format, ReadOptions, TableReader};
+use crate::{Format, ReadOptions, TableReader};
 
 /// A record as (line, fields), a field as text or nothing.
 type Rows = Vec<(u64, Vec<Option<String>>)>;

@@ -4,7 +4,7 @@ use super::{
     naive::{Expected, answer, covered},
     *,
 };
-use crate::compute::window::{Output, slide};
+use crate::window::{Output, slide};
 
 fn sorted_moments() -> impl Strategy<Value = Vec<i64>> {
     prop::collection::vec(prop_oneof![time(), time().prop_map(|t| t + 20_000 * MINUTE)], 1..12).prop_map(
@@ -158,7 +158,7 @@ fn a_million_events() {
     ];
     for functions in kinds {
         let kind = StateKind::of(functions[0], Some(Class::Float));
-        let mut slider = crate::compute::window::Slider::new(kind);
+        let mut slider = crate::window::Slider::new(kind);
         let mut given = 0;
         slider.over(&series).slide(window, 0, &functions, &moments, |function, moment, output| {
             let t = moments[moment];

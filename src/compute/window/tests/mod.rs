@@ -6,10 +6,8 @@ mod states;
 
 use proptest::prelude::*;
 
-use crate::{
-    compute::window::{Class, Datum, Event, Function, Mode, Series, State, StateKind, Values, Window},
-    model::Duration,
-};
+use crate::window::{Class, Datum, Event, Function, Mode, Series, State, StateKind, Values, Window};
+use larder_model::Duration;
 
 const MINUTE: i64 = 60_000_000;
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::compute::window::Output;
+use crate::window::Output;
 
 /// How close an answer has to be.
 pub enum Expected {

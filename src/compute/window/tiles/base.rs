@@ -8,7 +8,7 @@
 //! from the one before it, and its partial state
 //! ```
 
-use crate::compute::window::{
+use crate::window::{
     Class, MalformedState,
     codec::{array, put_signed, put_varint, signed, take, varint},
     tiles::{event::Events, layout::Layout},

@@ -6,7 +6,7 @@
 //! ```
 //! Little-endian.
 
-use crate::compute::window::{
+use crate::window::{
     Class, Datum, MalformedState,
     codec::{array, put_varint, take, varint},
 };

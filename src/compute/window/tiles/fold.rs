@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::compute::window::{
+use crate::window::{
     Event, MalformedState, State,
     codec::put_varint,
     tiles::{

@@ -1,6 +1,6 @@
 //! What the state of an entity is made of, given the aggregates that are asked of it.
 
-use crate::compute::window::{Class, Function, Mode, StateKind, Window};
+use crate::window::{Class, Function, Mode, StateKind, Window};
 
 /// One aggregate.
 #[derive(Debug, Clone, Copy, PartialEq)]

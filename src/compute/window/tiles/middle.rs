@@ -7,7 +7,7 @@ use std::{ops::Range, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 
-use crate::compute::window::{MalformedState, State};
+use crate::window::{MalformedState, State};
 
 /// A base in memory, and the middles that reads left with it.
 #[derive(Debug)]

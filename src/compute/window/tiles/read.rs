@@ -1,6 +1,6 @@
 //! Reading aggregates at a moment.
 
-use crate::compute::window::{
+use crate::window::{
     MalformedState, Output, Span, State,
     tiles::{
         base::{Base, Tiles},

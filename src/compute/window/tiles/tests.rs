@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::compute::window::{Class, Datum, Event, Function, Mode, Output, StateKind, Window};
+use crate::window::{Class, Datum, Event, Function, Mode, Output, StateKind, Window};
 
 const MINUTE: i64 = 60_000_000;
 

@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::model::Timestamp;
+use crate::Timestamp;
 
 /// A source of the current time. Cheap to clone; clones of a manual clock move together.
 #[derive(Clone)]

@@ -40,7 +40,7 @@ pub use convert::{BadValue, TypeFit, ValueLimits, convert_column, type_fit, unde
 pub use csv_reader::{CsvError, CsvReader, CsvRecord, STRAY};
 pub use encoding::utf8_text;
 pub use error::FormatError;
-pub(crate) use json::raw_rows;
+pub use json::raw_rows;
 pub use json::{JsonRowsError, json_rows, ndjson_rows};
 pub use json_error::json_error;
 pub use kind::{Compression, Format, UnknownFormat};
@@ -48,7 +48,7 @@ pub use named::NamedColumns;
 pub use plain::{plain, plain_batch, plain_schema, plain_type};
 pub use reader::{ReadOptions, TableReader};
 pub use repeated_key::repeated_key;
-pub(crate) use rows::unknown_column;
+pub use rows::unknown_column;
 pub use rows::{FieldSpec, RowBuilder, RowError};
 pub use size::decoded_size;
 pub use suggest::did_you_mean;

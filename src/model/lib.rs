@@ -3,11 +3,15 @@
 //! Pure data. Nothing here does I/O, and nothing here knows who uses it.
 
 mod batch_id;
+pub mod clock;
 mod data_type;
 mod duration;
+pub mod error;
+pub mod failpoint;
 mod float;
 mod key;
 mod name;
+pub mod priority;
 mod schema;
 mod text;
 mod time_error;
