@@ -26,8 +26,7 @@ use larder::{
     format::Format,
     ingest::{DecodeLimits, decode},
     model::{
-        BatchId, Column, DELETED, DataType, SEQ, TableId, TableSchema, TimeForm, TimeUnit, Timestamp,
-        encode_keys,
+        Column, DELETED, DataType, SEQ, TableId, TableSchema, TimeForm, TimeUnit, Timestamp, encode_keys,
     },
     node,
     offline::{AsOf, ByteBudget, History, NoTail, OfflineOptions, OfflineStore, as_of_join},
@@ -78,18 +77,7 @@ fn bodies() -> [(Format, Bytes); 2] {
 }
 
 fn write(batch: PreparedBatch, offline: bool) -> Write {
-    Write {
-        batch,
-        batch_id: BatchId::fresh(),
-        idempotency: None,
-        after: None,
-        offline,
-        quarantine: Vec::new(),
-        release: Vec::new(),
-        notes: Vec::new(),
-        incomplete: 0,
-        merge: None,
-    }
+    Write::of(batch, offline)
 }
 
 fn write_path(c: &mut Criterion) {
@@ -496,7 +484,7 @@ fn on_demand(c: &mut Criterion) {
     let weather = format!("{{\"origin\":\"JFK\",{time},\"wind_gust\":30.5}}");
     connection.post("/v1/feature-views/weather/rows", "application/json", &rows(&[weather]));
 
-    let reads = &running.app().reads;
+    let reads = &running.app().doors.parts.reads;
     let plain = ["plane", "weather"];
     let computed = ["plane", "weather", "context"];
     let mut group = c.benchmark_group("online read of 3 features");

@@ -7,21 +7,22 @@
 //! right ones of the past.
 //!
 //! ```text
-//! writes   http → ingest → shard (fjall + foyer) → outbox → offline (Parquet in a Delta table)
-//! reads    http → serve → ShardReader (online)     http → serve → as-of join (training sets)
+//! writes   http → doors → ingest → shard (fjall + foyer) → outbox → offline (Parquet in a Delta table)
+//! reads    http → doors → serve → ShardReader (online)      http → doors → serve → as-of join (training sets)
 //! facts    registry → everyone (immutable Catalog) everything → metrics
 //! ```
 //!
-//! Three files to open first: `shard/shard.rs` (a group of writes becomes one atomic batch), `offline/join.rs` with
+//! Four files to open first: `doors/mod.rs` (what can be asked of a node), `shard/shard.rs` (a group of writes becomes one atomic batch), `offline/join.rs` with
 //! `compute/as_of.rs` (the value at a time), `node/start.rs` (how the parts are put together).
 //!
 //! # Layers: a module imports only from lines below it
 //!
 //! | layer | module | what it alone knows |
 //! |---|---|---|
-//! | 7 | `main.rs`, [`cli`] | exit codes, command line, progress bars |
-//! | 6 | [`node`] | actix System, arbiters, start order, supervision, drain order |
-//! | 5 | [`http`] | axum, wire forms, status codes |
+//! | 8 | `main.rs`, [`cli`] | exit codes, command line, progress bars |
+//! | 7 | [`node`] | actix System, arbiters, start order, supervision, drain order |
+//! | 6 | [`http`] | axum, wire forms, status codes |
+//! | 5 | [`doors`] | one function per capability: authorise, admit, execute, observe |
 //! | 4 | [`ingest`] · [`serve`] · [`backfill`] · [`backup`] · [`sql`] | decode, validate, route · plans, lookups, training sets · window state from history · backup, restore · DataFusion, runs of batch views |
 //! | 3 | [`shard`] | fjall, foyer, key bytes, row codec |
 //! | 2 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
@@ -72,6 +73,7 @@ pub mod backfill;
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod doors;
 pub mod http;
 pub mod ingest;
 pub mod manual;

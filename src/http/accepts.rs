@@ -73,7 +73,7 @@ fn unsupported(sent: &str, declared: &[String]) -> Problem {
     problem
 }
 
-fn operations(item: &PathItem) -> [(Method, Option<&Operation>); 5] {
+pub(super) fn operations(item: &PathItem) -> [(Method, Option<&Operation>); 5] {
     [
         (Method::GET, item.get.as_ref()),
         (Method::POST, item.post.as_ref()),

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::{
+    doors::{Caller, DoorError},
     format::{json_weight, utf8_text},
     http::{
         App, Problem, ProblemBody,
@@ -20,10 +21,9 @@ use crate::{
         media, sets,
     },
     registry::{
-        ApplyMode, ApplyOutcome, DefinitionFile, Definitions, FeatureHit, ParseObjectKindError,
-        Query as SearchQuery, RegistryError, actor::ApplyDefinitions, describe_catalog, describe_entity,
-        describe_feature_service, describe_feature_view, describe_source, lineage, parse_json_beside,
-        parse_toml_beside, search,
+        ApplyMode, ApplyOutcome, Catalog, DefinitionFile, Definitions, FeatureHit, ParseObjectKindError,
+        Query as SearchQuery, RegistryError, describe_catalog, describe_entity, describe_feature_service,
+        describe_feature_view, describe_source, lineage, parse_json_beside, parse_toml_beside, search,
     },
 };
 
@@ -40,6 +40,7 @@ pub struct ApplyQuery {
 }
 
 #[utoipa::path(post, path = "/v1/registry/apply", tag = "registry",
+    extensions(("x-action" = json!("define")), ("x-timeout" = json!("write"))),
     params(ApplyQuery, ("If-Match" = Option<String>, Header, description = "the registry version expected")),
     request_body(content = String, content_type = "application/toml",
         description = "all definitions, as TOML; or as JSON, of the same structure or `{\"files\":{\"name\":\"TOML\"}}`"),
@@ -50,6 +51,7 @@ pub struct ApplyQuery {
         (status = 422, body = ProblemBody, description = "errors with file and line")))]
 pub async fn apply(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(query): Query<ApplyQuery>,
     headers: HeaderMap,
     Body(body): Body,
@@ -65,34 +67,42 @@ pub async fn apply(
     };
     let media = media::text(&headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default();
     let mode = ApplyMode { expected_version, dry_run: query.dry_run, allow_retire: query.allow_retire };
-    if !query.dry_run {
-        // All shards and the registry are in one store.
-        app.shards.status(0).check()?;
+    let outcome = app
+        .doors
+        .apply(&caller, mode, |catalog| {
+            let (app, body, media) = (Arc::clone(&app), body.clone(), media.clone());
+            async move { Ok(aside(&app, body, move |_, body| read(&catalog, &media, body)).await?) }
+        })
+        .await;
+    outcome.map(Json).map_err(refusal)
+}
+
+/// Why definitions were not applied.
+enum Refusal {
+    Body(Problem),
+    Door(DoorError),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Refusal {
+        Refusal::Body(problem)
     }
-    let mut outcome = Err(RegistryError::Moved);
-    for _ in 0..TRIES {
-        let media = media.clone();
-        let definitions = aside(&app, body.clone(), move |app, body| read(app, &media, body)).await?;
-        let Some(registry) = app.registry.get() else {
-            return Err(Problem::unavailable("the registry is restarting"));
-        };
-        outcome = registry
-            .send(ApplyDefinitions { definitions, mode })
-            .await
-            .map_err(|_| Problem::unavailable("the registry stopped while it had these definitions"))?;
-        if !matches!(outcome, Err(RegistryError::Moved)) {
-            break;
-        }
+}
+
+impl From<DoorError> for Refusal {
+    fn from(error: DoorError) -> Refusal {
+        Refusal::Door(error)
     }
-    if outcome.is_ok() && !query.dry_run {
-        // Window states of new aggregates exist before the answer, so that what is sent then is counted. Where it fails
-        // now the shards try again by themselves.
-        if let Err(error) = app.shards.reconcile().await {
-            tracing::warn!(%error, "window states are not there yet");
-        }
-        app.backfills.wake();
-    }
-    outcome.map(Json).map_err(|error| match error {
+}
+
+/// Some refusals say more than their message.
+fn refusal(refusal: Refusal) -> Problem {
+    let error = match refusal {
+        Refusal::Body(problem) => return problem,
+        Refusal::Door(DoorError::Registry(error)) => error,
+        Refusal::Door(error) => return error.into(),
+    };
+    match error {
         RegistryError::Stale { expected, actual } => {
             Problem::precondition_failed(&expected.to_string(), actual)
         }
@@ -106,32 +116,33 @@ pub async fn apply(
             Problem::from_error(&RegistryError::Retires(outcome)).with("retired", retired)
         }
         other => other.into(),
-    })
+    }
 }
 
-/// Definitions are read again where the registry changed meanwhile: they stand beside what other projects have.
-const TRIES: usize = 4;
-
-fn read(app: &App, media: &str, body: &[u8]) -> Result<Definitions, Problem> {
-    let catalog = app.catalog.current();
+/// Reads definitions that stand beside what other projects have in `catalog`.
+fn read(catalog: &Catalog, media: &str, body: &[u8]) -> Result<Definitions, Problem> {
     let text = utf8_text(body).map_err(|e| Problem::bad_request(format!("the definitions: {e}")))?;
     match media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
         "application/toml" => {
             let file = DefinitionFile { name: "body".to_owned(), text: text.to_owned() };
-            Ok(parse_toml_beside(&[file], &catalog)?)
+            Ok(parse_toml_beside(&[file], catalog)?)
         }
         "application/json" => {
             weigh(json_weight(text))?;
-            Ok(parse_json_beside("body", text, &catalog)?)
+            Ok(parse_json_beside("body", text, catalog)?)
         }
         other => Err(Problem::unsupported_media_type(other, &["application/toml", "application/json"])),
     }
 }
 
 #[utoipa::path(get, path = "/v1/registry", tag = "registry",
+    extensions(("x-action" = json!("read_definitions")), ("x-timeout" = json!("read"))),
     responses((status = 200, body = Object, description = "the whole catalog, with its version")))]
-pub async fn catalog(State(app): State<Arc<App>>) -> Json<serde_json::Value> {
-    Json(describe_catalog(&app.catalog.current()))
+pub async fn catalog(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+) -> Result<Json<serde_json::Value>, Problem> {
+    Ok(Json(describe_catalog(&*app.doors.catalog(&caller)?)))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -146,19 +157,25 @@ pub struct VersionQuery {
 /// The two routes of one kind of object: all of them, and one by name.
 macro_rules! objects {
     ($all:ident, $one:ident, $path:literal, $item:literal, $field:ident, $describe:ident) => {
-        #[utoipa::path(get, path = $path, tag = "registry", responses((status = 200, body = Vec<Object>)))]
-        pub async fn $all(State(app): State<Arc<App>>) -> Json<Vec<serde_json::Value>> {
-            let catalog = app.catalog.current();
-            Json(catalog.$field.values().map(|object| $describe(&catalog, object)).collect())
+        #[utoipa::path(get, path = $path, tag = "registry",
+    extensions(("x-action" = json!("read_definitions")), ("x-timeout" = json!("read"))), responses((status = 200, body = Vec<Object>)))]
+        pub async fn $all(
+            State(app): State<Arc<App>>,
+            caller: Caller,
+        ) -> Result<Json<Vec<serde_json::Value>>, Problem> {
+            let catalog = app.doors.catalog(&caller)?;
+            Ok(Json(catalog.$field.values().map(|object| $describe(&catalog, object)).collect()))
         }
 
-        #[utoipa::path(get, path = $item, tag = "registry", params(("name" = String, Path), VersionQuery), responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
+        #[utoipa::path(get, path = $item, tag = "registry",
+    extensions(("x-action" = json!("read_definitions")), ("x-timeout" = json!("read"))), params(("name" = String, Path), VersionQuery), responses((status = 200, body = Object), (status = 404, body = ProblemBody)))]
         pub async fn $one(
             State(app): State<Arc<App>>,
+            caller: Caller,
             Path(name): Path<String>,
             Query(query): Query<VersionQuery>,
         ) -> Result<Json<serde_json::Value>, Problem> {
-            let catalog = app.catalog.current();
+            let catalog = app.doors.catalog(&caller)?;
             let object = catalog.$one(&name, query.version)?;
             Ok(Json($describe(&catalog, object)))
         }
@@ -185,6 +202,7 @@ objects!(
 );
 
 #[utoipa::path(get, path = "/v1/features", tag = "registry",
+    extensions(("x-action" = json!("read_definitions")), ("x-timeout" = json!("read"))),
     params(("query" = Option<String>, Query), ("tag" = Option<String>, Query, description = "`key` or `key=value`"),
         ("owner" = Option<String>, Query), ("entity" = Option<String>, Query),
         ("status" = Option<String>, Query, description = "experimental, active or deprecated"),
@@ -192,12 +210,14 @@ objects!(
     responses((status = 200, body = Vec<Object>, description = "features, the best match first")))]
 pub async fn features(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(query): Query<SearchQuery>,
-) -> Json<Vec<FeatureHit>> {
-    Json(search(&app.catalog.current(), &query))
+) -> Result<Json<Vec<FeatureHit>>, Problem> {
+    Ok(Json(search(&*app.doors.catalog(&caller)?, &query)))
 }
 
 #[utoipa::path(get, path = "/v1/lineage/{kind}/{name}", tag = "registry",
+    extensions(("x-action" = json!("read_definitions")), ("x-timeout" = json!("read"))),
     params(("kind" = String, Path,
             description = "entity, source, feature_view, feature_service or training_set (its name or `name@version`)"),
         ("name" = String, Path)),
@@ -205,13 +225,14 @@ pub async fn features(
         (status = 404, body = ProblemBody)))]
 pub async fn object_lineage(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path((kind, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     if kind.replace('-', "_").trim_end_matches('s') == "training_set" {
-        return sets::lineage(app, name).await;
+        return sets::lineage(&app, &caller, name).await;
     }
     let parsed = kind.parse().map_err(|e: ParseObjectKindError| Problem::not_found(e.to_string()))?;
-    lineage(&app.catalog.current(), parsed, &name)
+    lineage(&*app.doors.catalog(&caller)?, parsed, &name)
         .map(|found| Json(found).into_response())
         .ok_or_else(|| Problem::not_found(format!("there is no {kind} `{name}`")))
 }

@@ -30,6 +30,7 @@ pub struct Words {
 
 /// The manual's table of contents, or the lines that contain the words of `search`.
 #[utoipa::path(get, path = "/docs/", tag = "manual",
+    extensions(("x-action" = json!("observe")), ("x-timeout" = json!("read"))),
     params(("search" = Option<String>, Query, description = "words to look for")),
     responses((status = 200, description = "a page", body = String, content_type = "text/html")))]
 pub async fn contents(Query(words): Query<Words>) -> Response {
@@ -58,6 +59,7 @@ pub async fn contents(Query(words): Query<Words>) -> Response {
 
 /// One page of the manual.
 #[utoipa::path(get, path = "/docs/{page}", tag = "manual",
+    extensions(("x-action" = json!("observe")), ("x-timeout" = json!("read"))),
     params(("page" = String, Path, description = "its name, as `/docs/` lists it")),
     responses((status = 200, description = "a page", body = String, content_type = "text/html"), (status = 404, description = "no such page")))]
 pub async fn page(Path(name): Path<String>) -> Result<Response, Problem> {

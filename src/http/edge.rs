@@ -19,6 +19,7 @@ use super::{
     accepts::Accepts,
     budget::Budget,
     complete::complete,
+    declared::Declared,
     held,
     problem::Problem,
     requests::{Requests, UNMATCHED},
@@ -48,8 +49,8 @@ pub struct EdgeOptions {
     pub url_bytes: usize,
     pub read_timeout: Duration,
     pub write_timeout: Duration,
-    /// The class of a route, by method and pattern (`/v1/registry/{name}`).
-    pub class: fn(&Method, &str) -> Class,
+    /// The class of each route.
+    pub declared: Declared,
     pub sites: Sites,
     pub accepts: Accepts,
     pub budget: Budget,
@@ -61,14 +62,14 @@ impl EdgeOptions {
         limits: &LimitsConfig,
         budget: Budget,
         accepts: Accepts,
-        class: fn(&Method, &str) -> Class,
+        declared: Declared,
     ) -> EdgeOptions {
         EdgeOptions {
             header_bytes: limits.header_bytes.as_usize(),
             url_bytes: limits.url_bytes.as_usize(),
             read_timeout: server.read_timeout,
             write_timeout: server.write_timeout,
-            class,
+            declared,
             sites: Sites::new(server),
             accepts,
             budget,
@@ -186,7 +187,7 @@ impl EdgeOptions {
 
     /// The time that a request has, and the key that sets it.
     fn time(&self, method: &Method, route: &str) -> Option<(Duration, &'static str)> {
-        match (self.class)(method, route) {
+        match self.declared.class(method, route) {
             Class::Read => Some((self.read_timeout, "server.read_timeout")),
             Class::Write => Some((self.write_timeout, "server.write_timeout")),
             Class::Long => None,

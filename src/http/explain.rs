@@ -1,6 +1,6 @@
 //! `POST /v1/explain`: why the values of one entity are what they are.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
+    doors::{Caller, OnlineRequest},
     http::{
         App, Problem, ProblemBody,
         aside::aside,
@@ -15,11 +16,7 @@ use crate::{
         times::time_form,
     },
     model::Timestamp,
-    serve::{
-        AsOf, Asked, Entities,
-        explain::{Explanation, explain},
-        request_columns, request_json,
-    },
+    serve::{AsOf, Asked, Entities, explain::Explanation, request_columns, request_json},
 };
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -55,30 +52,30 @@ pub struct ExplainRequest<'a> {
 }
 
 #[utoipa::path(post, path = "/v1/explain", tag = "serving",
+    extensions(("x-action" = json!("explain")), ("x-timeout" = json!("read"))),
     request_body(content = ExplainRequest, content_type = "application/json"),
     responses((status = 200, body = Object, description = "`values`: of each `feature` its `value`, `status` and `reason`, \
             and `from_version` (event time, seq, acceptance, ttl, cache) or `from_window` (start, end, function, filter, \
             number of events and the newest hundred of them, what answered) or `computed` (expression, inputs)"),
         (status = 400, body = ProblemBody, description = "not exactly one entity"),
         (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
-pub async fn explained(State(app): State<Arc<App>>, Body(body): Body) -> Result<Json<Explanation>, Problem> {
-    let asking = aside(&app, body, |app, body| {
-        let request: ExplainRequest<'_> = parse_text(body, app.config.limits.json_depth)?;
-        let plan = app.reads.plan_asked(Asked::new(request.feature_service, request.features)?)?;
-        let entities = Entities::from_json(&plan, request.entities.get(), &app.reads.limits)?;
-        let given = request.request.map(|text| request_json(text.get())).transpose()?;
-        let times = time_form(request.time_unit.as_deref(), request.time_zone.as_deref())?;
-        let brought = request_columns(&plan, given, entities.len(), &app.reads.limits, times)?;
-        Ok((plan, entities, brought, AsOf { at: request.as_of, known_at: request.known_at }))
-    });
-    let (plan, entities, brought, as_of) = asking.await?;
-    let slot = Arc::clone(&app.history_slots).acquire_owned().await;
-    let slot = slot.map_err(|_| Problem::unavailable("the node is stopping"))?;
-    let reads = Arc::clone(&app.reads);
-    let explained = tokio::task::spawn_blocking(move || {
-        // Held until the work is done, which goes on when the client is gone.
-        let _held = slot;
-        explain(&reads, &plan, &entities, &brought, as_of)
-    });
-    Ok(Json(explained.await.map_err(|_| Problem::internal("the read did not finish"))??))
+pub async fn explained(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Body(body): Body,
+) -> Result<Json<Explanation>, Problem> {
+    let request = aside(&app, body, read).await?;
+    Ok(Json(app.doors.explain(&caller, request).await?))
+}
+
+fn read(app: &App, body: &[u8]) -> Result<OnlineRequest, Problem> {
+    let request: ExplainRequest<'_> = parse_text(body, app.config.limits.json_depth)?;
+    let plan = app.doors.plan_json(Asked::new(request.feature_service, request.features)?)?;
+    let limits = app.doors.read_limits();
+    let entities = Entities::from_json(&plan, request.entities.get(), limits)?;
+    let given = request.request.map(|text| request_json(text.get())).transpose()?;
+    let times = time_form(request.time_unit.as_deref(), request.time_zone.as_deref())?;
+    let brought = request_columns(&plan, given, entities.len(), limits, times)?;
+    let as_of = AsOf { at: request.as_of, known_at: request.known_at };
+    Ok(OnlineRequest { plan, entities, request: brought, as_of, deadline: None, started: Instant::now() })
 }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    doors::{Caller, DoorError},
     http::{
         App, Problem, ProblemBody,
         aside::aside,
@@ -83,6 +84,7 @@ pub struct Acknowledged {
 }
 
 #[utoipa::path(post, path = "/v1/feature-views/{view}/rows", tag = "ingestion",
+    extensions(("x-action" = json!("write")), ("x-timeout" = json!("write"))),
     params(("view" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header),
         ("Ingest-After" = Option<String>, Header,
             description = "the Idempotency-Key of the batch before: this one is stored only after that one, 409 where it is not stored")),
@@ -94,15 +96,17 @@ pub struct Acknowledged {
         (status = 429, body = ProblemBody), (status = 503, body = ProblemBody), (status = 507, body = ProblemBody)))]
 pub async fn rows(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(view): Path<String>,
     Query(query): Query<IngestQuery>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    ingest(&app, view, TableKind::FeatureView, &query, &headers, body).await
+    ingest(&app, &caller, view, TableKind::FeatureView, &query, &headers, body).await
 }
 
 #[utoipa::path(post, path = "/v1/sources/{source}/events", tag = "ingestion",
+    extensions(("x-action" = json!("write")), ("x-timeout" = json!("write"))),
     params(("source" = String, Path), IngestQuery, ("Idempotency-Key" = Option<String>, Header),
         ("Ingest-After" = Option<String>, Header, description = "as for rows")),
     request_body(content = Object, content_type = "application/json", description = "as for rows"),
@@ -111,16 +115,18 @@ pub async fn rows(
         (status = 429, body = ProblemBody), (status = 503, body = ProblemBody), (status = 507, body = ProblemBody)))]
 pub async fn events(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(source): Path<String>,
     Query(query): Query<IngestQuery>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    ingest(&app, source, TableKind::Source, &query, &headers, body).await
+    ingest(&app, &caller, source, TableKind::Source, &query, &headers, body).await
 }
 
 async fn ingest(
     app: &App,
+    caller: &Caller,
     table: String,
     kind: TableKind,
     query: &IngestQuery,
@@ -138,8 +144,9 @@ async fn ingest(
         times: time_form(query.time_unit.as_deref(), query.time_zone.as_deref())?,
         idempotency_key: media::text(headers, IDEMPOTENCY_KEY)?,
         after: media::text(headers, AFTER)?,
+        checkpoint: None,
     };
-    Ok(acknowledge(app, app.ingest.ingest(request).await.map_err(refusal)?))
+    Ok(acknowledge(app, app.doors.write(caller, request).await.map_err(refusal)?))
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -155,11 +162,13 @@ pub struct DeleteBody {
 }
 
 #[utoipa::path(post, path = "/v1/feature-views/{view}/delete", tag = "ingestion",
+    extensions(("x-action" = json!("delete")), ("x-timeout" = json!("write"))),
     params(("view" = String, Path), DeleteQuery, ("Idempotency-Key" = Option<String>, Header)),
     request_body = DeleteBody,
     responses((status = 200, body = Acknowledged), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn delete(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(view): Path<String>,
     Query(query): Query<DeleteQuery>,
     headers: HeaderMap,
@@ -174,13 +183,13 @@ pub async fn delete(
         times: time_form(query.time_unit.as_deref(), query.time_zone.as_deref())?,
         idempotency_key: media::text(&headers, IDEMPOTENCY_KEY)?,
     };
-    Ok(acknowledge(&app, app.ingest.delete(request).await?))
+    Ok(acknowledge(&app, app.doors.delete(&caller, request).await?))
 }
 
 /// An encoding that is not known has a status of its own; everything else follows from its code.
-fn refusal(error: IngestError) -> Problem {
+fn refusal(error: DoorError) -> Problem {
     match error {
-        IngestError::Decode(error) => media::undecodable(error),
+        DoorError::Ingest(IngestError::Decode(error)) => media::undecodable(error),
         other => other.into(),
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, value::RawValue};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    doors::Caller,
     error::Detail,
     format::{Format, ReadOptions, TableReader, json_weight, repeated_key},
     http::{
@@ -16,7 +17,6 @@ use crate::{
         references::References,
         sql::answered,
         times::time_form,
-        training::spine_options,
     },
     model::Timestamp,
     serve::{
@@ -140,8 +140,8 @@ fn wrong(field: &str, reason: impl Into<String>) -> ServeError {
 
 impl SpineForm {
     /// Everything that gives record batches can be a spine.
-    pub fn open(self, app: &App, ask: &Ask) -> Result<TableReader, Problem> {
-        let options = spine_options(app, &ask.wanted, ask.event_time.as_deref(), ask.times)?;
+    pub fn open(self, app: &App, caller: &Caller, ask: &Ask) -> Result<TableReader, Problem> {
+        let options = app.doors.spine_options(&ask.wanted, ask.event_time.as_deref(), ask.times)?;
         match self {
             SpineForm::Inline(rows) => {
                 let document = [br#"{"rows":"#, rows.get().as_bytes(), b"}"].concat();
@@ -156,8 +156,12 @@ impl SpineForm {
             }
             SpineForm::Sql(text) => {
                 let query = SqlQuery { text, ..SqlQuery::default() };
-                let answer =
-                    tokio::runtime::Handle::current().block_on(answered(app, query, Format::Parquet))?;
+                let answer = tokio::runtime::Handle::current().block_on(answered(
+                    app,
+                    caller,
+                    query,
+                    Format::Parquet,
+                ))?;
                 // Its rows and bytes are bounded already.
                 let options = ReadOptions { max_decoded_bytes: None, ..options };
                 Ok(TableReader::from_bytes(Format::Parquet, Bytes::from(answer.bytes), &options)?)

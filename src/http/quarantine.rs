@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    doors::Caller,
     http::{App, Problem, ProblemBody},
-    ingest::IngestError,
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -43,23 +43,16 @@ const MAX_LIMIT: usize = 10_000;
 /// Bytes of the rows in one answer, about.
 const LIST_BYTES: usize = 8 << 20;
 
-#[utoipa::path(get, path = "/v1/quarantine", tag = "ingestion", params(QuarantineQuery),
+#[utoipa::path(get, path = "/v1/quarantine", tag = "ingestion",
+    extensions(("x-action" = json!("read_quarantine")), ("x-timeout" = json!("read"))), params(QuarantineQuery),
     responses((status = 200, body = Quarantined), (status = 404, body = ProblemBody)))]
 pub async fn list(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(query): Query<QuarantineQuery>,
 ) -> Result<Json<Quarantined>, Problem> {
-    let catalog = app.catalog.current();
-    if let Some(error) =
-        catalog.feature_views.get(&query.view).and_then(|view| IngestError::of_computed(view))
-    {
-        return Err(error.into());
-    }
-    let Some(schema) = catalog.table(&query.view) else {
-        return Err(Problem::not_found(format!("there is no feature view or source `{}`", query.view)));
-    };
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let rows = app.quarantine.list(schema.table, query.from.unwrap_or(0), limit, LIST_BYTES)?;
+    let rows = app.doors.quarantined(&caller, &query.view, query.from.unwrap_or(0), limit, LIST_BYTES)?;
     let next = rows.last().map(|(number, _)| number + 1);
     let rows = rows.into_iter().map(|(_, row)| row).collect();
     Ok(Json(Quarantined { view: query.view, rows, next }))
@@ -81,15 +74,14 @@ pub struct RetryQuery {
     pub view: String,
 }
 
-#[utoipa::path(post, path = "/v1/quarantine/retry", tag = "ingestion", params(RetryQuery),
+#[utoipa::path(post, path = "/v1/quarantine/retry", tag = "ingestion",
+    extensions(("x-action" = json!("write")), ("x-timeout" = json!("write"))), params(RetryQuery),
     responses((status = 200, body = Retried), (status = 404, body = ProblemBody)))]
 pub async fn retry(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(query): Query<RetryQuery>,
 ) -> Result<Json<Retried>, Problem> {
-    let worker = Arc::clone(&app);
-    // Not ended with its client: a batch that is under way keeps the lock on retries.
-    let retry = tokio::spawn(async move { worker.ingest.retry(&worker.quarantine, &query.view).await });
-    let retried = retry.await.map_err(|_| Problem::internal("the retry did not finish"))??;
+    let retried = app.doors.retry_quarantined(&caller, query.view).await?;
     Ok(Json(Retried { accepted: retried.accepted, late: retried.late, remaining: retried.remaining }))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, http::Method, routing::get};
+use axum::{Json, Router, routing::get};
 use tokio::{net::TcpListener, sync::watch};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -10,8 +10,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::http::{
     App, Seats,
     accepts::Accepts,
-    admin, backfill, definitions, docs,
-    edge::{self, Class, EdgeOptions},
+    admin, backfill,
+    declared::Declared,
+    definitions, docs,
+    edge::{self, EdgeOptions},
     explain, health, ingestion, materialize, online, openapi, quarantine, server, set_data, set_jobs, sets,
     sql, training,
 };
@@ -20,8 +22,9 @@ use crate::http::{
 pub async fn serve(listener: TcpListener, seats: Seats, app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let (server, limits, budget) = (&app.config.server, &app.config.limits, app.budget.clone());
     let options = server::ServerOptions::new(server, limits, budget.clone());
-    let (router, accepts) = router(Arc::clone(&app));
-    let router = edge::wrap(router, EdgeOptions::new(server, limits, budget, accepts, class));
+    let (router, api) = router(Arc::clone(&app));
+    let (accepts, declared) = (Accepts::of(&api), Declared::of(&api));
+    let router = edge::wrap(router, EdgeOptions::new(server, limits, budget, accepts, declared));
     let stop = async move {
         // An error means that the sender is gone: a reason to stop, too.
         let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -32,8 +35,8 @@ pub async fn serve(listener: TcpListener, seats: Seats, app: Arc<App>, mut stopp
     }
 }
 
-/// All routes, with the content types that they take.
-fn router(app: Arc<App>) -> (Router, Accepts) {
+/// All routes, with what `/openapi.json` says of them.
+fn router(app: Arc<App>) -> (Router, Arc<OpenApi>) {
     let (router, mut api) = OpenApiRouter::with_openapi(OpenApi::default())
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
@@ -83,21 +86,11 @@ fn router(app: Arc<App>) -> (Router, Accepts) {
         .build();
     api = OpenApiBuilder::from(api).info(info).build();
     openapi::complete(&mut api);
-    let accepts = Accepts::of(&api);
     let api = Arc::new(api);
+    let document = Arc::clone(&api);
     let openapi = get(move || {
-        let api = Arc::clone(&api);
-        async move { Json(api.as_ref().clone()) }
+        let document = Arc::clone(&document);
+        async move { Json(document.as_ref().clone()) }
     });
-    (router.route("/openapi.json", openapi).with_state(app), accepts)
-}
-
-/// How long a request may take: what stores has longer than what reads, training sets as long as they need.
-fn class(method: &Method, route: &str) -> Class {
-    match route {
-        "/v1/training-sets" | "/v1/training-sets/jobs" | "/v1/sql" => Class::Long,
-        "/v1/online-features" | "/v1/explain" => Class::Read,
-        _ if method == Method::POST => Class::Write,
-        _ => Class::Read,
-    }
+    (router.route("/openapi.json", openapi).with_state(app), api)
 }

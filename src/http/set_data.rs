@@ -18,50 +18,54 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use crate::{
+    doors::{Action, Caller, Resource},
     format::Format,
-    http::{
-        App, Problem, ProblemBody, media,
-        sets::{VersionQuery, look},
-    },
+    http::{App, Problem, ProblemBody, media, sets::VersionQuery},
     serve::sets::{Manifest, SetError, SetRef},
 };
 
 /// Bytes that are read at a time.
 const STEP: usize = 1 << 18;
 
-#[utoipa::path(get, path = "/v1/training-sets/{name}/data", tag = "serving", params(("name" = String, Path), VersionQuery),
+#[utoipa::path(get, path = "/v1/training-sets/{name}/data", tag = "serving",
+    extensions(("x-action" = json!("read_training")), ("x-timeout" = json!("read"))), params(("name" = String, Path), VersionQuery),
     responses((status = 200, description = "the file; its SHA-256 is the `ETag`", content_type = "application/vnd.apache.parquet"),
         (status = 206, description = "the bytes that `Range` asks for; with an `If-Range` that is not the `ETag`, 200 and the whole file"),
         (status = 304, description = "`If-None-Match` has the hash"), (status = 404, body = ProblemBody)))]
 pub async fn of_set(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<VersionQuery>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let set = SetRef { name, version: query.version };
-    let found = look(app, move |app| {
-        let folder = app.sets.folder();
-        let manifest = folder.manifest(&set)?;
-        let (_, dir) = folder.find(&SetRef { version: manifest.version, ..set })?;
-        open(manifest, dir)
-    });
+    let resource = set.name.clone();
+    let found =
+        app.doors.with_sets(&caller, Action::ReadTraining, Resource::TrainingSet(&resource), move |sets| {
+            let folder = sets.folder();
+            let manifest = folder.manifest(&set)?;
+            let (_, dir) = folder.find(&SetRef { version: manifest.version, ..set })?;
+            open(manifest, dir)
+        });
     answer(found.await?, &method, &headers)
 }
 
-#[utoipa::path(get, path = "/v1/training-sets/jobs/{id}/data", tag = "serving", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/v1/training-sets/jobs/{id}/data", tag = "serving",
+    extensions(("x-action" = json!("read_training")), ("x-timeout" = json!("read"))), params(("id" = String, Path)),
     responses((status = 200, description = "what the job has made, as of a named set",
             content_type = "application/vnd.apache.parquet"),
         (status = 404, body = ProblemBody), (status = 409, body = ProblemBody, description = "it has not made it yet")))]
 pub async fn of_job(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(id): Path<String>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let found = look(app, move |app| {
-        let (manifest, dir) = app.sets.data_of_job(&id)?;
+    let found = app.doors.with_sets(&caller, Action::ReadTraining, Resource::Node, move |sets| {
+        let (manifest, dir) = sets.data_of_job(&id)?;
         open(manifest, dir)
     });
     answer(found.await?, &method, &headers)

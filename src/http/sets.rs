@@ -13,8 +13,9 @@ use serde_json::json;
 use utoipa::IntoParams;
 
 use crate::{
+    doors::{Action, Caller, Resource},
     http::{App, Problem, ProblemBody},
-    serve::sets::{SetError, SetRef, set_lineage},
+    serve::sets::{SetRef, set_lineage},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -26,18 +27,10 @@ pub struct VersionQuery {
     pub version: Option<u32>,
 }
 
-/// Looks through the directory of training sets on a thread that may wait for the disk.
-pub(super) async fn look<T: Send + 'static>(
-    app: Arc<App>,
-    work: impl FnOnce(&App) -> Result<T, SetError> + Send + 'static,
-) -> Result<T, Problem> {
-    let done = tokio::task::spawn_blocking(move || work(&app)).await;
-    Ok(done.map_err(|_| Problem::internal("looking for a training set did not finish"))??)
-}
-
-pub(super) async fn lineage(app: Arc<App>, name: String) -> Result<Response, Problem> {
-    let catalog = app.catalog.current();
-    let manifest = look(app, move |app| app.sets.folder().manifest(&name.parse()?)).await?;
+pub(super) async fn lineage(app: &App, caller: &Caller, name: String) -> Result<Response, Problem> {
+    let catalog = app.doors.catalog(caller)?;
+    let set: SetRef = name.parse()?;
+    let manifest = app.doors.manifest(caller, set).await?;
     Ok(Json(set_lineage(&catalog, &manifest)).into_response())
 }
 
@@ -48,10 +41,11 @@ struct Listed {
 }
 
 #[utoipa::path(get, path = "/v1/training-sets", tag = "serving",
+    extensions(("x-action" = json!("read_job")), ("x-timeout" = json!("long"))),
     responses((status = 200, body = Object, description = "`training_sets`: names with their versions")))]
-pub async fn list(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let listed = look(app, |app| {
-        let folder = app.sets.folder();
+pub async fn list(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
+    let listed = app.doors.with_sets(&caller, Action::ReadJob, Resource::Node, |sets| {
+        let folder = sets.folder();
         let mut listed = Vec::new();
         for name in folder.names()? {
             let versions = folder.versions(&name)?;
@@ -60,58 +54,59 @@ pub async fn list(State(app): State<Arc<App>>) -> Result<Response, Problem> {
             }
         }
         Ok(listed)
-    })
-    .await?;
+    });
+    let listed = listed.await?;
     Ok(Json(json!({ "training_sets": listed })).into_response())
 }
 
-#[utoipa::path(get, path = "/v1/training-sets/{name}", tag = "serving", params(("name" = String, Path), VersionQuery),
+#[utoipa::path(get, path = "/v1/training-sets/{name}", tag = "serving",
+    extensions(("x-action" = json!("read_job")), ("x-timeout" = json!("read"))), params(("name" = String, Path), VersionQuery),
     responses((status = 200, body = Object, description = "the manifest: definitions' versions, tables with the number of \
             the first row that was not read, spine, hash of the data"),
         (status = 404, body = ProblemBody)))]
 pub async fn manifest(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path(name): Path<String>,
     Query(query): Query<VersionQuery>,
 ) -> Result<Response, Problem> {
     let set = SetRef { name, version: query.version };
-    Ok(Json(look(app, move |app| app.sets.folder().manifest(&set)).await?).into_response())
+    Ok(Json(app.doors.manifest(&caller, set).await?).into_response())
 }
 
-#[utoipa::path(get, path = "/v1/training-sets/{name}/versions", tag = "serving", params(("name" = String, Path)),
+#[utoipa::path(get, path = "/v1/training-sets/{name}/versions", tag = "serving",
+    extensions(("x-action" = json!("read_job")), ("x-timeout" = json!("read"))), params(("name" = String, Path)),
     responses((status = 200, body = Object, description = "`versions`, oldest first: number, creation, rows, hash"),
         (status = 404, body = ProblemBody)))]
-pub async fn versions(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, Problem> {
-    let versions = look(app, move |app| {
-        let folder = app.sets.folder();
-        if folder.versions(&name)?.is_empty() {
-            return Err(SetError::Unknown(name));
-        }
-        let listed = folder.manifests(&name)?.into_iter();
-        Ok(listed
-            .map(|manifest| {
-                json!({
-                    "version": manifest.version,
-                    "created_at": manifest.created_at,
-                    "known_at": manifest.order.known_at,
-                    "rows": manifest.rows,
-                    "bytes": manifest.data.bytes,
-                    "sha256": manifest.data.sha256,
-                })
-            })
-            .collect::<Vec<_>>())
-    })
-    .await?;
+pub async fn versions(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let manifests = app.doors.manifests(&caller, name).await?;
+    let versions = manifests.into_iter().map(|manifest| {
+        json!({
+            "version": manifest.version,
+            "created_at": manifest.created_at,
+            "known_at": manifest.order.known_at,
+            "rows": manifest.rows,
+            "bytes": manifest.data.bytes,
+            "sha256": manifest.data.sha256,
+        })
+    });
+    let versions: Vec<_> = versions.collect();
     Ok(Json(json!({ "versions": versions })).into_response())
 }
 
 #[utoipa::path(delete, path = "/v1/training-sets/{name}/{version}", tag = "serving",
+    extensions(("x-action" = json!("delete")), ("x-timeout" = json!("read"))),
     params(("name" = String, Path), ("version" = u32, Path)),
     responses((status = 204, description = "deleted; its number is not given again"), (status = 404, body = ProblemBody)))]
 pub async fn delete(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Path((name, version)): Path<(String, u32)>,
 ) -> Result<Response, Problem> {
-    look(app, move |app| app.sets.folder().delete(&name, version)).await?;
+    app.doors.delete_set(&caller, name, version).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

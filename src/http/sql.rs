@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use utoipa::ToSchema;
 
 use crate::{
+    doors::{Caller, DoorError},
     format::Format,
     http::{
         App, Problem, ProblemBody,
@@ -19,7 +20,6 @@ use crate::{
         extract::{Body, parse_json},
         media,
     },
-    metrics,
     sql::{Parameter, SqlAnswer, SqlError, SqlQuery},
 };
 
@@ -39,7 +39,8 @@ const FORMATS: [Format; 5] =
 /// Rows of the answer.
 const ROWS: HeaderName = HeaderName::from_static("larder-rows");
 
-#[utoipa::path(post, path = "/v1/sql", tag = "serving", request_body = SqlBody,
+#[utoipa::path(post, path = "/v1/sql", tag = "serving",
+    extensions(("x-action" = json!("query")), ("x-timeout" = json!("long"))), request_body = SqlBody,
     responses((status = 200, body = Object, description = "`{\"rows\":[{…}]}`, or as `Accept` says: Arrow, Parquet, CSV, NDJSON"),
         (status = 400, body = ProblemBody, description = "the query failed: a value in it is wrong"),
         (status = 422, body = ProblemBody, description = "the query is wrong: what and where, in `errors`"),
@@ -50,6 +51,7 @@ const ROWS: HeaderName = HeaderName::from_static("larder-rows");
         (status = 503, body = ProblemBody, description = "a file that it needs is damaged")))]
 pub async fn query(
     State(app): State<Arc<App>>,
+    caller: Caller,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
@@ -64,25 +66,29 @@ pub async fn query(
         };
         parameters.insert(name.trim_start_matches('$').to_owned(), value);
     }
-    let answer = answered(&app, SqlQuery { text: given.query, parameters }, format).await?;
+    let answer = answered(&app, &caller, SqlQuery { text: given.query, parameters }, format).await?;
     let rows = answer.rows.to_string();
     let headers = [(header::CONTENT_TYPE, format.media_type().to_owned()), (ROWS, rows)];
     Ok((headers, answer.bytes).into_response())
 }
 
-/// What a query answers, or why it does not.
-pub(super) async fn answered(app: &App, query: SqlQuery, format: Format) -> Result<SqlAnswer, Problem> {
-    let started = std::time::Instant::now();
-    let answer = app.sql.query(query, format).await;
-    metrics::record_sql(answer.is_ok(), started.elapsed());
-    answer.map_err(refusal)
+/// The answer to a query, or the problem with it.
+pub(super) async fn answered(
+    app: &App,
+    caller: &Caller,
+    query: SqlQuery,
+    format: Format,
+) -> Result<SqlAnswer, Problem> {
+    app.doors.query(caller, query, format).await.map_err(refusal)
 }
 
 /// Two refusals have statuses of their own; everything else follows from its code.
-fn refusal(error: SqlError) -> Problem {
+fn refusal(error: DoorError) -> Problem {
     match error {
-        SqlError::NotBuilt => Problem::new(StatusCode::NOT_IMPLEMENTED, error.to_string()),
-        SqlError::Timeout { .. } => Problem::timeout(error.to_string()),
+        DoorError::Sql(error @ SqlError::NotBuilt) => {
+            Problem::new(StatusCode::NOT_IMPLEMENTED, error.to_string())
+        }
+        DoorError::Sql(error @ SqlError::Timeout { .. }) => Problem::timeout(error.to_string()),
         other => other.into(),
     }
 }

@@ -7,38 +7,14 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use crate::{
-    actor::Link,
-    backfill::Backfills,
-    backup::Backups,
-    clock::Clock,
-    config::Config,
-    http::Budget,
-    ingest::Ingest,
-    metrics::MetricsHandle,
-    offline::ScrubLog,
-    registry::{CatalogHandle, actor::RegistryActor},
-    serve::{Reads, sets::Sets},
-    shard::{Quarantine, Shards},
-    sql::{Runs, Sql},
-};
+use crate::{clock::Clock, config::Config, doors::Doors, http::Budget, metrics::MetricsHandle};
 
 /// One node, seen from a request. Handlers hold an `Arc` of it.
 pub struct App {
     pub config: Arc<Config>,
     pub clock: Clock,
-    pub catalog: CatalogHandle,
-    pub registry: Link<RegistryActor>,
-    pub shards: Shards,
-    pub ingest: Ingest,
-    pub reads: Arc<Reads>,
-    pub sql: Sql,
-    pub runs: Runs,
-    pub quarantine: Quarantine,
-    pub backups: Arc<Backups>,
-    pub backfills: Arc<Backfills>,
-    pub sets: Arc<Sets>,
-    pub scrub: Arc<ScrubLog>,
+    /// Everything that can be asked of the node.
+    pub doors: Arc<Doors>,
     pub readiness: Readiness,
     pub metrics: MetricsHandle,
     pub started: Instant,
@@ -46,14 +22,6 @@ pub struct App {
     pub budget: Budget,
     /// Large bodies that may be read off the connections' threads at the same time; more wait.
     pub aside: Arc<Semaphore>,
-    /// Training sets that may be built at the same time; more wait.
-    pub training_slots: Arc<Semaphore>,
-    /// Online reads of windows as of a moment that may be answered at the same time: each may hold many events.
-    pub history_slots: Arc<Semaphore>,
-    /// Online reads of rows as of a moment that may be answered at the same time; more wait.
-    pub as_of_slots: Arc<Semaphore>,
-    /// Training sets that may be asked for at the same time, built or waiting; more get 429.
-    pub training_queue: Arc<Semaphore>,
 }
 
 /// Why the node should not be sent traffic; empty when it should.

@@ -11,7 +11,6 @@ use std::{
 use axum::{
     Router,
     extract::{Json, Request},
-    http::Method,
     routing::{get, post},
 };
 use tokio::{
@@ -25,6 +24,7 @@ use super::{
     accepts::Accepts,
     body::{self, BodyLimits},
     budget::Budget,
+    declared::Declared,
     edge::{self, Class, EdgeOptions},
     server::{Drained, ServerOptions, serve},
     workers::Workers,
@@ -51,12 +51,10 @@ fn micros(time: Duration) -> crate::model::Duration {
     crate::model::Duration::from_micros(time.as_micros() as i64).unwrap()
 }
 
-fn class(_: &Method, route: &str) -> Class {
-    match route {
-        "/never" => Class::Read,
-        "/rows" => Class::Write,
-        _ => Class::Long,
-    }
+/// Every other route may take any time.
+fn declared() -> Declared {
+    let long = ["/hello", "/panic", "/plain", "/huge", "/spine", "/slow"].map(|route| (route, Class::Long));
+    Declared::with(&[[("/never", Class::Read), ("/rows", Class::Write)].as_slice(), &long].concat())
 }
 
 fn start(change: impl FnOnce(&mut Config)) -> Server {
@@ -102,7 +100,7 @@ fn start(change: impl FnOnce(&mut Config)) -> Server {
     let address = listener.local_addr().unwrap();
     let router = edge::wrap(
         router,
-        EdgeOptions::new(&config.server, &config.limits, budget.clone(), Accepts::default(), class),
+        EdgeOptions::new(&config.server, &config.limits, budget.clone(), Accepts::default(), declared()),
     );
     let (stop, stopped) = oneshot::channel();
     let options = ServerOptions::new(&config.server, &config.limits, budget);

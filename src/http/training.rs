@@ -1,6 +1,6 @@
 //! `POST /v1/training-sets`: the spine in, the spine with its features out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{array::RecordBatch, compute::concat_batches};
 use axum::{
@@ -14,11 +14,10 @@ use serde_json::json;
 use utoipa::IntoParams;
 
 use crate::{
+    doors::{Caller, Doors},
     format::{Format, ReadOptions, TableReader, TableWriter, plain_batch, plain_schema},
     http::{App, Problem, ProblemBody, extract::Body, media, references::References, times::time_form},
-    ingest::decompress,
-    metrics,
-    model::{DataType, EVENT_TIME, TimeForm, Timestamp},
+    model::Timestamp,
     serve::{Leak, LeakGuard, Split, TrainingRequest, TrainingSet, Wanted},
 };
 
@@ -62,15 +61,14 @@ fn yes() -> bool {
     true
 }
 
-/// A spine may take this many times the body's limit once it is decoded.
-const DECODED_FACTOR: usize = 16;
 /// For how many rows on-demand features failed, by column.
 const FAILED_ROWS: HeaderName = HeaderName::from_static("larder-failed-rows");
 const MAX_FAILED_ROWS: usize = 4 << 10;
 const FORMATS: [Format; 5] =
     [Format::Parquet, Format::ArrowStream, Format::Csv, Format::NdJson, Format::Json];
 
-#[utoipa::path(post, path = "/v1/training-sets", tag = "serving", params(TrainingQuery),
+#[utoipa::path(post, path = "/v1/training-sets", tag = "serving",
+    extensions(("x-action" = json!("read_training")), ("x-timeout" = json!("long"))), params(TrainingQuery),
     request_body(content = Vec<u8>, content_type = "application/vnd.apache.parquet",
         description = "the spine: entity keys, event time, further columns; Parquet, Arrow, CSV or NDJSON"),
     responses((status = 200, description = "the spine's rows in the spine's order, with the features at each row's \
@@ -79,52 +77,44 @@ const FORMATS: [Format; 5] =
         (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody)))]
 pub async fn training_sets(
     State(app): State<Arc<App>>,
+    caller: Caller,
     Query(query): Query<TrainingQuery>,
     headers: HeaderMap,
     body: Request,
 ) -> Result<Response, Problem> {
-    let Body(body) = Body::from_request(body, &app).await?;
     // With its body here: no place is kept for a client that is slow to send one.
-    let place = Arc::clone(&app.training_queue)
-        .try_acquire_owned()
-        .map_err(|_| Problem::overloaded("too many training sets are being built; try again in a moment"))?;
-    let started = std::time::Instant::now();
+    let Body(body) = Body::from_request(body, &app).await?;
     let given = media::content_type(&headers)?;
     let wanted_format = media::accepted(&headers, &FORMATS)?;
     let encoding = media::text(&headers, header::CONTENT_ENCODING.as_str())?;
     let wanted = Wanted::from_parts(query.feature_service, query.features.map(References::into_vec))?;
     let times = time_form(query.time_unit.as_deref(), query.time_zone.as_deref())?;
     let split = query.split.as_deref().map(Split::parse).transpose()?;
-    let stopping = |_| Problem::unavailable("the node is stopping");
-    let slot = Arc::clone(&app.training_slots).acquire_owned().await.map_err(stopping)?;
+    let place = app.doors.training_place(&caller, &wanted).await?;
     let worker = Arc::clone(&app);
-    let (bytes, rows, failed, leaks) = tokio::task::spawn_blocking(move || -> Result<_, Problem> {
-        // Held until the work is done, which goes on when the client is gone.
-        let _held = (place, slot);
-        let body = decompress(encoding.as_deref(), body, worker.ingest.max_body, worker.ingest.max_ratio)
-            .map_err(media::undecodable)?;
-        let options = spine_options(&worker, &wanted, query.event_time.as_deref(), times)?;
-        let spine = read_spine(given, body, &options)?;
-        let request = TrainingRequest {
+    let request = move |doors: &Doors| -> Result<TrainingRequest, Problem> {
+        let body = worker.doors.decompressed(encoding.as_deref(), body).map_err(media::undecodable)?;
+        let options = doors.spine_options(&wanted, query.event_time.as_deref(), times)?;
+        Ok(TrainingRequest {
+            spine: read_spine(given, body, &options)?,
             wanted,
-            spine,
             event_time: query.event_time,
             times,
-            max_bytes: worker.reads.limits.joined_bytes,
+            max_bytes: doors.training_bytes(),
             known_at: query.known_at,
             until: None,
             full_feature_names: query.full_feature_names,
             guard: query.leak_guard,
             split,
-        };
-        let TrainingSet { rows, failed, leaks } = worker.reads.training_set(&request)?;
-        let mut writer = TableWriter::new(wanted_format, Vec::new(), rows.schema())?;
-        writer.write(&rows)?;
-        Ok((writer.finish()?, rows.num_rows(), failed, leaks))
-    })
-    .await
-    .map_err(|_| Problem::internal("the training set could not be built"))??;
-    metrics::record_training(rows, started.elapsed());
+        })
+    };
+    let write = move |set: &TrainingSet| -> Result<Vec<u8>, Problem> {
+        let mut writer = TableWriter::new(wanted_format, Vec::new(), set.rows.schema())?;
+        writer.write(&set.rows)?;
+        Ok(writer.finish()?)
+    };
+    let (TrainingSet { failed, leaks, .. }, bytes) =
+        app.doors.training_set(&caller, place, request, write).await?;
     let mut response = ([(header::CONTENT_TYPE, wanted_format.media_type())], bytes).into_response();
     if let Some(failed) = failures(&failed) {
         response.headers_mut().insert(FAILED_ROWS, failed);
@@ -163,27 +153,6 @@ fn leaks_header(leaks: &[Leak]) -> HeaderValue {
     let text = serde_json::Value::Object(counts.collect()).to_string();
     // Names are plain ASCII.
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("{}"))
-}
-
-/// How a spine from outside is read.
-pub(super) fn spine_options(
-    app: &App,
-    wanted: &Wanted,
-    event_time: Option<&str>,
-    times: TimeForm,
-) -> Result<ReadOptions, Problem> {
-    let resolved = wanted.resolve(&app.catalog.current())?;
-    // A key such as 007 stays text where the view says so, whatever it looks like.
-    let brought = resolved.computation.request.iter().map(|asked| asked.column.clone());
-    // And a UUID comes back as it was written.
-    let types = brought.chain(resolved.join_keys()).map(|column| match column.data_type {
-        DataType::Uuid => (column.name, DataType::String),
-        data_type => (column.name, data_type),
-    });
-    let mut types: BTreeMap<String, DataType> = types.collect();
-    types.insert(event_time.unwrap_or(EVENT_TIME).to_owned(), DataType::Timestamp);
-    let max_decoded_bytes = Some(app.ingest.max_body.saturating_mul(DECODED_FACTOR));
-    Ok(ReadOptions { types, times, max_decoded_bytes, ..ReadOptions::default() })
 }
 
 fn read_spine(format: Format, body: Bytes, options: &ReadOptions) -> Result<RecordBatch, Problem> {

@@ -48,18 +48,8 @@ impl Ingest {
         };
         let keys = key_batch(&view.schema, &request.entities)?;
         let times = vec![event_time; keys.num_rows()];
-        let write = Write {
-            batch: PreparedBatch::tombstones(Arc::clone(&view.schema), &keys, &times),
-            batch_id: crate::model::BatchId::fresh(),
-            idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
-            after: None,
-            offline: view.offline,
-            quarantine: Vec::new(),
-            release: Vec::new(),
-            notes: Vec::new(),
-            incomplete: 0,
-            merge: None,
-        };
+        let batch = PreparedBatch::tombstones(Arc::clone(&view.schema), &keys, &times);
+        let write = Write::of(batch, view.offline).idempotent(request.idempotency_key, fingerprint);
         Ok(self.shards.apply(write, permit).await?)
     }
 }

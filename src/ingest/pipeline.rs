@@ -17,7 +17,10 @@ use crate::{
     model::{TableKind, TableSchema, TimeForm},
     offline::{OfflineStore, Tail},
     registry::{Catalog, CatalogHandle, FeatureView},
-    shard::{Answers, Applied, PreparedBatch, QuarantinedRow, ShardError, Shards, Streams, Write},
+    shard::{
+        Answers, Applied, Checkpoint, MOST_NAME, MOST_VALUE, PreparedBatch, QuarantinedRow, ShardError,
+        Shards, Streams, Write,
+    },
 };
 
 /// What becomes of a batch with bad rows in it.
@@ -47,6 +50,8 @@ pub struct IngestRequest {
     pub idempotency_key: Option<String>,
     /// The Idempotency-Key of the batch that this one comes after.
     pub after: Option<String>,
+    /// Stored with the rows, in the same atomic batch.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// The write side of a node; cheap to clone.
@@ -93,6 +98,7 @@ impl Ingest {
         if request.after.is_some() && request.after == request.idempotency_key {
             return Err(IngestError::Invalid("a batch cannot come after itself".to_owned()));
         }
+        request.checkpoint.as_ref().map_or(Ok(()), check_checkpoint)?;
         let (request, _held) = self.decompressed(request).await?;
         let (mut redefined, mut learned) = (0, Learned::default());
         loop {
@@ -162,9 +168,9 @@ impl Ingest {
         } else {
             self.prepare(request, &target, learned, permit)?
         };
-        let (schema, nulls) = (Arc::clone(&write.batch.schema), write.batch.nulls.clone());
-        let rows = write.batch.len() as u64;
-        if let Some(after) = &write.after {
+        let (schema, nulls) = (Arc::clone(&write.batch().schema), write.batch().nulls.clone());
+        let rows = write.batch().len() as u64;
+        if let Some(after) = write.predecessor() {
             self.turns.wait(table, after).await;
         }
         let stored = self.shards.hand_over(write, permit)?;
@@ -215,26 +221,19 @@ impl Ingest {
         if let Some(plan) = &merge {
             batch.forget_nulls(&plan.named);
         }
-        let write = Write {
-            batch,
-            batch_id,
-            idempotency: request.idempotency_key.map(|key| (key, fingerprint)),
-            after: request.after,
-            offline: target.view.as_ref().is_none_or(|v| v.offline),
-            quarantine: self.quarantined(
-                batch_id,
-                (request.mode, request.times.or(target.schema.times)),
-                decoded.rejected,
-            ),
-            release: Vec::new(),
-            notes: Vec::new(),
-            incomplete,
-            merge,
-        };
+        let times = request.times.or(target.schema.times);
+        let write = Write::of(batch, target.view.as_ref().is_none_or(|view| view.offline))
+            .with_id(batch_id)
+            .idempotent(request.idempotency_key, fingerprint)
+            .after(request.after)
+            .quarantining(self.quarantined(batch_id, (request.mode, times), decoded.rejected))
+            .noting(request.checkpoint.map(Checkpoint::note))
+            .incomplete(incomplete)
+            .merging(merge);
         // Columnar bodies unfold: what the rows take now is known.
         let held = sent.saturating_mul(MEMORY_FACTOR);
-        if write.batch.size() > held {
-            permit.merge(self.shards.reserve(write.batch.size() - held)?);
+        if write.batch().size() > held {
+            permit.merge(self.shards.reserve(write.batch().size() - held)?);
         }
         Ok((write, decoded.row_numbers, permit))
     }
@@ -339,6 +338,16 @@ pub(super) fn check_idempotency_key(key: Option<&str>) -> Result<(), IngestError
         ))),
         _ => Ok(()),
     }
+}
+
+fn check_checkpoint(checkpoint: &Checkpoint) -> Result<(), IngestError> {
+    let (name, value) = (checkpoint.name.len(), checkpoint.value.len());
+    if name == 0 || name > MOST_NAME || value > MOST_VALUE {
+        return Err(IngestError::Invalid(format!(
+            "a checkpoint has a name of 1 to {MOST_NAME} bytes and a value of at most {MOST_VALUE}; this one has {name} and {value}"
+        )));
+    }
+    Ok(())
 }
 
 /// What makes two requests under one key the same request: the decoded body, and all that changes what is made of it.

@@ -12,7 +12,6 @@ use crate::{
         merge::Learned,
         pipeline::{check, view},
     },
-    model::BatchId,
     registry::FeatureView,
     shard::{Applied, PreparedBatch, Quarantine, QuarantinedRow, Write},
 };
@@ -66,12 +65,12 @@ impl Ingest {
         let mut learned = Learned::default();
         loop {
             let (write, numbers) = self.again(view, kept, &learned)?;
-            let released = write.release.len();
+            let released = write.released();
             if released == 0 {
                 return Ok((None, 0));
             }
             self.shards.check(view.schema.table)?;
-            let permit = self.shards.reserve(write.batch.size())?;
+            let permit = self.shards.reserve(write.batch().size())?;
             let applied = self.shards.apply(write, permit).await;
             if let Err(error) = &applied
                 && learned.note(error, &numbers)
@@ -109,18 +108,8 @@ impl Ingest {
             .filter(|(row, _)| !decoded.rejected.iter().any(|r| r.row == *row as u64))
             .map(|(_, (number, _))| *number)
             .collect();
-        let write = Write {
-            batch: PreparedBatch::rows(Arc::clone(&view.schema), &decoded.batch),
-            batch_id: BatchId::fresh(),
-            idempotency: None,
-            after: None,
-            offline: view.offline,
-            quarantine: Vec::new(),
-            release,
-            notes: Vec::new(),
-            incomplete: 0,
-            merge,
-        };
+        let batch = PreparedBatch::rows(Arc::clone(&view.schema), &decoded.batch);
+        let write = Write::of(batch, view.offline).releasing(release).merging(merge);
         Ok((write, decoded.row_numbers))
     }
 }

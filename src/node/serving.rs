@@ -8,6 +8,7 @@ use crate::{
     backfill::{self, Backfills},
     backup::{self, Backups},
     config::Config,
+    doors::{Access, Admission, Doors, Observers, Parts},
     http::{App, Budget, Readiness},
     ingest::{DecodeLimits, Ingest, Meters, Turns},
     metrics::MetricsHandle,
@@ -16,20 +17,12 @@ use crate::{
         Plans, ReadLimits, Reads,
         sets::{self, Sets},
     },
-    shard::{Answers, Quarantine, RunLog, ShardReader, StreamReader, Warming},
+    shard::{Answers, Checkpoints, Quarantine, RunLog, ShardReader, StreamReader, Warming},
     sql::{self, Runs, Sql},
 };
 
-/// Training sets built at the same time: each may use all cores and much memory.
-const TRAINING_SLOTS: usize = 2;
-/// Reads of windows from history at the same time.
-const HISTORY_SLOTS: usize = 2;
-/// Reads of rows as of a moment at the same time; each works on all cores that are idle.
-const AS_OF_SLOTS: usize = 8;
 /// Each may take several times its body.
 const ASIDE_SLOTS: usize = 2;
-/// Their spines are in memory while they wait.
-const TRAINING_QUEUE: usize = 16;
 /// Rows take more room as Arrow than as text: a number that is 8 bytes there may be 2 in CSV.
 const DECODED_FACTOR: usize = 4;
 
@@ -92,30 +85,38 @@ pub(super) fn app(
         data: config.data.dir.clone(),
         limit_bytes: config.limits.training_set_bytes.bytes(),
     })?;
-    Ok(App {
+    let parts = Parts {
         sql,
         runs,
         ingest,
         reads,
         quarantine: Quarantine::new(online.clone()),
+        checkpoints: Checkpoints::new(online.clone()),
         backups: Arc::new(backups),
         backfills: Arc::new(backfills),
         sets: Arc::new(sets),
         scrub: Arc::clone(offline.scrub_log()),
-        config: Arc::clone(config),
         clock: clock.clone(),
         catalog: catalog.clone(),
         registry: actors.registry.clone(),
         shards: shards.clone(),
+    };
+    let doors = Doors {
+        access: Access::default(),
+        admission: Admission::default(),
+        observers: Observers::default(),
+        parts,
+        read_deadline: Some(config.limits.read_deadline.std()).filter(|deadline| !deadline.is_zero()),
+    };
+    Ok(App {
+        doors: Arc::new(doors),
+        config: Arc::clone(config),
+        clock: clock.clone(),
         readiness,
         metrics,
         started: Instant::now(),
         budget: Budget::new(&config.server, &config.limits),
         aside: Arc::new(Semaphore::new(ASIDE_SLOTS)),
-        training_slots: Arc::new(Semaphore::new(TRAINING_SLOTS)),
-        history_slots: Arc::new(Semaphore::new(HISTORY_SLOTS)),
-        as_of_slots: Arc::new(Semaphore::new(AS_OF_SLOTS)),
-        training_queue: Arc::new(Semaphore::new(TRAINING_QUEUE)),
     })
 }
 

@@ -70,7 +70,8 @@ pub async fn start(config: Config, clock: Clock, seats: Seats) -> Result<Node, N
     let http = tokio::spawn(http::serve(listener, seats, Arc::clone(&app), stopped));
     let Actors { writer, shards, supervisor, seal_until, arbiters, .. } = actors;
     let scrub_bytes = config.offline.scrub_bytes_per_second.bytes();
-    let mut ticks = ticks::start(&shards, &writer, &app.backfills, &app.runs, scrub_bytes);
+    let mut ticks =
+        ticks::start(&shards, &writer, &app.doors.parts.backfills, &app.doors.parts.runs, scrub_bytes);
     ticks.push(reserve.clone().watch(shards.clone(), config.ingest.min_free_bytes.bytes()));
     ticks.push(ticks::measure(stores.online.clone(), stores.cache.clone()));
     let opener = TableOpener::start(&stores, &shards, &readiness)?;

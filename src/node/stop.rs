@@ -29,10 +29,10 @@ impl Node {
     pub async fn failed(&self, after: Duration, room: u64) -> String {
         loop {
             tokio::time::sleep(LOOK).await;
-            if let Some(why) = self.app.shards.failure()
+            if let Some(why) = self.app.doors.parts.shards.failure()
                 && !after.is_zero()
                 && self.app.started.elapsed() >= after
-                && self.app.shards.free_bytes() >= room
+                && self.app.doors.parts.shards.free_bytes() >= room
             {
                 return why.to_owned();
             }
@@ -49,27 +49,27 @@ impl Node {
             tick.abort();
         }
         drop(self.opener);
-        self.app.sets.begin_stop();
+        self.app.doors.parts.sets.begin_stop();
         let _ = self.stop_http.send(true);
         if timeout_at(deadline, self.http).await.is_err() {
             tracing::warn!("requests were still going on at the drain deadline");
         }
-        let backfills = std::sync::Arc::clone(&self.app.backfills);
+        let backfills = std::sync::Arc::clone(&self.app.doors.parts.backfills);
         if timeout_at(deadline, tokio::task::spawn_blocking(move || backfills.stop())).await.is_err() {
             tracing::warn!(
                 "a backfill was still going on at the drain deadline; it goes on after the next start"
             );
         }
-        let runs = self.app.runs.clone();
+        let runs = self.app.doors.parts.runs.clone();
         if timeout_at(deadline, tokio::task::spawn_blocking(move || runs.stop())).await.is_err() {
             tracing::warn!("a run was still going on at the drain deadline; it goes on after the next start");
         }
-        let backups = std::sync::Arc::clone(&self.app.backups);
+        let backups = std::sync::Arc::clone(&self.app.doors.parts.backups);
         if timeout_at(deadline, tokio::task::spawn_blocking(move || backups.stop())).await.is_err() {
             tracing::warn!("a backup was still being taken at the drain deadline");
         }
-        for shard in 0..self.app.shards.count() {
-            let Some(addr) = self.app.shards.link(shard).get() else { continue };
+        for shard in 0..self.app.doors.parts.shards.count() {
+            let Some(addr) = self.app.doors.parts.shards.link(shard).get() else { continue };
             match timeout_at(deadline, addr.send(DrainShard)).await {
                 Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(error))) => tracing::error!(shard, %error, "could not be drained"),
@@ -84,7 +84,7 @@ impl Node {
             // What it had not committed is in the outbox.
             tracing::warn!("the segment writer was still pending at the drain deadline");
         }
-        if let Some(addr) = self.app.registry.get()
+        if let Some(addr) = self.app.doors.parts.registry.get()
             && timeout_at(deadline, addr.send(DrainRegistry)).await.is_err()
         {
             tracing::warn!("the registry was still pending at the drain deadline");
@@ -99,14 +99,14 @@ impl Node {
             }
         }
         // After all that has something to store: it was told long ago, and loses nothing where it is not waited for.
-        let sets = std::sync::Arc::clone(&self.app.sets);
+        let sets = std::sync::Arc::clone(&self.app.doors.parts.sets);
         if timeout_at(deadline, tokio::task::spawn_blocking(move || sets.stop())).await.is_err() {
             tracing::warn!(
                 "a training set was still being built at the drain deadline; it is built after the next start"
             );
         }
         self.reserve.give_back();
-        if self.app.shards.failure().is_some() {
+        if self.app.doors.parts.shards.failure().is_some() {
             // Its workers may be gone; what is acknowledged is in the journal.
             return None;
         }
@@ -125,9 +125,9 @@ impl Node {
 /// Puts every acknowledged row into a segment, so that who reads the Delta tables of a stopped node sees them all. What
 /// is left at the deadline is in the outbox, and sealed after the next start.
 async fn seal_all(app: &App, deadline: Instant) {
-    let shards = &app.shards;
+    let shards = &app.doors.parts.shards;
     loop {
-        let catalog = app.catalog.current();
+        let catalog = app.doors.parts.catalog.current();
         let unsealed = |table| Some(shards.committed().of(table).unsealed()).filter(|rows| *rows > 0);
         let mut left = catalog
             .tables

@@ -133,6 +133,13 @@ pub struct PlanColumn {
 }
 
 impl Plan {
+    /// All views that it needs, each once or more.
+    pub fn views(&self) -> impl Iterator<Item = &FeatureView> {
+        let computed =
+            self.on_demand.iter().flat_map(|on_demand| on_demand.computation.views.iter()).map(AsRef::as_ref);
+        self.groups.iter().map(|group| group.view.as_ref()).chain(computed)
+    }
+
     pub fn compile(catalog: &Catalog, streams: &StreamSet, wanted: &Wanted) -> Result<Plan, ServeError> {
         let resolved: Resolved = wanted.resolve(catalog)?;
         let mut key_columns: Vec<KeyColumn> = Vec::new();

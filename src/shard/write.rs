@@ -3,31 +3,102 @@
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    model::{TableId, Timestamp},
+    model::{BatchId, TableId, Timestamp},
     shard::{MergePlan, PreparedBatch, ShardError},
 };
 
-/// A batch for one table: stored as a whole or not at all.
+/// A batch for one table: stored as a whole or not at all. [`Write::of`] makes it, and each method adds one thing.
 #[derive(Debug)]
 pub struct Write {
-    pub batch: PreparedBatch,
-    pub batch_id: crate::model::BatchId,
+    pub(super) batch: PreparedBatch,
+    pub(super) batch_id: BatchId,
     /// Given by the client: the key and a fingerprint of the request.
-    pub idempotency: Option<(String, u128)>,
+    pub(super) idempotency: Option<(String, u128)>,
     /// The key of the batch that it comes after: it is stored only where that one is.
-    pub after: Option<String>,
+    pub(super) after: Option<String>,
     /// Whether history is kept.
-    pub offline: bool,
+    pub(super) offline: bool,
     /// Rejected rows to keep for people to look at, JSON.
-    pub quarantine: Vec<Vec<u8>>,
+    pub(super) quarantine: Vec<Vec<u8>>,
     /// Numbers of quarantined rows that this batch takes out of quarantine.
-    pub release: Vec<u64>,
-    /// What is noted with the rows: it is there exactly when they are.
-    pub notes: Vec<Note>,
+    pub(super) release: Vec<u64>,
+    /// Records beside the rows: they are there exactly when the rows are.
+    pub(super) notes: Vec<Note>,
     /// Rows that leave features out.
-    pub incomplete: u64,
+    pub(super) incomplete: u64,
     /// How these keep the features that they leave out; without it they are null.
-    pub merge: Option<MergePlan>,
+    pub(super) merge: Option<MergePlan>,
+}
+
+impl Write {
+    /// The rows alone, under a batch id of their own. `offline`: whether history is kept.
+    pub fn of(batch: PreparedBatch, offline: bool) -> Write {
+        Write {
+            batch,
+            batch_id: BatchId::fresh(),
+            idempotency: None,
+            after: None,
+            offline,
+            quarantine: Vec::new(),
+            release: Vec::new(),
+            notes: Vec::new(),
+            incomplete: 0,
+            merge: None,
+        }
+    }
+
+    pub fn with_id(self, batch_id: BatchId) -> Write {
+        Write { batch_id, ..self }
+    }
+
+    /// Answers a repeat of the request, which has the same key and fingerprint, as the first.
+    pub fn idempotent(self, key: Option<String>, fingerprint: u128) -> Write {
+        Write { idempotency: key.map(|key| (key, fingerprint)), ..self }
+    }
+
+    pub fn after(self, key: Option<String>) -> Write {
+        Write { after: key, ..self }
+    }
+
+    /// Keeps rejected rows, as JSON.
+    pub fn quarantining(self, rows: Vec<Vec<u8>>) -> Write {
+        Write { quarantine: rows, ..self }
+    }
+
+    /// Takes rows of these numbers out of quarantine.
+    pub fn releasing(self, numbers: Vec<u64>) -> Write {
+        Write { release: numbers, ..self }
+    }
+
+    /// Stores these records with the rows.
+    pub fn noting(mut self, notes: impl IntoIterator<Item = Note>) -> Write {
+        self.notes.extend(notes);
+        self
+    }
+
+    /// Counts rows that leave features out, which stay null.
+    pub fn incomplete(self, rows: u64) -> Write {
+        Write { incomplete: rows, ..self }
+    }
+
+    /// Keeps the features that rows leave out.
+    pub fn merging(self, plan: Option<MergePlan>) -> Write {
+        Write { merge: plan, ..self }
+    }
+
+    pub fn batch(&self) -> &PreparedBatch {
+        &self.batch
+    }
+
+    /// How many rows it takes out of quarantine.
+    pub fn released(&self) -> usize {
+        self.release.len()
+    }
+
+    /// The key of the batch that this one comes after.
+    pub fn predecessor(&self) -> Option<&str> {
+        self.after.as_deref()
+    }
 }
 
 /// A small record beside the rows.
@@ -41,7 +112,7 @@ pub struct Note {
 /// What a batch came to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Applied {
-    pub batch_id: crate::model::BatchId,
+    pub batch_id: BatchId,
     pub table: TableId,
     /// Rows stored.
     pub accepted: u64,

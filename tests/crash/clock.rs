@@ -43,9 +43,9 @@ fn a_clock_that_jumps_breaks_no_order() {
         }
     }
     let app = node.running().app();
-    let schema = app.catalog.current().table("state").unwrap().clone();
-    let table = app.reads.offline.table(&schema).unwrap();
-    let history = History::open(&table, app.reads.tail.as_ref(), &schema).unwrap();
+    let schema = app.doors.parts.catalog.current().table("state").unwrap().clone();
+    let table = app.doors.parts.reads.offline.table(&schema).unwrap();
+    let history = History::open(&table, app.doors.parts.reads.tail.as_ref(), &schema).unwrap();
     let mut rows = Vec::new();
     for part in history.scan(&["_seq", "_accepted_at", "value"]).unwrap() {
         let part = part.unwrap();

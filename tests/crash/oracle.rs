@@ -189,10 +189,10 @@ impl Oracle {
         let node = larder::node::spawn(config, Clock::system()).unwrap();
         let app = node.app();
         assert!(app.readiness.reasons().is_empty(), "{:?}", app.readiness.reasons());
-        let schema = app.catalog.current().table("state").unwrap().clone();
-        let table = app.reads.offline.table(&schema).unwrap();
-        let history = History::open(&table, app.reads.tail.as_ref(), &schema).unwrap();
-        let mut seqs = vec![0u8; app.shards.committed().of(schema.table).next_seq() as usize];
+        let schema = app.doors.parts.catalog.current().table("state").unwrap().clone();
+        let table = app.doors.parts.reads.offline.table(&schema).unwrap();
+        let history = History::open(&table, app.doors.parts.reads.tail.as_ref(), &schema).unwrap();
+        let mut seqs = vec![0u8; app.doors.parts.shards.committed().of(schema.table).next_seq() as usize];
         let mut found: BTreeMap<i64, Vec<Row>> = BTreeMap::new();
         for part in history.scan(&["_seq", "key", "event_time", "value", "batch"]).unwrap() {
             let part = part.unwrap();

@@ -20,9 +20,11 @@ const ACTORS: [&str; 3] = ["shard", "segment writer", "registry"];
 fn panic_in(node: &larder::node::Running, actor: &str) {
     let app = node.app();
     match actor {
-        "shard" => (0..app.shards.count()).all(|shard| app.shards.link(shard).send(Panic)),
+        "shard" => {
+            (0..app.doors.parts.shards.count()).all(|shard| app.doors.parts.shards.link(shard).send(Panic))
+        }
         "segment writer" => node.writer().send(Panic),
-        _ => app.registry.send(Panic),
+        _ => app.doors.parts.registry.send(Panic),
     };
 }
 

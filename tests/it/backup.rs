@@ -276,7 +276,7 @@ fn held_shards_commit_nothing() {
     write(1);
     let acknowledged = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let held = node.running().app().shards.hold(Duration::from_secs(10)).unwrap();
+        let held = node.running().app().doors.parts.shards.hold(Duration::from_secs(10)).unwrap();
         scope.spawn(|| {
             write(2);
             acknowledged.store(true, Ordering::SeqCst);

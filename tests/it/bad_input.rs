@@ -37,8 +37,8 @@ fn node() -> TestNode {
 /// Nothing was stored, and the node still takes a good row and serves it.
 fn check_untouched(node: &TestNode, what: &str) {
     let app = node.running().app();
-    let table = app.catalog.current().table("profile").unwrap().table;
-    assert_eq!(app.shards.committed().of(table).next_seq(), 0, "{what}: something was stored");
+    let table = app.doors.parts.catalog.current().table("profile").unwrap().table;
+    assert_eq!(app.doors.parts.shards.committed().of(table).next_seq(), 0, "{what}: something was stored");
     assert_eq!(node.get("/readyz").0, 200, "{what}");
 }
 

@@ -148,7 +148,7 @@ fn views_of_one_training_set_share_its_bytes_and_defaults_and_vectors_count() {
     for (view, feature) in [
         ("first", r#"name = "s", type = "string""#.to_owned()),
         ("second", r#"name = "s", type = "string""#.to_owned()),
-        ("wide", r#"name = "v", type = "vector<float32, 256>""#.to_owned()),
+        ("wide", r#"name = "v", type = "array<float32, 256>""#.to_owned()),
         ("filled", format!(r#"name = "s", type = "string", default = "{default}""#)),
     ] {
         writeln!(

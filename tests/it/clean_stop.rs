@@ -34,7 +34,7 @@ fn rows(from: i64, count: i64) -> Json {
 }
 
 fn schema_of(node: &TestNode, table: &str) -> Arc<TableSchema> {
-    Arc::clone(node.running().app().catalog.current().table(table).unwrap())
+    Arc::clone(node.running().app().doors.parts.catalog.current().table(table).unwrap())
 }
 
 /// Rows in segments, as the log has them.
@@ -89,7 +89,7 @@ fn what_was_not_sealed_by_the_deadline_is_sealed_after_the_next_start() {
         node.set_time("2024-05-01T12:01:00Z");
         node.wait_until_sealed(view);
         let app = node.running().app();
-        let table = app.reads.offline.table(&schema_of(&node, view)).unwrap();
+        let table = app.doors.parts.reads.offline.table(&schema_of(&node, view)).unwrap();
         assert_eq!(table.snapshot().segments.iter().map(|segment| segment.rows).sum::<u64>(), count);
     }
 }

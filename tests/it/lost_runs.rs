@@ -52,7 +52,7 @@ fn three_runs() -> ThreeRuns {
     copy(node.dir(), dir.path());
     ThreeRuns {
         dir,
-        table: node.running().app().catalog.current().table("products").unwrap().table,
+        table: node.running().app().doors.parts.catalog.current().table("products").unwrap().table,
         batch: serde_json::from_value(last["batch_id"].clone()).unwrap(),
         runs: runs.into_iter().map(|(at, run)| (at, serde_json::from_value(run).unwrap())).collect(),
     }

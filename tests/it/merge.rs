@@ -51,10 +51,16 @@ fn send(node: &TestNode, query: &str, rows: &Json) -> (u16, Json) {
 }
 
 #[track_caller]
+/// Sends again what is answered 503, which other merges of the same entity can cause.
 fn merge(node: &TestNode, rows: Json) -> Json {
-    let (status, body) = send(node, "mode=merge", &rows);
-    assert_eq!(status, 200, "{body:#}");
-    body
+    for _ in 0..100 {
+        let (status, body) = send(node, "mode=merge", &rows);
+        if status != 503 {
+            assert_eq!(status, 200, "{body:#}");
+            return body;
+        }
+    }
+    panic!("other merges came first a hundred times");
 }
 
 fn now(node: &TestNode, user: &str) -> Json {
@@ -293,7 +299,7 @@ fn what_is_kept_is_bounded() {
         users.map(|n| row(&format!("u{n}"), 1, json!({ "a": 2 }))).collect::<Json>()
     };
     let (status, body) = send(&node, "mode=merge", &of(0..160));
-    let most = node.running().app().ingest.limits.max_decoded_bytes;
+    let most = node.running().app().doors.parts.ingest.limits.max_decoded_bytes;
     let expected = if 160 * 60_000 > most { 413 } else { 200 };
     assert_eq!(status, expected, "{most} {body:#}");
     assert_eq!(expected, 413, "{most}: the test needs more rows");

@@ -7,6 +7,7 @@ use arrow::{
     datatypes::Float32Type,
 };
 use larder::{
+    doors::Admission,
     serve::{AsOf, Entities, Plan, Served, Wanted, explain::explain, request_columns},
     shard::StreamSet,
 };
@@ -363,7 +364,7 @@ fn what_is_copied_for_each_entity_is_bounded() {
 #[test]
 fn what_is_computed_waits_for_aggregates_that_are_still_counted() {
     let node = node();
-    let reads = &node.running().app().reads;
+    let reads = &node.running().app().doors.parts.reads;
     let asked = [
         ("activity:n", "BACKFILLING", Json::Null),
         ("basket:busy", "BACKFILLING", Json::Null),
@@ -690,8 +691,10 @@ fn a_pinned_version_fails_for_numbers_that_its_types_cannot_hold() {
 fn a_deadline_is_answered_with_what_there_is() {
     let node = node();
     let app = node.running().app();
-    let places = app.history_slots.available_permits();
-    let held = app.history_slots.clone().try_acquire_many_owned(places as u32).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let admission = &app.doors.admission;
+    let held: Vec<_> =
+        (0..Admission::WINDOWS).map(|_| runtime.block_on(admission.windows()).unwrap()).collect();
     let features = ["activity:n", "profile:name", "basket:busy", "basket:weight", "verdict:dear"];
     let entities = json!([{ "user": 1, "shop": "a" }]);
     let more = |as_of: Option<&str>| json!({ "request": { "price": 200.0 }, "deadline_ms": 200, "as_of": as_of, "include": ["status", "event_time"] });

@@ -56,8 +56,18 @@ fn online(node: &TestNode, view: &str, user: &str) -> Json {
 
 fn rows_stored(node: &TestNode, view: &str) -> u64 {
     let app = node.running().app();
-    let schema = app.catalog.current().table(view).unwrap().clone();
-    app.reads.offline.table(&schema).unwrap().snapshot().segments.iter().map(|segment| segment.rows).sum()
+    let schema = app.doors.parts.catalog.current().table(view).unwrap().clone();
+    app.doors
+        .parts
+        .reads
+        .offline
+        .table(&schema)
+        .unwrap()
+        .snapshot()
+        .segments
+        .iter()
+        .map(|segment| segment.rows)
+        .sum()
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn no_flipped_bit_is_silent() {
     println!("LARDER_FLIPS_SEED={seed}");
     let node = node_with_segments();
     write(&node, "spoiled", 10);
-    let schema = node.running().app().catalog.current().table("spoiled").unwrap().clone();
+    let schema = node.running().app().doors.parts.catalog.current().table("spoiled").unwrap().clone();
     // A copy, small steps, a checkpoint: all kinds of files that there are.
     let dir = tempfile::tempdir().unwrap();
     let options = || OfflineOptions { checkpoint_commits: 3, ..OfflineOptions::default() };

@@ -166,8 +166,8 @@ impl TestNode {
     /// Waits until everything that was acknowledged is in segments.
     pub fn wait_until_sealed(&self, table: &str) {
         let app = self.running().app();
-        let schema = app.catalog.current().table(table).unwrap().clone();
-        let committed = app.shards.committed().of(schema.table);
+        let schema = app.doors.parts.catalog.current().table(table).unwrap().clone();
+        let committed = app.doors.parts.shards.committed().of(schema.table);
         for _ in 0..3000 {
             if committed.unsealed() == 0 {
                 return;

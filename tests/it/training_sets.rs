@@ -173,7 +173,7 @@ fn the_same_inputs_give_the_same_bytes_and_late_data_do_not_change_what_was_know
         let verdict = verdict(&node, &format!("churn/verify?version={version}"));
         assert_eq!(verdict, json!({ "matches": true, "sha256": first["data"]["sha256"], "differences": [] }));
     }
-    let compacted = node.running().app().reads.offline.opened();
+    let compacted = node.running().app().doors.parts.reads.offline.opened();
     let segments = compacted.iter().map(|table| table.snapshot().segments.len()).max().unwrap();
     assert!(segments < 4, "nothing was compacted: {segments} segments");
 
@@ -273,7 +273,7 @@ fn verification_says_what_has_changed() {
     node.apply(&DEFINITIONS.replace("ttl = \"30d\"", "ttl = \"30d\"\nretention = \"3d\""));
     node.set_time("2024-05-20T00:00:00Z");
     node.wait_until_sealed("profile");
-    let table = node.running().app().reads.offline.opened();
+    let table = node.running().app().doors.parts.reads.offline.opened();
     let table = table.iter().find(|table| table.name() == "profile").unwrap();
     let horizon = larder::model::Timestamp::parse("2024-05-20T00:00:00Z").unwrap().micros();
     assert!(table.expire(larder::compute::retention::Horizon { time: horizon, ttl: None }).unwrap() > 0);

@@ -184,8 +184,8 @@ fn concurrent_requests_with_one_key_store_one_batch() {
         threads.into_iter().map(|t| t.join().unwrap()).sum::<usize>()
     });
     assert_eq!(replays, 7);
-    let table = node.running().app().catalog.current().table("clicks").unwrap().table;
-    assert_eq!(node.running().app().shards.committed().of(table).next_seq(), 1);
+    let table = node.running().app().doors.parts.catalog.current().table("clicks").unwrap().table;
+    assert_eq!(node.running().app().doors.parts.shards.committed().of(table).next_seq(), 1);
 }
 
 /// Sends one row; the batch is called `key` and comes after `after`.
@@ -225,8 +225,8 @@ fn a_batch_is_stored_after_the_one_that_it_names() {
         }
     });
     assert_eq!(value_of(&node, "u"), 20.0);
-    let table = node.running().app().catalog.current().table("score").unwrap().table;
-    assert_eq!(node.running().app().shards.committed().of(table).next_seq(), 21);
+    let table = node.running().app().doors.parts.catalog.current().table("score").unwrap().table;
+    assert_eq!(node.running().app().doors.parts.shards.committed().of(table).next_seq(), 21);
     // One of another body under a known key is refused as ever, and a repeat is answered.
     assert_eq!(send_after(&node, "20", "19", 3.0).0, 422);
     assert_eq!(send_after(&node, "20", "19", 20.0).0, 200);

@@ -265,18 +265,7 @@ impl Inner {
         self.origin.shards.check(table)?;
         let permit = self.origin.shards.reserve(batch.size())?;
         let batch_id = runs.first().map_or_else(crate::model::BatchId::fresh, |run| run.batch_id(table));
-        let write = Write {
-            batch,
-            batch_id,
-            idempotency: None,
-            offline: view.offline,
-            quarantine: Vec::new(),
-            release: Vec::new(),
-            after: None,
-            notes,
-            incomplete: 0,
-            merge: None,
-        };
+        let write = Write::of(batch, view.offline).with_id(batch_id).noting(notes);
         self.origin.shards.apply(write, permit).await?;
         let mut queues = self.queues();
         let queue = self.queue(&mut queues, view)?;
