@@ -160,7 +160,7 @@ fn take_bytes(budget: &ByteBudget, bytes: usize) -> Result<(), ServeError> {
         false => Err(ServeError::AnswerTooLarge {
             limit: budget.limit(),
             setting: "limits.training_answer_bytes",
-            instead: "ask for fewer rows or features at once, or for a named training set, which is built in parts",
+            instead: "ask for fewer rows or features at once; a named training set is built in parts",
         }),
     }
 }

@@ -148,7 +148,7 @@ fn a_transport_without_http_reads_writes_with_a_checkpoint_and_trains() {
     assert_eq!(ask(&node, "train a 2024-05-02T00:00:00Z"), "2");
     assert_eq!(ask(&node, "train a 2024-04-01T00:00:00Z"), "null");
     // HTTP sees the same store.
-    assert_eq!(node.read(&["profile:n"], json!([{ "user": "a" }]))["rows"][0], json!([2]));
+    assert_eq!(node.read(&["profile:n"], json!([{ "user": "a" }]))["values"][0], json!([2]));
 
     let checkpoint = |node: &TestNode| {
         let lines = LineTransport::of(node);
@@ -241,7 +241,7 @@ fn a_policy_refuses_before_anything_is_done() {
         assert_eq!(refused.code(), Code::Forbidden);
         assert_eq!(refused.to_string(), format!("lines may not {action}"));
     }
-    assert_eq!(*journal.events.lock().unwrap(), ["lines: online n"], "nothing else happened");
+    assert_eq!(*journal.events.lock().unwrap(), ["lines: online profile:n"], "nothing else happened");
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn observers_see_each_request_and_the_sampler_gets_the_values() {
     run(lines.answer("put a 1 c")).unwrap();
     run(lines.answer("get a")).unwrap();
     run(lines.answer("train a 2024-05-02T00:00:00Z")).unwrap();
-    let seen = ["lines: write profile", "lines: online n", "lines: training 1"];
+    let seen = ["lines: write profile", "lines: online profile:n", "lines: training 1"];
     assert_eq!(*journal.events.lock().unwrap(), seen);
     assert_eq!(journal.sampled.load(Ordering::Relaxed), 1);
     // What both of them serve is counted in one place.
