@@ -32,7 +32,7 @@ name = "user"
 join_keys = [{ name = "user", type = "string" }]
 
 [[feature_view]]
-name = "profile"
+name = "visitors"
 entities = ["user"]
 feature = [{ name = "n", type = "int64" }]
 
@@ -46,6 +46,7 @@ feature = [{ name = "x", type = "int64" }]
 struct LineTransport {
     doors: Arc<Doors>,
     caller: Caller,
+    view: &'static str,
 }
 
 impl LineTransport {
@@ -53,13 +54,14 @@ impl LineTransport {
         LineTransport {
             doors: Arc::clone(&node.running().app().doors),
             caller: Caller::Named("lines".into()),
+            view: "visitors",
         }
     }
 
     async fn answer(&self, line: &str) -> Result<String, DoorError> {
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["put", user, n, checkpoint] => self.put(user, n, checkpoint).await,
-            ["get", user] => self.get("profile:n", user).await,
+            ["get", user] => self.get(&format!("{}:n", self.view), user).await,
             ["train", user, time] => self.train(user, time).await,
             _ => panic!("no such command: {line}"),
         }
@@ -68,7 +70,7 @@ impl LineTransport {
     async fn put(&self, user: &str, n: &str, checkpoint: &str) -> Result<String, DoorError> {
         let row = format!(r#"{{"user":"{user}","n":{n},"event_time":"2024-05-01T00:00:00Z"}}"#);
         let request = IngestRequest {
-            table: "profile".to_owned(),
+            table: self.view.to_owned(),
             kind: TableKind::FeatureView,
             format: Format::NdJson,
             encoding: None,
@@ -104,7 +106,7 @@ impl LineTransport {
     }
 
     async fn train(&self, user: &str, time: &str) -> Result<String, DoorError> {
-        let wanted = Wanted::from_parts(None, Some(vec!["profile:n".to_owned()]))?;
+        let wanted = Wanted::from_parts(None, Some(vec![format!("{}:n", self.view)]))?;
         let place = self.doors.training_place(&self.caller, &wanted).await?;
         let time = Timestamp::parse(time).unwrap().micros();
         let times = TimestampMicrosecondArray::from(vec![time]).with_timezone("UTC");
@@ -148,7 +150,7 @@ fn a_transport_without_http_reads_writes_with_a_checkpoint_and_trains() {
     assert_eq!(ask(&node, "train a 2024-05-02T00:00:00Z"), "2");
     assert_eq!(ask(&node, "train a 2024-04-01T00:00:00Z"), "null");
     // HTTP sees the same store.
-    assert_eq!(node.read(&["profile:n"], json!([{ "user": "a" }]))["values"][0], json!([2]));
+    assert_eq!(node.read(&["visitors:n"], json!([{ "user": "a" }]))["values"][0], json!([2]));
 
     let checkpoint = |node: &TestNode| {
         let lines = LineTransport::of(node);
@@ -173,11 +175,11 @@ fn a_transport_without_http_reads_writes_with_a_checkpoint_and_trains() {
 }
 
 /// Lets everyone read one view and nothing else.
-struct OnlyProfile;
+struct OnlyVisitors;
 
-impl Policy for OnlyProfile {
+impl Policy for OnlyVisitors {
     fn allows(&self, _: &Caller, action: Action, resource: Resource<'_>) -> bool {
-        action == Action::ReadOnline && resource == Resource::Table("profile")
+        action == Action::ReadOnline && resource == Resource::Table("visitors")
     }
 }
 
@@ -221,45 +223,46 @@ fn doors(node: &TestNode, access: Access, journal: &Arc<Journal>) -> LineTranspo
         parts: node.parts.clone(),
         read_deadline: None,
     };
-    LineTransport { doors: Arc::new(doors), caller: Caller::Named("lines".into()) }
+    LineTransport { doors: Arc::new(doors), caller: Caller::Named("lines".into()), view: "visitors" }
 }
 
 #[test]
 fn a_policy_refuses_before_anything_is_done() {
     let node = TestNode::at(NOW);
     node.apply(DEFINITIONS);
-    node.write("profile", json!([{ "user": "a", "n": 1, "event_time": "2024-05-01T00:00:00Z" }]));
+    node.write("visitors", json!([{ "user": "a", "n": 1, "event_time": "2024-05-01T00:00:00Z" }]));
     let journal = Arc::new(Journal::default());
-    let lines = doors(&node, Access::with(Arc::new(OnlyProfile)), &journal);
+    let lines = doors(&node, Access::with(Arc::new(OnlyVisitors)), &journal);
     assert_eq!(run(lines.answer("get a")).unwrap(), "1");
     for (refused, action) in [
-        (run(lines.answer("put a 2 c")), "write on `profile`"),
-        (run(lines.answer("train a 2024-05-02T00:00:00Z")), "read_training on `profile`"),
+        (run(lines.answer("put a 2 c")), "write on `visitors`"),
+        (run(lines.answer("train a 2024-05-02T00:00:00Z")), "read_training on `visitors`"),
         (run(lines.get("secrets:x", "a")), "read_online on `secrets`"),
     ] {
         let refused = refused.unwrap_err();
         assert_eq!(refused.code(), Code::Forbidden);
         assert_eq!(refused.to_string(), format!("lines may not {action}"));
     }
-    assert_eq!(*journal.events.lock().unwrap(), ["lines: online profile:n"], "nothing else happened");
+    assert_eq!(*journal.events.lock().unwrap(), ["lines: online visitors:n"], "nothing else happened");
 }
 
 #[test]
 fn observers_see_each_request_and_the_sampler_gets_the_values() {
     let node = TestNode::at(NOW);
-    node.apply(DEFINITIONS);
+    // A view of its own: metrics are those of the process, which has other nodes.
+    node.apply(&DEFINITIONS.replace("visitors", "counted"));
     let journal = Arc::new(Journal::default());
-    let lines = doors(&node, Access::default(), &journal);
+    let lines = LineTransport { view: "counted", ..doors(&node, Access::default(), &journal) };
     run(lines.answer("put a 1 c")).unwrap();
     run(lines.answer("get a")).unwrap();
     run(lines.answer("train a 2024-05-02T00:00:00Z")).unwrap();
-    let seen = ["lines: write profile", "lines: online profile:n", "lines: training 1"];
+    let seen = ["lines: write counted", "lines: online counted:n", "lines: training 1"];
     assert_eq!(*journal.events.lock().unwrap(), seen);
     assert_eq!(journal.sampled.load(Ordering::Relaxed), 1);
     // What both of them serve is counted in one place.
     let metrics = node.request(reqwest::Method::GET, "/metrics").send().unwrap().text().unwrap();
     assert!(
-        metrics.contains(r#"larder_online_values_total{view="profile",status="PRESENT"} 1"#),
+        metrics.contains(r#"larder_online_values_total{view="counted",status="PRESENT"} 1"#),
         "{metrics}"
     );
 }
