@@ -147,17 +147,22 @@ impl Backups {
 
     /// The job as it is now; `None` where none of the last few has that id.
     pub fn get(&self, id: &str) -> Option<Job> {
+        self.all().into_iter().find(|job| job.id.to_string() == id)
+    }
+
+    /// The last few, as they are now, oldest first.
+    pub fn all(&self) -> Vec<Job> {
         let jobs = lock(&self.jobs);
-        let job = jobs.known.iter().map(|job| lock(job).clone()).find(|job| job.id.to_string() == id)?;
         let ended = jobs.thread.as_ref().is_none_or(JoinHandle::is_finished);
-        Some(match job.state {
+        let now = |job: Job| match job.state {
             // Its thread cannot end so but by a panic.
             JobState::Running if ended => {
                 let error = Some("it ended with a panic; the node's log says why".to_owned());
                 Job { state: JobState::Failed, error, ..job }
             }
             _ => job,
-        })
+        };
+        jobs.known.iter().map(|job| now(lock(job).clone())).collect()
     }
 
     /// Ends the backup under way, if there is one, and waits for its end.

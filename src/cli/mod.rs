@@ -14,6 +14,7 @@ mod ingest_file;
 mod ingest_run;
 mod ingest_send;
 mod ingest_text;
+mod jobs;
 mod manual;
 mod materialize;
 mod operations;
@@ -61,6 +62,8 @@ enum Command {
     Backfill(backfill::Backfill),
     /// Run a batch feature view's query: as of now, or as of each moment of its schedule in a range.
     Materialize(materialize::Materialize),
+    /// List background jobs: backfills, backups, runs of batch views, training sets.
+    Jobs(jobs::Jobs),
     /// Back a running node up, while it writes.
     Backup(backup::Backup),
     /// Make a data directory of a backup.
@@ -157,6 +160,7 @@ pub fn run() -> ExitCode {
         Command::Sql(sql) => sql.run(),
         Command::Backfill(backfill) => backfill.run(),
         Command::Materialize(materialize) => materialize.run(),
+        Command::Jobs(jobs) => jobs.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         Command::Doctor(doctor) => doctor.run(),

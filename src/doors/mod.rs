@@ -17,6 +17,7 @@
 //! | `writes` | rows, events, deletes, quarantined rows; checkpoints of connectors |
 //! | `definitions` | apply, read the catalog |
 //! | `queries` | SQL |
+//! | `listed` | every background job in one list |
 //! | `jobs` | backfills, runs of batch views, named training sets, backups, scrub reports |
 
 mod access;
@@ -26,6 +27,7 @@ mod definitions;
 mod error;
 mod explain;
 mod jobs;
+mod listed;
 mod observe;
 mod online;
 mod queries;
@@ -40,6 +42,7 @@ pub use access::{Access, Action, Denied, Policy, Resource};
 pub use admission::Admission;
 pub use caller::Caller;
 pub use error::DoorError;
+pub use listed::{JobKind, JobPhase, ListedJob};
 pub use observe::{Event, Observer, Observers, Sampler};
 pub use online::{OnlineAnswer, OnlineRequest};
 

@@ -26,6 +26,7 @@ mod health;
 mod held;
 mod ingestion;
 mod job_request;
+mod jobs;
 mod materialize;
 mod media;
 mod online;

@@ -14,8 +14,8 @@ use crate::http::{
     declared::Declared,
     definitions, docs,
     edge::{self, EdgeOptions},
-    explain, health, ingestion, materialize, online, openapi, quarantine, server, set_data, set_jobs, sets,
-    sql, training,
+    explain, health, ingestion, jobs, materialize, online, openapi, quarantine, server, set_data, set_jobs,
+    sets, sql, training,
 };
 
 /// Serves the node until `stopped` becomes true, then lets requests in flight finish.
@@ -73,6 +73,7 @@ fn router(app: Arc<App>) -> (Router, Arc<OpenApi>) {
         .routes(routes!(set_jobs::verify))
         .routes(routes!(set_data::of_set))
         .routes(routes!(backfill::start, backfill::progress))
+        .routes(routes!(jobs::list))
         .routes(routes!(admin::backup))
         .routes(routes!(admin::backup_job))
         .routes(routes!(admin::scrub))

@@ -104,6 +104,78 @@ fn declared_routes() -> BTreeSet<(String, String)> {
 }
 
 #[test]
+fn every_kind_of_background_job_is_listed() {
+    let mut definitions = DEFINITIONS.to_owned();
+    definitions.push_str(
+        r#"
+[[source]]
+name = "clicks"
+kind = "push"
+event_time = "event_time"
+schema = { user_id = "string", amount = "float64" }
+
+[[stream_feature_view]]
+name = "spending"
+entities = ["user"]
+source = "clicks"
+aggregation = [{ name = "n", function = "count", window = "1h" }]
+"#,
+    );
+    if cfg!(feature = "sql") {
+        definitions.push_str(
+            r#"
+[[batch_feature_view]]
+name = "totals"
+entities = ["user"]
+schedule = "1d"
+sql = "SELECT user_id, $as_of AS event_time, sum(amount) AS total FROM clicks GROUP BY user_id"
+feature = [{ name = "total", type = "float64" }]
+"#,
+        );
+    }
+    let node = TestNode::at("2024-05-01T12:00:00Z");
+    node.apply(&definitions);
+    let target = tempfile::tempdir().unwrap();
+    let (status, backup) = node.post_json("/v1/admin/backup", &json!({ "dir": target.path().join("b") }));
+    assert_eq!(status, 202, "{backup}");
+    let spine = json!({ "spine": { "inline": [{ "user_id": "a", "event_time": "2024-05-01T00:00:00Z" }] },
+        "features": ["profile:n"], "name": "january" });
+    let (status, job) = node.post_json("/v1/training-sets/jobs", &spine);
+    assert_eq!(status, 202, "{job}");
+    let listed = |query: &str| {
+        let (status, body) = node.get(&format!("/v1/jobs{query}"));
+        assert_eq!(status, 200, "{body:#}");
+        body["jobs"].as_array().unwrap().clone()
+    };
+    let done = |job: &serde_json::Value| job["state"] == "done";
+    let began = std::time::Instant::now();
+    while !listed("").iter().all(done) {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:#?}", listed(""));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let jobs = listed("");
+    let mut kinds: Vec<(&str, &str)> =
+        jobs.iter().map(|job| (job["kind"].as_str().unwrap(), job["subject"].as_str().unwrap())).collect();
+    kinds.sort_unstable();
+    let directory = target.path().join("b").display().to_string();
+    let mut expected = vec![("backfill", "spending"), ("backup", &directory), ("training_set", "january")];
+    if cfg!(feature = "sql") {
+        expected.insert(2, ("run", "totals"));
+    }
+    assert_eq!(kinds, expected, "{jobs:#?}");
+    for job in &jobs {
+        assert_eq!(node.get(job["url"].as_str().unwrap()).0, 200, "each says where there is more: {job}");
+    }
+    assert_eq!(listed("?kind=backup").len(), 1);
+    assert_eq!(listed("?state=failed").len(), 0);
+    assert_eq!(listed("?subject=january")[0]["id"], job["id"]);
+    assert_eq!(listed("?limit=1").len(), 1);
+    for wrong in ["?kind=nothing", "?state=late", "?limit=-1", "?unknown=1"] {
+        assert_eq!(node.get(&format!("/v1/jobs{wrong}")).0, 400, "{wrong}");
+    }
+}
+
+#[test]
 fn info_and_health() {
     let node = TestNode::at("2024-05-01T12:00:00Z");
     assert_eq!(node.get("/livez").0, 200);

@@ -96,3 +96,22 @@ fn a_view_whose_table_is_behind_holds_up_no_other() {
     wait(&node, "other", 2);
     assert_eq!(done(&node, "behind"), 1);
 }
+
+#[test]
+fn a_view_has_a_bounded_number_of_pending_runs() {
+    let node = TestNode::at(NOW);
+    node.apply(BASE);
+    node.apply(&format!("{BASE}{}", view("daily", "1d")));
+    wait(&node, "daily", 1);
+    let range = json!({ "from": "2021-08-31T00:00:00Z", "to": "2024-05-01T00:00:00Z" });
+    // 975 runs each; they are requested much faster than they are done.
+    let statuses: Vec<u16> = (0..4).map(|_| node.post_json(&materialize("daily"), &range).0).collect();
+    assert_eq!(statuses[..2], [202, 202], "{statuses:?}");
+    let (status, body) = node.post_json(&materialize("daily"), &range);
+    assert!(statuses.contains(&429) || status == 429, "{statuses:?}");
+    if status == 429 {
+        assert!(body["detail"].as_str().unwrap().contains("pending"), "{body:#}");
+    }
+    // What was accepted goes on.
+    wait(&node, "daily", 2);
+}

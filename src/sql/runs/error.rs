@@ -13,6 +13,10 @@ pub enum RunError {
     NotABatch(String),
     #[error("{0}")]
     Invalid(String),
+    #[error(
+        "`{view}` has {pending} runs pending, and at most {most} may be; request more when these are done"
+    )]
+    TooManyPending { view: String, pending: usize, most: usize },
     /// What the query gives cannot be stored.
     #[error("the query's rows cannot be stored: {0}")]
     Rows(String),
@@ -35,6 +39,7 @@ impl Coded for RunError {
     fn code(&self) -> Code {
         match self {
             RunError::NotABatch(_) | RunError::Invalid(_) | RunError::Rows(_) => Code::Invalid,
+            RunError::TooManyPending { .. } => Code::Overloaded,
             RunError::Unreadable { .. } | RunError::Stopped => Code::Unavailable,
             RunError::Sql(error) => error.code(),
             RunError::Ingest(error) => error.code(),

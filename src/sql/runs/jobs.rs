@@ -40,6 +40,8 @@ pub struct Origin {
 
 /// Moments that may be asked for at once.
 const MOST_MOMENTS: usize = 1000;
+/// Runs of one view that may be pending; each has a record on disk and in memory.
+const MOST_PENDING: usize = 2 * MOST_MOMENTS;
 /// The stack of the thread: it plans.
 const STACK: usize = 128 << 20;
 
@@ -228,6 +230,15 @@ impl Inner {
         let runs = {
             let mut queues = self.queues();
             let queue = self.queue(&mut queues, view)?;
+            let pending = queue.pending();
+            // What is due is one run at a time, and is never refused.
+            if cause == Cause::Request && pending + moments.len() > MOST_PENDING {
+                return Err(RunError::TooManyPending {
+                    view: view.name.clone(),
+                    pending,
+                    most: MOST_PENDING,
+                });
+            }
             let first = queue.next_number();
             let run = |(number, at): (u64, &i64)| Run::queued(number, Timestamp::from_micros(*at), cause);
             let runs: Vec<Run> = (first..).zip(moments).map(run).collect();

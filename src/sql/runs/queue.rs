@@ -57,6 +57,13 @@ impl Queue {
         }
     }
 
+    /// Runs that are still to be done, with those that are being stored.
+    pub fn pending(&self) -> usize {
+        let stored = self.runs.values().filter(|run| run.is_open()).count();
+        let next = self.runs.last_key_value().map_or(1, |(last, _)| last + 1);
+        stored + self.held.saturating_sub(next) as usize
+    }
+
     pub fn set(&mut self, run: Run) {
         self.runs.insert(run.number, run);
     }
@@ -135,6 +142,18 @@ mod tests {
         run.state = state;
         run.query = Some(7);
         run
+    }
+
+    #[test]
+    fn pending_are_open_runs_and_those_that_are_being_stored() {
+        let mut queue = Queue::new([run(1, 10, RunState::Done), run(2, 20, RunState::Queued)].into_iter());
+        assert_eq!(queue.pending(), 1);
+        queue.hold(&[run(3, 30, RunState::Queued), run(4, 40, RunState::Queued)]);
+        assert_eq!(queue.pending(), 3);
+        queue.set(run(3, 30, RunState::Queued));
+        queue.set(run(4, 40, RunState::Queued));
+        queue.release();
+        assert_eq!(queue.pending(), 3);
     }
 
     #[test]
