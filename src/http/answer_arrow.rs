@@ -85,11 +85,13 @@ pub fn encode(
 #[inline(never)]
 fn fill(builder: &mut ColumnBuilder, reader: &mut ColumnReader<'_>, entities: usize, tally: &mut Tally) {
     for entity in 0..entities {
-        push(builder, reader.value(entity, tally).0);
+        match reader.value(entity, tally).0 {
+            Served::Cell(cell) => builder.push(cell),
+            Served::Value(value) => builder.push_value(value),
+        }
     }
 }
 
-#[inline(always)]
 fn push(builder: &mut ColumnBuilder, value: Served<'_>) {
     match value {
         Served::Cell(cell) => builder.push(cell),
