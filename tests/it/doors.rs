@@ -250,19 +250,19 @@ fn a_policy_refuses_before_anything_is_done() {
 fn observers_see_each_request_and_the_sampler_gets_the_values() {
     let node = TestNode::at(NOW);
     // A view of its own: metrics are those of the process, which has other nodes.
-    node.apply(&DEFINITIONS.replace("visitors", "counted"));
+    node.apply(&DEFINITIONS.replace("visitors", "observed"));
     let journal = Arc::new(Journal::default());
-    let lines = LineTransport { view: "counted", ..doors(&node, Access::default(), &journal) };
+    let lines = LineTransport { view: "observed", ..doors(&node, Access::default(), &journal) };
     run(lines.answer("put a 1 c")).unwrap();
     run(lines.answer("get a")).unwrap();
     run(lines.answer("train a 2024-05-02T00:00:00Z")).unwrap();
-    let seen = ["lines: write counted", "lines: online counted:n", "lines: training 1"];
+    let seen = ["lines: write observed", "lines: online observed:n", "lines: training 1"];
     assert_eq!(*journal.events.lock().unwrap(), seen);
     assert_eq!(journal.sampled.load(Ordering::Relaxed), 1);
     // What both of them serve is counted in one place.
     let metrics = node.request(reqwest::Method::GET, "/metrics").send().unwrap().text().unwrap();
     assert!(
-        metrics.contains(r#"larder_online_values_total{view="counted",status="PRESENT"} 1"#),
+        metrics.contains(r#"larder_online_values_total{view="observed",status="PRESENT"} 1"#),
         "{metrics}"
     );
 }
