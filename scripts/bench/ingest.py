@@ -15,7 +15,7 @@ import harness
 from harness import Bodies, Larder, Report, built, in_turn, middle, missing, say, spread, status, wrk
 from users import BASE, DEFINITIONS, FEATURES, Feast, online_body, value, write_parquet
 
-PATH = "/v1/feature-views/users/rows"
+PATH = "/v1/feature-views/users/rows?time_unit=us"
 ARROW = "application/vnd.apache.arrow.stream"
 
 

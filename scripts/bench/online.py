@@ -230,7 +230,7 @@ def under_ingest(args, report, programs, node):
     most = wrk(node.port, PATH, one, seconds=args.seconds)["per_s"]
     rows = lambda batch: {"rows": [{"user_id": (batch * 1000 + i) % args.users, "event_time": BASE + 10**9 + batch, **{name: value((batch * 1000 + i) % args.users, k) for k, name in enumerate(FEATURES)}} for i in range(1000)]}
     writes = Bodies([rows(batch) for batch in range(100)])
-    write_path = "/v1/feature-views/users/rows"
+    write_path = "/v1/feature-views/users/rows?time_unit=us"
     full = wrk(node.port, write_path, writes, connections=4, seconds=args.seconds)["per_s"]
     seconds = max(args.seconds, 10)
 

@@ -75,8 +75,8 @@ def soak(args, floors, node):
         "newest values of one entity": (reads, Bodies([online_body(users) for users in some_users(USERS, 1)]), 2000),
         "newest values of 100": (reads, Bodies([online_body(users) for users in some_users(USERS, 100)]), 50),
         "aggregates of one": (reads, Bodies([{"features": ["spending"], "entities": {"user_id": [user]}} for user in range(400)]), 500),
-        "rows, 100 a batch": ("/v1/feature-views/users/rows", Bodies([rows(n, 100) for n in range(400)]), 20),
-        "events, 50 a batch": ("/v1/sources/clicks/events", Bodies([events(source, 50) for _ in range(400)]), 20),
+        "rows, 100 a batch": ("/v1/feature-views/users/rows?time_unit=us", Bodies([rows(n, 100) for n in range(400)]), 20),
+        "events, 50 a batch": ("/v1/sources/clicks/events?time_unit=us", Bodies([events(source, 50) for _ in range(400)]), 20),
     }
     loads = {}
     for name, (path, bodies, rate) in streams.items():
