@@ -26,14 +26,15 @@
 //! | 4 | [`ingest`] · [`serve`] · [`backfill`] · [`backup`] · [`sql`] | decode, validate, route · plans, lookups, training sets · window state from history · backup, restore · DataFusion, runs of batch views |
 //! | 3 | [`shard`] | fjall, foyer, key bytes, row codec |
 //! | 2 | [`offline`] | Parquet, the Delta log, segments, point-in-time reads |
-//! | 1 | [`registry`] | definitions, versions, compatibility, lineage |
-//! | 0 | [`config`], [`actor`], [`manual`], [`telemetry`] | settings, links to actors, pages, logs |
+//! | 1 | [`actor`] | links to actors, their deaths, the registry's actor |
+//! | 0 | [`config`], [`manual`], [`telemetry`] | settings, pages, logs |
 //!
 //! Below them are packages of their own, each with its `Cargo.toml` in its folder. The compiler keeps them from knowing what is
 //! above, their tests compile without the rest, and a change in one does not compile the others of its floor:
 //!
 //! | floor | package | knows |
 //! |---|---|---|
+//! | 2 | [`registry`] | definitions, versions, compatibility, lineage |
 //! | 1 | [`compute`] · [`format`](mod@format) · [`expression`] | kernels: as-of, windows, retention · Arrow, Parquet, CSV, JSON · SQL scalar expressions (the only one with DataFusion's functions) |
 //! | 0 | [`model`] · [`metrics`] | values, keys, times, names; also [`error`] codes, the [`clock`], [`priority`], [`failpoint`] · names of metrics |
 //!
@@ -67,6 +68,7 @@ pub use larder_expression as expression;
 pub use larder_format as format;
 pub use larder_metrics as metrics;
 pub use larder_model::{self as model, clock, error, failpoint, priority};
+pub use larder_registry as registry;
 
 pub mod actor;
 pub mod backfill;
@@ -79,7 +81,6 @@ pub mod ingest;
 pub mod manual;
 pub mod node;
 pub mod offline;
-pub mod registry;
 pub mod serve;
 pub mod shard;
 pub mod sql;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
+    actor::registry::ApplyDefinitions,
     doors::{Action, Caller, DoorError, Doors, Event, Resource},
-    registry::{ApplyMode, ApplyOutcome, Catalog, Definitions, RegistryError, actor::ApplyDefinitions},
+    registry::{ApplyMode, ApplyOutcome, Catalog, Definitions, RegistryError},
 };
 
 /// Attempts where the registry changed between reading the definitions and applying them.

@@ -47,12 +47,13 @@ pub use observe::{Event, Observer, Observers, Sampler};
 pub use online::{OnlineAnswer, OnlineRequest};
 
 use crate::{
+    actor::{Link, registry::RegistryActor},
     backfill::Backfills,
     backup::Backups,
     clock::Clock,
     ingest::{DecodeError, Ingest, decompress},
     offline::ScrubLog,
-    registry::{CatalogHandle, actor::RegistryActor},
+    registry::CatalogHandle,
     serve::{Reads, sets::Sets},
     shard::{Checkpoints, Quarantine, Shards},
     sql::{Runs, Sql},
@@ -73,7 +74,7 @@ pub struct Doors {
 pub struct Parts {
     pub clock: Clock,
     pub catalog: CatalogHandle,
-    pub registry: crate::actor::Link<RegistryActor>,
+    pub registry: Link<RegistryActor>,
     pub shards: Shards,
     pub ingest: Ingest,
     pub reads: Arc<Reads>,

@@ -8,7 +8,7 @@ use std::{
 use actix::{Actor, Addr, Arbiter};
 
 use crate::{
-    actor::{DeathWatch, Died, Link},
+    actor::{DeathWatch, Died, Link, registry::RegistryActor},
     node::{
         NodeError,
         shards::{self, ShardParts},
@@ -17,7 +17,7 @@ use crate::{
     },
     offline::{Scrubber, actor::SegmentWriterActor},
     priority,
-    registry::{Queries, Registry, actor::RegistryActor},
+    registry::{Queries, Registry},
     shard::{FjallRegistryLog, Shards},
     sql::Sql,
 };

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    actor::registry::Drain as DrainRegistry,
     http::App,
     node::{start::Node, supervisor::Rest},
     offline::actor::Drain as DrainWriter,
-    registry::actor::Drain as DrainRegistry,
     shard::{
         Flushed,
         actor::{Drain as DrainShard, SealAll},

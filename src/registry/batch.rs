@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::registry::{
+use crate::{
     catalog::Catalog,
     definition::Definitions,
     error::DefinitionError,

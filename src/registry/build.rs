@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{Column, TableId, TableSchema},
-    registry::{
-        catalog::Catalog,
-        definition::{FeatureViewDefinition, OnDemandDefinition, SourceDefinition, StreamDefinition},
-        log::{Record, Revision},
-        lookup::history,
-        object::{Entity, FeatureService, FeatureView, ObjectKind, ObjectRef, Origin, Source},
-        on_demand::OnDemand,
-        stream::Stream,
-    },
+    catalog::Catalog,
+    definition::{FeatureViewDefinition, OnDemandDefinition, SourceDefinition, StreamDefinition},
+    log::{Record, Revision},
+    lookup::history,
+    object::{Entity, FeatureService, FeatureView, ObjectKind, ObjectRef, Origin, Source},
+    on_demand::OnDemand,
+    stream::Stream,
 };
+use larder_model::{Column, TableId, TableSchema};
 
 impl Catalog {
     /// This catalog with `revision` applied and its version advanced by one.

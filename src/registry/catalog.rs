@@ -4,10 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use crate::{
-    model::{TableId, TableSchema},
-    registry::object::{Entity, FeatureService, FeatureView, Source},
-};
+use crate::object::{Entity, FeatureService, FeatureView, Source};
+use larder_model::{TableId, TableSchema};
 
 /// All definitions at one registry version. Readers hold an `Arc` and never see a change half made.
 #[derive(Debug, Default, Clone)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::registry::object::ObjectKind;
+use crate::object::ObjectKind;
 
 /// An object at a version.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -7,17 +7,15 @@ use std::{
 };
 
 use crate::{
-    compute::window::Function,
-    model::{Column, DataType, TableSchema, TimeForm},
-    registry::{
-        definition::{
-            EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, OnDemandDefinition,
-            SourceDefinition, StreamDefinition,
-        },
-        object::{About, Feature, Selection},
-        project::DEFAULT_PROJECT,
+    definition::{
+        EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, OnDemandDefinition,
+        SourceDefinition, StreamDefinition,
     },
+    object::{About, Feature, Selection},
+    project::DEFAULT_PROJECT,
 };
+use larder_compute::window::Function;
+use larder_model::{Column, DataType, TableSchema, TimeForm};
 
 /// The difference between two definitions of one object.
 #[derive(Debug, Default)]

@@ -3,16 +3,14 @@
 use std::{ops::Range, sync::Arc};
 
 use crate::{
-    model::{Column, DataType},
-    registry::{
-        error::ReferenceProblem,
-        object::FeatureView,
-        on_demand::Input,
-        reference::{Group, ResolvedFeature},
-        resolve::{Resolver, find_view},
-        suggest::hint,
-    },
+    error::ReferenceProblem,
+    object::FeatureView,
+    on_demand::Input,
+    reference::{Group, ResolvedFeature},
+    resolve::{Resolver, find_view},
+    suggest::hint,
 };
+use larder_model::{Column, DataType};
 
 /// Empty where no on-demand feature is asked for.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +18,7 @@ pub struct Computation {
     /// What each row of a request (or of a spine) has to bring beside its join keys; each column once.
     pub request: Vec<RequestColumn>,
     /// Features that are looked up because expressions name them, whether or not they are in the answer: the position in
-    /// [`Resolved::groups`](crate::registry::Resolved::groups), and in the features of the group's view. Each once.
+    /// [`Resolved::groups`](crate::Resolved::groups), and in the features of the group's view. Each once.
     pub inputs: Vec<(usize, usize)>,
     /// Each after those that it needs; the features asked for are among them.
     pub steps: Vec<Step>,
@@ -36,7 +34,7 @@ pub struct RequestColumn {
 /// One on-demand feature.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Position in [`Resolved::groups`](crate::registry::Resolved::groups).
+    /// Position in [`Resolved::groups`](crate::Resolved::groups).
     pub group: usize,
     /// Position in the features of the group's view, which is an on-demand view.
     pub feature: usize,

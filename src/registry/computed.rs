@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::registry::{
+use crate::{
     catalog::Catalog,
     changes::Breaking,
     object::{FeatureView, ObjectKind},

@@ -5,18 +5,16 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::{Column, DataType, Duration, TimeForm},
-    registry::{
-        batch::{Batch, BatchPlaces},
-        catalog::Catalog,
-        error::{DefinitionError, ReferenceProblem},
-        object::{About, Entity, Feature, FeatureService, FeatureView, Selection, Source, SourceKind},
-        on_demand::{OnDemand, Use},
-        place::Place,
-        resolve::resolve,
-        stream::{Aggregation, Stream},
-    },
+    batch::{Batch, BatchPlaces},
+    catalog::Catalog,
+    error::{DefinitionError, ReferenceProblem},
+    object::{About, Entity, Feature, FeatureService, FeatureView, Selection, Source, SourceKind},
+    on_demand::{OnDemand, Use},
+    place::Place,
+    resolve::resolve,
+    stream::{Aggregation, Stream},
 };
+use larder_model::{Column, DataType, Duration, TimeForm};
 
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EntityDefinition {

@@ -4,19 +4,17 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    model::{Column, DataType, TableId, TableKind, TableSchema},
-    registry::{
-        catalog::Catalog,
-        definition::{EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, SourceDefinition},
-        error::RegistryError,
-        lookup::{Versions, history},
-        object::{Entity, FeatureService, FeatureView, ObjectKind, Origin, Source},
-        on_demand::Use,
-        project::DEFAULT_PROJECT,
-        resolve::resolve,
-        stream::Aggregation,
-    },
+    catalog::Catalog,
+    definition::{EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, SourceDefinition},
+    error::RegistryError,
+    lookup::{Versions, history},
+    object::{Entity, FeatureService, FeatureView, ObjectKind, Origin, Source},
+    on_demand::Use,
+    project::DEFAULT_PROJECT,
+    resolve::resolve,
+    stream::Aggregation,
 };
+use larder_model::{Column, DataType, TableId, TableKind, TableSchema};
 
 /// What all descriptions have in common, around the definition.
 #[derive(Serialize)]

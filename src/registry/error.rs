@@ -3,12 +3,10 @@
 use std::fmt;
 
 use crate::{
-    error::{Code, Coded, Detail},
-    registry::{
-        changes::{ApplyOutcome, ObjectVersion},
-        object::ObjectKind,
-    },
+    changes::{ApplyOutcome, ObjectVersion},
+    object::ObjectKind,
 };
+use larder_model::error::{Code, Coded, Detail};
 
 /// One thing that is wrong in a definition file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,8 @@
 use regex::Regex;
 use serde_json::Value as Json;
 
-use crate::{
-    model::{DataType, Value},
-    registry::object::{About, Feature, FeatureStatus, Validation},
-};
+use crate::object::{About, Feature, FeatureStatus, Validation};
+use larder_model::{DataType, Value};
 
 /// A feature with its values as JSON, which get their meaning from the feature's type.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]

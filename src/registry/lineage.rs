@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::registry::{
+use crate::{
     catalog::Catalog,
     object::{ObjectKind, ObjectRef},
 };

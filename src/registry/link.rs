@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::Column,
-    registry::{
-        catalog::Catalog,
-        definition::{Draft, FeatureViewDefinition},
-        error::{DefinitionError, ReferenceProblem},
-        on_demand::{OnDemand, Use},
-        resolve::find_view,
-        suggest::hint,
-    },
+    catalog::Catalog,
+    definition::{Draft, FeatureViewDefinition},
+    error::{DefinitionError, ReferenceProblem},
+    on_demand::{OnDemand, Use},
+    resolve::find_view,
+    suggest::hint,
 };
+use larder_model::Column;
 
 /// How many on-demand views may lie between one of them and what it is in the end computed from.
 const MAX_CHAIN: usize = 32;

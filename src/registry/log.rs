@@ -3,15 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    model::{TableId, Timestamp},
-    registry::{
-        changes::Changes,
-        definition::{
-            EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, Note, SourceDefinition,
-        },
-        object::ObjectRef,
-    },
+    changes::Changes,
+    definition::{EntityDefinition, FeatureServiceDefinition, FeatureViewDefinition, Note, SourceDefinition},
+    object::ObjectRef,
 };
+use larder_model::{TableId, Timestamp};
 
 /// Where entries are kept. Implemented over the online store; versions are 1, 2, 3, … without gaps.
 pub trait RegistryLog {

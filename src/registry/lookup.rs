@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::registry::{
+use crate::{
     catalog::Catalog,
     error::RegistryError,
     object::{Entity, FeatureService, FeatureView, ObjectKind, Source},

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
-use crate::{
-    model::{Column, DataType, Duration, TableSchema, Value},
-    registry::{batch::Batch, feature_form::FeatureForm, on_demand::OnDemand, stream::Stream},
-};
+use crate::{batch::Batch, feature_form::FeatureForm, on_demand::OnDemand, stream::Stream};
+use larder_model::{Column, DataType, Duration, TableSchema, Value};
 
 /// The kinds of objects that are defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

@@ -2,10 +2,8 @@
 
 use std::{fmt, sync::OnceLock};
 
-use crate::{
-    expression::{Expression, ExpressionError},
-    model::{Column, DataType},
-};
+use larder_expression::{Expression, ExpressionError};
+use larder_model::{Column, DataType};
 
 /// What an on-demand feature view computes, and of what. `expressions[i]` makes the view's `features[i]`; it may name what
 /// the request brings, what the view uses, and the features before it.

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::registry::error::DefinitionError;
+use crate::error::DefinitionError;
 
 /// Where something is written: a line of a TOML file, or a path within a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,21 +3,19 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    model::{Column, TableId, TableKind},
-    registry::{
-        catalog::Catalog,
-        changes::{Breaking, Changes, ObjectVersion, Updated},
-        compat::{self, Diff, Retyped},
-        definition::{Definitions, FeatureServiceDefinition, FeatureViewDefinition},
-        error::{ReferenceProblem, RegistryError},
-        link::{in_order, link},
-        log::{Record, Revision},
-        lookup::history,
-        object::{ObjectKind, ObjectRef, Selection},
-        on_demand::Use,
-        requests::requests_that_break,
-    },
+    catalog::Catalog,
+    changes::{Breaking, Changes, ObjectVersion, Updated},
+    compat::{self, Diff, Retyped},
+    definition::{Definitions, FeatureServiceDefinition, FeatureViewDefinition},
+    error::{ReferenceProblem, RegistryError},
+    link::{in_order, link},
+    log::{Record, Revision},
+    lookup::history,
+    object::{ObjectKind, ObjectRef, Selection},
+    on_demand::Use,
+    requests::requests_that_break,
 };
+use larder_model::{Column, TableId, TableKind};
 
 #[derive(Debug)]
 pub struct Plan {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::registry::{
+use crate::{
     batch::BatchPlaces,
     catalog::Catalog,
     definition::{Definitions, Draft, FeatureViewDefinition},

@@ -7,13 +7,11 @@ use std::{
 };
 
 use crate::{
-    model::Column,
-    registry::{
-        computation::Computation,
-        error::RegistryError,
-        object::{Feature, FeatureView, Selection},
-    },
+    computation::Computation,
+    error::RegistryError,
+    object::{Feature, FeatureView, Selection},
 };
+use larder_model::Column;
 
 /// One feature of an answer: where its value comes from and what it is called.
 #[derive(Debug, Clone)]

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
-    clock::Clock,
-    registry::{
-        batch::{NoQueries, Queries},
-        catalog::{Catalog, CatalogHandle},
-        changes::{ApplyOutcome, Changes},
-        definition::Definitions,
-        error::RegistryError,
-        log::{LogEntry, RegistryLog},
-        plan::plan,
-    },
+    batch::{NoQueries, Queries},
+    catalog::{Catalog, CatalogHandle},
+    changes::{ApplyOutcome, Changes},
+    definition::Definitions,
+    error::RegistryError,
+    log::{LogEntry, RegistryLog},
+    plan::plan,
 };
+use larder_model::clock::Clock;
 
 /// How definitions are applied.
 #[derive(Debug, Clone, Copy, Default)]

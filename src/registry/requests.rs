@@ -1,6 +1,6 @@
 //! What services ask of their callers, before and after a change of the views that they select.
 
-use crate::registry::{
+use crate::{
     catalog::Catalog,
     changes::Breaking,
     object::{ObjectKind, Selection},

@@ -6,16 +6,14 @@ use std::{
 };
 
 use crate::{
-    model::{Column, DataType},
-    registry::{
-        catalog::Catalog,
-        error::{ReferenceError, ReferenceProblem, RegistryError},
-        lookup::history,
-        object::{FeatureView, Selection},
-        reference::{Group, Resolved, ResolvedFeature, parse_reference},
-        suggest::hint,
-    },
+    catalog::Catalog,
+    error::{ReferenceError, ReferenceProblem, RegistryError},
+    lookup::history,
+    object::{FeatureView, Selection},
+    reference::{Group, Resolved, ResolvedFeature, parse_reference},
+    suggest::hint,
 };
+use larder_model::{Column, DataType};
 
 impl Catalog {
     /// A view with all that its features are in the end computed from; none where that is there no longer.

@@ -1,12 +1,10 @@
 //! Search over features, ranked.
 
 use crate::{
-    model::DataType,
-    registry::{
-        catalog::Catalog,
-        object::{Feature, FeatureStatus, FeatureView},
-    },
+    catalog::Catalog,
+    object::{Feature, FeatureStatus, FeatureView},
 };
+use larder_model::DataType;
 
 /// What to look for; every part that is given must hold.
 #[derive(Debug, Clone, Default, serde::Deserialize)]

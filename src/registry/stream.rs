@@ -2,11 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::{
-    compute::window::{Function, Window, tiles::Layout},
-    expression::{Expression, ExpressionError},
-    model::{Column, DataType, TableId},
-};
+use larder_compute::window::{Function, Window, tiles::Layout};
+use larder_expression::{Expression, ExpressionError};
+use larder_model::{Column, DataType, TableId};
 
 /// What a stream feature view computes. `aggregations[i]` makes the view's `features[i]`.
 #[derive(Debug, Clone, PartialEq)]

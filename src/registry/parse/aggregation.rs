@@ -1,20 +1,18 @@
 //! One aggregation of a stream feature view, and the feature that it makes.
 
 use crate::{
-    compute::window::{Function, MAX_N, Mode, Window},
-    model::Column,
-    registry::{
-        definition::SourceDefinition,
-        object::{Feature, Validation},
-        parse::{
-            feature::{STATUS, default},
-            tree::{Node, Tree},
-            walk::{Fields, Report},
-        },
-        stream::{Aggregation, check_filter},
-        suggest::hint,
+    definition::SourceDefinition,
+    object::{Feature, Validation},
+    parse::{
+        feature::{STATUS, default},
+        tree::{Node, Tree},
+        walk::{Fields, Report},
     },
+    stream::{Aggregation, check_filter},
+    suggest::hint,
 };
+use larder_compute::window::{Function, MAX_N, Mode, Window};
+use larder_model::Column;
 
 const KEYS: [&str; 14] = [
     "name",

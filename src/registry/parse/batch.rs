@@ -1,6 +1,6 @@
 //! Batch feature views: which query, when.
 
-use crate::registry::{
+use crate::{
     batch::{Batch, BatchPlaces},
     definition::{EntityDefinition, FeatureViewDefinition},
     parse::{

@@ -3,27 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    model::{DataType, TableId, check_name},
-    registry::{
-        batch::LATEST,
-        catalog::Catalog,
-        definition::{Definitions, EntityDefinition, SourceDefinition},
-        error::{ReferenceProblem, RegistryError},
-        log::Record,
-        parse::{
-            batch::batch_feature_view,
-            objects,
-            on_demand::on_demand_feature_view,
-            service::feature_service,
-            stream::stream_feature_view,
-            tree::{Node, Tree},
-            view::{Known, feature_view},
-            walk::{Fields, Report},
-        },
-        place::Place,
-        project::{DEFAULT_PROJECT, Projects, place},
+    batch::LATEST,
+    catalog::Catalog,
+    definition::{Definitions, EntityDefinition, SourceDefinition},
+    error::{ReferenceProblem, RegistryError},
+    log::Record,
+    parse::{
+        batch::batch_feature_view,
+        objects,
+        on_demand::on_demand_feature_view,
+        service::feature_service,
+        stream::stream_feature_view,
+        tree::{Node, Tree},
+        view::{Known, feature_view},
+        walk::{Fields, Report},
     },
+    place::Place,
+    project::{DEFAULT_PROJECT, Projects, place},
 };
+use larder_model::{DataType, TableId, check_name};
 
 const ENTITY: &str = "entity";
 const SOURCE: &str = "source";

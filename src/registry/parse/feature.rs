@@ -1,16 +1,14 @@
 //! One feature of a view, with its validation rules.
 
 use crate::{
-    model::{DataType, Timestamp, Value},
-    registry::{
-        feature_form::whole,
-        object::{Feature, FeatureStatus, Validation},
-        parse::{
-            tree::{Node, Tree},
-            walk::{Fields, Report},
-        },
+    feature_form::whole,
+    object::{Feature, FeatureStatus, Validation},
+    parse::{
+        tree::{Node, Tree},
+        walk::{Fields, Report},
     },
 };
+use larder_model::{DataType, Timestamp, Value};
 
 const KEYS: [&str; 9] =
     ["name", "type", "description", "default", "pii", "status", "validate", "tags", "owner"];

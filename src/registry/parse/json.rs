@@ -6,15 +6,13 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
 use crate::{
-    format::json_error,
-    registry::{
-        parse::{
-            tree::{Member, Node, Tree},
-            walk::Report,
-        },
-        place::Place,
+    parse::{
+        tree::{Member, Node, Tree},
+        walk::Report,
     },
+    place::Place,
 };
+use larder_format::json_error;
 
 /// None, and the error reported, where the text is not JSON.
 pub(super) fn from_json(name: &str, text: &str, report: &Report) -> Option<Tree> {

@@ -18,7 +18,7 @@ mod tree;
 mod view;
 mod walk;
 
-use crate::registry::{catalog::Catalog, definition::Definitions, error::RegistryError};
+use crate::{catalog::Catalog, definition::Definitions, error::RegistryError};
 
 /// A file of a definition directory.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]

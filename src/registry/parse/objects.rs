@@ -1,18 +1,16 @@
 //! Entities and sources.
 
 use crate::{
-    model::{Column, DataType, Duration, EVENT_TIME, check_name},
-    registry::{
-        definition::{EntityDefinition, SourceDefinition},
-        object::SourceKind,
-        parse::{
-            tree::Tree,
-            view::MOST_KEYS,
-            walk::{Fields, Report, TIME_KEYS},
-        },
-        suggest::hint,
+    definition::{EntityDefinition, SourceDefinition},
+    object::SourceKind,
+    parse::{
+        tree::Tree,
+        view::MOST_KEYS,
+        walk::{Fields, Report, TIME_KEYS},
     },
+    suggest::hint,
 };
+use larder_model::{Column, DataType, Duration, EVENT_TIME, check_name};
 
 const JOIN_KEY_TYPES: [&str; 5] = ["string", "int64", "int32", "bool", "uuid"];
 const EVENT_ID_TYPES: [DataType; 3] = [DataType::String, DataType::Int64, DataType::Int32];

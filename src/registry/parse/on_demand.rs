@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    model::{Column, TimeForm, check_name},
-    registry::{
-        definition::{Draft, FeatureViewDefinition, OnDemandDefinition},
-        object::{Feature, Validation},
-        on_demand::Use,
-        parse::{
-            feature::{STATUS, default},
-            tree::{Node, Tree},
-            view::features,
-            walk::{Fields, Report},
-        },
-        place::Place,
-        reference::parse_reference,
+    definition::{Draft, FeatureViewDefinition, OnDemandDefinition},
+    object::{Feature, Validation},
+    on_demand::Use,
+    parse::{
+        feature::{STATUS, default},
+        tree::{Node, Tree},
+        view::features,
+        walk::{Fields, Report},
     },
+    place::Place,
+    reference::parse_reference,
 };
+use larder_model::{Column, TimeForm, check_name};
 
 /// Features of one view, and what they may be computed from.
 const MOST: usize = 200;

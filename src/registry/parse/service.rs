@@ -1,18 +1,16 @@
 //! Feature services: which features of which views, as written.
 
 use crate::{
-    model::check_name,
-    registry::{
-        definition::FeatureServiceDefinition,
-        object::Selection,
-        parse::{
-            tree::{Node, Tree},
-            walk::{Fields, Report},
-        },
-        place::Place,
-        reference::parse_reference,
+    definition::FeatureServiceDefinition,
+    object::Selection,
+    parse::{
+        tree::{Node, Tree},
+        walk::{Fields, Report},
     },
+    place::Place,
+    reference::parse_reference,
 };
+use larder_model::check_name;
 
 /// The service, with the place of each selection.
 pub(super) fn feature_service(

@@ -1,19 +1,17 @@
 //! Stream feature views: which source, by which keys, aggregated how.
 
 use crate::{
-    model::{Column, DataType, TimeForm},
-    registry::{
-        definition::{EntityDefinition, FeatureViewDefinition, SourceDefinition, StreamDefinition},
-        parse::{
-            aggregation::aggregation,
-            tree::Tree,
-            view::{Known, entity_names, features, join_keys},
-            walk::{Fields, Report},
-        },
-        stream::too_many,
-        suggest::hint,
+    definition::{EntityDefinition, FeatureViewDefinition, SourceDefinition, StreamDefinition},
+    parse::{
+        aggregation::aggregation,
+        tree::Tree,
+        view::{Known, entity_names, features, join_keys},
+        walk::{Fields, Report},
     },
+    stream::too_many,
+    suggest::hint,
 };
+use larder_model::{Column, DataType, TimeForm};
 
 pub(super) fn stream_feature_view(
     tree: &Tree,

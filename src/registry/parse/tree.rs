@@ -9,12 +9,10 @@ use toml::{
 };
 
 use crate::{
-    model::{DataType, Value},
-    registry::{
-        parse::{DefinitionFile, walk::Report},
-        place::Place,
-    },
+    parse::{DefinitionFile, walk::Report},
+    place::Place,
 };
+use larder_model::{DataType, Value};
 
 #[derive(Debug)]
 pub(super) struct Tree {

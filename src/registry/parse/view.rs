@@ -3,19 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    model::{Column, EVENT_TIME, TimeForm},
-    registry::{
-        definition::{EntityDefinition, FeatureViewDefinition},
-        object::Feature,
-        parse::{
-            feature::feature,
-            tree::{Node, Tree},
-            walk::{Fields, Report, TIME_KEYS},
-        },
-        place::Place,
-        suggest::hint,
+    definition::{EntityDefinition, FeatureViewDefinition},
+    object::Feature,
+    parse::{
+        feature::feature,
+        tree::{Node, Tree},
+        walk::{Fields, Report, TIME_KEYS},
     },
+    place::Place,
+    suggest::hint,
 };
+use larder_model::{Column, EVENT_TIME, TimeForm};
 
 /// Objects of one kind by name; None where a definition is not sound, which is told of already.
 pub(super) type Known<D> = BTreeMap<String, Option<D>>;

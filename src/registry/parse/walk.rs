@@ -3,15 +3,13 @@
 use std::{cell::RefCell, collections::BTreeMap, fmt::Display, str::FromStr};
 
 use crate::{
-    model::{DataType, Duration, TimeForm, check_name},
-    registry::{
-        error::{DefinitionError, MOST_ERRORS, RegistryError},
-        object::About,
-        parse::tree::{Member, Node, Tree},
-        place::Place,
-        suggest::hint,
-    },
+    error::{DefinitionError, MOST_ERRORS, RegistryError},
+    object::About,
+    parse::tree::{Member, Node, Tree},
+    place::Place,
+    suggest::hint,
 };
+use larder_model::{DataType, Duration, TimeForm, check_name};
 
 /// Keys that say how times are written.
 pub(super) const TIME_KEYS: [&str; 2] = ["time_unit", "time_zone"];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{AIRPORT, ANY, Node, errors, feature, lines, read, wrong};
-use crate::registry::{Batch, Catalog, FeatureView, ObjectKind, Queries, lineage};
+use crate::{Batch, Catalog, FeatureView, ObjectKind, Queries, lineage};
 
 /// A query is the names of its tables.
 struct Names;

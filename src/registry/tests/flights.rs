@@ -3,11 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Node, expecting, file};
-use crate::{
-    compute::window::Mode,
-    model::DataType,
-    registry::{Batch, Catalog, DefinitionFile, FeatureView, ObjectKind, Queries, lineage, parse_toml},
-};
+use crate::{Batch, Catalog, DefinitionFile, FeatureView, ObjectKind, Queries, lineage, parse_toml};
+use larder_compute::window::Mode;
+use larder_model::DataType;
 
 fn flights() -> Vec<DefinitionFile> {
     vec![

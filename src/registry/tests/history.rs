@@ -1,10 +1,8 @@
 //! Objects that went and come back: numbers go on, and rows that are kept keep their meaning.
 
 use super::{AIRPORT, ANY, Node, assert_one, feature, lines, weather};
-use crate::{
-    model::TableId,
-    registry::{ObjectKind, RegistryError},
-};
+use crate::{ObjectKind, RegistryError};
+use larder_model::TableId;
 
 const SOURCE: &str = "[[source]]\nname = \"weather\"\nkind = \"push\"\nschema = { a = \"string\" }\n";
 

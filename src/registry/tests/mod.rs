@@ -15,13 +15,10 @@ mod views;
 use std::sync::Arc;
 
 use crate::{
-    clock::Clock,
-    model::Timestamp,
-    registry::{
-        ApplyMode, ApplyOutcome, Catalog, CatalogHandle, DefinitionError, DefinitionFile, Definitions,
-        MemoryLog, Registry, RegistryError, parse_json, parse_toml,
-    },
+    ApplyMode, ApplyOutcome, Catalog, CatalogHandle, DefinitionError, DefinitionFile, Definitions, MemoryLog,
+    Registry, RegistryError, parse_json, parse_toml,
 };
+use larder_model::{Timestamp, clock::Clock};
 
 fn file(name: &str, text: &str) -> DefinitionFile {
     DefinitionFile { name: name.to_owned(), text: text.to_owned() }

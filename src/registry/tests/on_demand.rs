@@ -2,12 +2,10 @@
 
 use super::{AIRPORT, Node, assert_one, errors, feature, file, lines, print, service, weather, wrong};
 use crate::{
-    model::Value,
-    registry::{
-        Input, LogEntry, ObjectKind, Operand, Query, RegistryError, Use, describe_feature_service,
-        describe_feature_view, lineage, parse_toml, search,
-    },
+    Input, LogEntry, ObjectKind, Operand, Query, RegistryError, Use, describe_feature_service,
+    describe_feature_view, lineage, parse_toml, search,
 };
+use larder_model::Value;
 
 const PLANE: &str = "[[entity]]\nname = \"aircraft\"\njoin_keys = [{ name = \"tail\", type = \"int64\" }]\n\
     [[feature_view]]\nname = \"plane\"\nentities = [\"aircraft\"]\n\
@@ -48,7 +46,7 @@ fn context() -> String {
 /// What plan says of definitions that are well formed.
 fn invalid(node: &Node, text: &str) -> Vec<String> {
     let definitions = parse_toml(&[file("f.toml", text)]).unwrap();
-    let result = crate::registry::plan(&node.catalog(), &definitions).map(|_| definitions);
+    let result = crate::plan(&node.catalog(), &definitions).map(|_| definitions);
     errors(result).iter().map(|e| format!("{}: {}", e.line.unwrap_or(0), e.message)).collect()
 }
 
@@ -80,7 +78,7 @@ fn everything_that_is_written_is_read() {
 fn the_log_keeps_what_was_written_with_the_types_of_what_is_used() {
     let mut node = Node::new();
     node.apply(&lines(&[&base(), &context()]));
-    let entries = crate::registry::RegistryLog::read_all(&node.log).unwrap();
+    let entries = crate::RegistryLog::read_all(&node.log).unwrap();
     let entry: LogEntry = serde_json::from_slice(&entries[0].1).unwrap();
     let entry = serde_json::to_value(&entry).unwrap();
     let records = entry["revision"]["objects"].as_array().unwrap();

@@ -1,10 +1,10 @@
 //! Everything that is wrong is told of, each at its place.
 
 use super::{AIRPORT, assert_one, errors, feature, file, lines, read, service, weather, wrong, wrong_json};
-use crate::{
+use crate::{DefinitionFile, RegistryError, SourceKind, parse_json, parse_toml};
+use larder_model::{
+    DataType, Value,
     error::{Code, Coded},
-    model::{DataType, Value},
-    registry::{DefinitionFile, RegistryError, SourceKind, parse_json, parse_toml},
 };
 
 const SOURCE: &str = "[[source]]\nname = \"landings\"\nkind = \"push\"\n";

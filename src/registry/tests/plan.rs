@@ -3,10 +3,10 @@
 use super::{
     AIRPORT, ANY, Node, assert_one, dry_run, expecting, feature, lines, print, read, service, weather,
 };
-use crate::{
+use crate::{ObjectKind, RegistryError};
+use larder_model::{
+    TableId,
     error::{Code, Coded},
-    model::TableId,
-    registry::{ObjectKind, RegistryError},
 };
 
 const SOURCE: &str = "[[source]]\nname = \"events\"\nkind = \"push\"\nevent_id = \"id\"\nschema = { id = \"string\", n = \"int32\" }\n";
@@ -189,7 +189,7 @@ fn what_is_in_use_is_not_retired() {
     let text = lines(&[&temp("int64"), &service("s", "\"weather:temp\"")]);
     node.apply(&text);
     let without_view = lines(&[AIRPORT, &service("s", "\"weather:temp\"")]);
-    let error = crate::registry::parse_toml(&[super::file("f.toml", &without_view)]).unwrap_err();
+    let error = crate::parse_toml(&[super::file("f.toml", &without_view)]).unwrap_err();
     assert!(
         error.to_string().contains("f.toml:6: feature service `s`: unknown feature view `weather`"),
         "{error}"

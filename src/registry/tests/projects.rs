@@ -1,7 +1,7 @@
 //! Two teams' files beside each other.
 
 use super::*;
-use crate::registry::{describe_entity, describe_feature_view, parse_toml_beside};
+use crate::{describe_entity, describe_feature_view, parse_toml_beside};
 
 const USER: &str = "[[entity]]\nname = \"user\"\njoin_keys = [{ name = \"u\", type = \"string\" }]\n";
 
@@ -27,7 +27,7 @@ fn try_apply(node: &mut Node, files: &[String], mode: ApplyMode) -> Result<Apply
     node.registry.apply(&definitions, mode)
 }
 
-fn names(objects: &[crate::registry::ObjectVersion]) -> Vec<&str> {
+fn names(objects: &[crate::ObjectVersion]) -> Vec<&str> {
     objects.iter().map(|object| object.name.as_str()).collect()
 }
 

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{AIRPORT, ANY, Node, dry_run, expecting, feature, lines, print, read, service, weather};
-use crate::{
+use crate::{CatalogHandle, LogEntry, MemoryLog, Note, Registry, RegistryError, RegistryLog};
+use larder_model::{
+    TableId, Timestamp,
     clock::Clock,
     error::{Code, Coded},
-    model::{TableId, Timestamp},
-    registry::{CatalogHandle, LogEntry, MemoryLog, Note, Registry, RegistryError, RegistryLog},
 };
 
 #[test]

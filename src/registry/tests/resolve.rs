@@ -1,10 +1,8 @@
 //! References resolved at a catalog with history.
 
 use super::{Node, feature, lines, service, weather};
-use crate::{
-    error::{Code, Coded},
-    registry::{Catalog, RegistryError, Resolved},
-};
+use crate::{Catalog, RegistryError, Resolved};
+use larder_model::error::{Code, Coded};
 
 const PLANE: &str = "[[entity]]\nname = \"aircraft\"\njoin_keys = [{ name = \"tail\", type = \"int64\" }]\n\
     [[feature_view]]\nname = \"plane\"\nentities = [\"aircraft\"]\nonline = false\n\

@@ -2,13 +2,11 @@
 
 use super::{AIRPORT, Node, assert_one, feature, lines, print, read, service, wrong, wrong_json};
 use crate::{
-    compute::window::{Function, Mode, Window},
-    model::{DataType, TableId, Value},
-    registry::{
-        Aggregation, Catalog, FeatureStatus, ObjectKind, Query, RegistryError, describe_feature_view,
-        lineage, parse_toml, search,
-    },
+    Aggregation, Catalog, FeatureStatus, ObjectKind, Query, RegistryError, describe_feature_view, lineage,
+    parse_toml, search,
 };
+use larder_compute::window::{Function, Mode, Window};
+use larder_model::{DataType, TableId, Value};
 
 const SOURCE: &str = "[[source]]\nname = \"landings\"\nkind = \"push\"\nevent_time = \"at\"\n\
     schema = { origin = \"string\", delay = \"int32\", plane = \"string\", load = \"array<int64>\" }\n";
@@ -522,8 +520,7 @@ fn aggregations_are_described_found_and_traced() {
     let hits = search(&catalog, &Query { query: Some("late".into()), ..Query::default() });
     assert_eq!(hits.iter().map(|hit| hit.reference.as_str()).collect::<Vec<_>>(), ["delays:n"]);
 
-    let names =
-        |objects: &[crate::registry::ObjectRef]| objects.iter().map(|o| o.name.clone()).collect::<Vec<_>>();
+    let names = |objects: &[crate::ObjectRef]| objects.iter().map(|o| o.name.clone()).collect::<Vec<_>>();
     let source = lineage(&catalog, ObjectKind::Source, "landings").unwrap();
     assert_eq!(names(&source.downstream), ["delays", "model"]);
     let model = lineage(&catalog, ObjectKind::FeatureService, "model").unwrap();

@@ -1,7 +1,7 @@
 //! Search, lineage and descriptions.
 
 use super::{Node, lines, service};
-use crate::registry::{
+use crate::{
     FeatureStatus, ObjectKind, ObjectRef, Query, describe, describe_all, describe_catalog,
     describe_feature_service, describe_feature_view, describe_source, lineage, search,
 };

@@ -7,10 +7,9 @@
 
 use actix::{Actor, Context, Handler, Message};
 
-use crate::{
-    actor::DeathWatch,
-    registry::{ApplyMode, ApplyOutcome, Definitions, Registry, RegistryError},
-};
+use larder_registry::{ApplyMode, ApplyOutcome, Definitions, Registry, RegistryError};
+
+use super::DeathWatch;
 
 pub struct RegistryActor {
     pub registry: Registry,
@@ -50,10 +49,10 @@ impl Handler<Drain> for RegistryActor {
 }
 
 #[cfg(feature = "failpoints")]
-impl Handler<crate::actor::Panic> for RegistryActor {
+impl Handler<super::Panic> for RegistryActor {
     type Result = ();
 
-    fn handle(&mut self, _: crate::actor::Panic, _: &mut Self::Context) {
+    fn handle(&mut self, _: super::Panic, _: &mut Self::Context) {
         panic!("asked to");
     }
 }

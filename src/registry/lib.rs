@@ -2,9 +2,8 @@
 //!
 //! Text becomes [`Definitions`] (`parse`), these are compared with the current [`Catalog`] ([`plan`]), and a
 //! [`Registry`] writes what follows to its log and publishes the next catalog. A catalog is the replay of the log.
-//! Nothing here does I/O or knows of actors; the log is a trait.
+//! Nothing here does I/O or knows of actors (that of the registry is in the root package); the log is a trait.
 
-pub mod actor;
 mod batch;
 mod build;
 mod catalog;
@@ -27,7 +26,6 @@ mod place;
 mod plan;
 mod project;
 mod reference;
-#[allow(clippy::module_inception)]
 mod registry;
 mod requests;
 mod resolve;
