@@ -16,7 +16,10 @@ fn the_readme_is_one_screen_and_links_resolve() {
         for found in link.captures_iter(&text) {
             let target = &found[1];
             if !target.contains("://") {
-                assert!(Path::new(ROOT).join(target).exists(), "{file} links to {target}, which is not there");
+                assert!(
+                    Path::new(ROOT).join(target).exists(),
+                    "{file} links to {target}, which is not there"
+                );
             }
         }
     }

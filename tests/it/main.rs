@@ -14,6 +14,7 @@ mod damage;
 mod delta_filters;
 mod delta_readers;
 mod doctor;
+mod documents;
 mod doors;
 mod edge;
 mod explain;
